@@ -1,0 +1,111 @@
+// Package health holds the counters for operators, and the watchdog that reads them.
+package health
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metrics is every figure that klined publishes at /metrics, by the part that moves it. All of them may be moved from
+// any goroutine. Make one per process (or per test) with NewMetrics.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	// binance
+	DecodeErrors   *prometheus.CounterVec // {reason}: frames dropped
+	UnknownSymbols prometheus.Counter     // trades of symbols that are not listed here
+	RESTRequests   *prometheus.CounterVec // {endpoint,status}: sent upstream
+	RESTUsedWeight prometheus.Gauge       // as the exchange last said, this UTC minute
+
+	// feed
+	Frames          *prometheus.CounterVec // {conn}: received
+	Trades          prometheus.Counter     // passed on in order
+	DuplicateTrades prometheus.Counter
+	Gaps            prometheus.Counter     // runs of ids that did not come in time
+	GapTrades       prometheus.Counter     // ids within them
+	HealedTrades    prometheus.Counter     // ids of gaps that came after all
+	UnhealedTrades  prometheus.Counter     // ids of gaps that were let through
+	LateTrades      prometheus.Counter     // came after their kline was closed
+	Connections     *prometheus.GaugeVec   // {state}
+	Reconnects      *prometheus.CounterVec // {reason}
+	Symbols         *prometheus.GaugeVec   // {state}
+	GraceSeconds    prometheus.Gauge
+	LaneHold        prometheus.Histogram   // how long a lane's mutex was held
+	KlinesClosed    prometheus.Counter     // first closes
+	KlinesRevised   *prometheus.CounterVec // {cause}: late, settle, heal
+
+	// store
+	StoreRows       prometheus.Counter
+	StoreCommit     prometheus.Histogram
+	StoreOutboxRows prometheus.Gauge
+
+	// serve
+	CloseDelay    prometheus.Histogram // close pushed − boundary
+	FrameToPush   prometheus.Histogram // pushes that no push interval deferred
+	WSClients     prometheus.Gauge
+	WSSlowClients prometheus.Counter // closed because they did not read
+}
+
+// NewMetrics makes the figures and registers them, with those of the Go runtime and the process.
+func NewMetrics() *Metrics {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		r.MustRegister(g)
+		return g
+	}
+	histogram := func(name, help string, from, factor float64, n int) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(from, factor, n)})
+		r.MustRegister(h)
+		return h
+	}
+	return &Metrics{
+		Registry: r,
+
+		DecodeErrors:   counters("klined_decode_errors_total", "Frames that could not be decoded and were dropped.", "reason"),
+		UnknownSymbols: counter("klined_unknown_symbol_total", "Trades of symbols that are not known here, dropped."),
+		RESTRequests:   counters("klined_rest_requests_total", "Requests sent to the exchange.", "endpoint", "status"),
+		RESTUsedWeight: gauge("klined_rest_used_weight", "Request weight used this minute, as the exchange last said."),
+
+		Frames:          counters("klined_frames_total", "Frames received.", "conn"),
+		Trades:          counter("klined_trades_total", "Trades applied."),
+		DuplicateTrades: counter("klined_duplicate_trades_total", "Trades that had been seen already, dropped."),
+		Gaps:            counter("klined_gaps_total", "Runs of missing trade ids."),
+		GapTrades:       counter("klined_gap_trades_total", "Trade ids found missing."),
+		HealedTrades:    counter("klined_healed_trades_total", "Missing trades that came after all."),
+		UnhealedTrades:  counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
+		LateTrades:      counter("klined_late_trades_total", "Trades that came after their kline was closed."),
+		Connections:     gauges("klined_connections", "Connections to the exchange.", "state"),
+		Reconnects:      counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
+		Symbols:         gauges("klined_symbols", "Symbols by their standing.", "state"),
+		GraceSeconds:    gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
+		LaneHold:        histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 2, 16),
+		KlinesClosed:    counter("klined_klines_closed_total", "Klines closed for the first time."),
+		KlinesRevised:   counters("klined_klines_revised_total", "Closed klines that changed.", "cause"),
+
+		StoreRows:       counter("klined_store_rows_total", "Rows written to the store."),
+		StoreCommit:     histogram("klined_store_commit_seconds", "Time from the begin of a commit until it is durable.", 1e-3, 2, 14),
+		StoreOutboxRows: gauge("klined_store_outbox_rows", "Klines that wait to be committed."),
+
+		CloseDelay:    histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close was pushed.", 1e-3, 2, 16),
+		FrameToPush:   histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 2, 16),
+		WSClients:     gauge("klined_ws_clients", "WebSocket clients."),
+		WSSlowClients: counter("klined_ws_slow_clients_total", "Clients closed because they did not read."),
+	}
+}

@@ -1,0 +1,83 @@
+package market
+
+import (
+	"errors"
+	"time"
+
+	"klined/fixed"
+)
+
+// Trade is one aggTrade record, or one trade record with --source trade (then ID = FirstID = LastID).
+// A Trade of quantity 0 takes its ID and adds nothing to any kline.
+type Trade struct {
+	ID       int64       // the id that sequences the symbol's trades: rising by 1
+	FirstID  int64       // first fill id
+	LastID   int64       // last fill id
+	Price    fixed.Value // in the quote asset
+	Qty      fixed.Value // in the base asset
+	Time     Time        // of its first fill
+	SymbolID SymbolID
+	TakerBuy bool // the aggressor bought
+}
+
+// maxNotional bounds price × quantity of one Trade: 10¹⁵ of the quote asset, so that 34 million trades at the bound fit
+// into one kline.
+var maxNotional = fixed.Mul(1e7*fixed.One, 1e8*fixed.One)
+
+// Why a record is not a Trade. They are returned as they are: the check stands on the hot path.
+var (
+	ErrIDs      = errors.New("ids out of order or negative")
+	ErrPrice    = errors.New("price 0 with a quantity")
+	ErrNotional = errors.New("price × quantity beyond the bound of 10¹⁵")
+	ErrTime     = errors.New("time out of range")
+)
+
+// maxTime is the year 9999's end: what a Time may be at most.
+const maxTime Time = 253402300799999
+
+// Check refuses a record that cannot be summed: each kline it would enter stays exact.
+func (t *Trade) Check() error {
+	switch {
+	case t.ID < 0 || t.FirstID < 0 || t.LastID < t.FirstID:
+		return ErrIDs
+	case t.Qty != 0 && t.Price == 0:
+		return ErrPrice
+	case t.Time < 0 || t.Time > maxTime:
+		return ErrTime
+	case fixed.Mul(t.Price, t.Qty).Cmp(maxNotional) > 0:
+		return ErrNotional
+	}
+	return nil
+}
+
+// Source says which of the exchange's records klines are built from.
+type Source uint8
+
+// The sources. The zero value is the default.
+const (
+	SourceAggTrade Source = iota // the documented stream; near the official klines
+	SourceTrade                  // the undocumented stream of single trades; equal to the official klines
+)
+
+// String is the source's name on the command line.
+func (s Source) String() string {
+	if s == SourceTrade {
+		return "trade"
+	}
+	return "aggTrade"
+}
+
+// Batch is what one read of a connection brought, in the order of the wire. Its reader owns it and fills it again at
+// the next read: whoever wants to keep a part of it copies.
+type Batch struct {
+	Trades   []Trade
+	Official []Update  // the venue's own closed klines (x:true), State Settled
+	Received time.Time // when the read returned
+	Ready    bool      // the venue has acknowledged every stream of the connection
+}
+
+// Reset empties b and keeps its memory.
+func (b *Batch) Reset() {
+	b.Trades, b.Official = b.Trades[:0], b.Official[:0]
+	b.Received, b.Ready = time.Time{}, false
+}

@@ -1,0 +1,28 @@
+package market
+
+import "time"
+
+// Series is the klines of one symbol and one interval.
+type Series struct {
+	Symbol   SymbolID
+	Interval Interval
+}
+
+// Update is a kline with the series it belongs to.
+type Update struct {
+	Series
+	Kline
+	History bool // it ended before the process's first boundary: kept, not pushed
+}
+
+// CloseTime is the last millisecond of the kline.
+func (u *Update) CloseTime() Time { return u.Interval.Next(u.OpenTime) - 1 }
+
+// Changes is what one drain of a lane brings: the klines that changed, oldest version first. It is valid until the
+// function that it is handed to returns; whoever wants to keep a part of it copies.
+type Changes struct {
+	Updates  []Update
+	Lane     int
+	UpTo     Time      // every kline of the lane's whole symbols that ends at or before it has been handed on
+	Received time.Time // when the oldest frame behind these changes was received; zero where none was
+}

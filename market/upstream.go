@@ -1,0 +1,33 @@
+package market
+
+import (
+	"fmt"
+	"time"
+)
+
+// Class says for what the exchange is asked; the weight budget serves the classes in this order.
+type Class uint8
+
+// The classes, first served first.
+const (
+	ClassHeal     Class = iota // missing trades
+	ClassStart                 // what a symbol needs to become whole
+	ClassSettle                // official klines to compare with
+	ClassClients               // what a client waits for
+	ClassBackfill              // history that nobody waits for
+)
+
+// String is the class's word in logs and status.
+func (c Class) String() string {
+	return [...]string{"heal", "start", "settle", "clients", "backfill"}[c]
+}
+
+// BudgetError says that the exchange may not be asked now.
+type BudgetError struct {
+	RetryAfter time.Duration // until when asking again makes sense
+	Reason     string
+}
+
+func (e *BudgetError) Error() string {
+	return fmt.Sprintf("%s; again in %s", e.Reason, e.RetryAfter.Round(time.Second))
+}
