@@ -1,0 +1,53 @@
+# make        everything a change must pass; CI runs the same
+# make build  ./bin/klined, one static binary
+# make bench  the benchmarks beside the code
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 3s
+LINT     := bin/golangci-lint
+
+.PHONY: check fmt vet lint test fuzz build e2e bench clean
+
+check: fmt vet lint test fuzz build e2e
+
+fmt:
+	@files=$$(find . -name '*.go' -not -path './bin/*' -not -path '*/node_modules/*' | xargs gofmt -l); \
+	if [ -n "$$files" ]; then echo "not formatted; run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+vet:
+	go vet ./...
+	go vet -tags e2e ./cmd/klined
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+# The linters have a module of their own, so that none of what they need is ours.
+$(LINT): tools/go.mod tools/go.sum
+	go -C tools build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+test:
+	go test -race ./...
+
+# Each fuzz target for a moment; a failing input is kept below testdata/fuzz.
+fuzz:
+	@set -e; \
+	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		targets=$$(go test -list '^Fuzz' $$dir); \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
+			echo "go test -run '^$$' -fuzz '^$$target$$' -fuzztime $(FUZZTIME) $$dir"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/klined ./cmd/klined
+
+# The program itself, over real sockets.
+e2e:
+	go test -count=1 -tags e2e -run E2E -parallel 8 -v ./cmd/klined
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin

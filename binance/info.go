@@ -1,0 +1,88 @@
+package binance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"klined/market"
+)
+
+// Info is the exchange's word on what is traded there.
+type Info struct {
+	Raw      []byte // the body as received
+	Listings []Listing
+}
+
+// Listing is one contract of the exchange. Words that are not known here are kept as they came.
+type Listing struct {
+	Name         string
+	Pair         string
+	ContractType string
+	Status       string
+	PriceDigits  int         // decimals that prices are written with
+	QtyDigits    int         // decimals that quantities are written with
+	Onboard      market.Time // its first trading
+}
+
+// Perpetual reports whether the contract has no delivery date.
+func (l Listing) Perpetual() bool {
+	return l.ContractType == "PERPETUAL" || l.ContractType == "TRADIFI_PERPETUAL"
+}
+
+// Live reports whether the contract is traded, or will be at its onboard time.
+func (l Listing) Live() bool { return l.Status == "TRADING" || l.Status == "PENDING_TRADING" }
+
+// ExchangeInfo asks what is traded.
+func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, error) {
+	body, err := r.get(ctx, class, pathExchangeInfo, 1, nil)
+	if err != nil {
+		return nil, err
+	}
+	listings, err := ParseExchangeInfo(body)
+	if err != nil {
+		return nil, fmt.Errorf("GET %s: %w", pathExchangeInfo, err)
+	}
+	return &Info{Raw: body, Listings: listings}, nil
+}
+
+// ParseExchangeInfo reads the symbols of an exchangeInfo answer, or of one entry of it alone:
+//
+//	{"timezone":"UTC",…,"symbols":[{"symbol":"BTCUSDT","pair":"BTCUSDT","contractType":"PERPETUAL",
+//	 "onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3,…},…]}
+func ParseExchangeInfo(body []byte) ([]Listing, error) {
+	type entry struct {
+		Symbol            string `json:"symbol"`
+		Pair              string `json:"pair"`
+		ContractType      string `json:"contractType"`
+		Status            string `json:"status"`
+		PricePrecision    int    `json:"pricePrecision"`
+		QuantityPrecision int    `json:"quantityPrecision"`
+		OnboardDate       int64  `json:"onboardDate"`
+	}
+	var info struct {
+		entry
+		Symbols []entry `json:"symbols"`
+	}
+	if err := json.Unmarshal(body, &info); err != nil {
+		return nil, fmt.Errorf("cannot read the exchange's symbols: %w", err)
+	}
+	if info.entry.Symbol != "" {
+		info.Symbols = append(info.Symbols, info.entry)
+	}
+	if len(info.Symbols) == 0 {
+		return nil, errors.New("no symbols in the exchange's answer")
+	}
+	listings := make([]Listing, 0, len(info.Symbols))
+	for i, e := range info.Symbols {
+		if e.Symbol == "" || e.PricePrecision < 0 || e.QuantityPrecision < 0 {
+			return nil, fmt.Errorf("symbol %d of the exchange: name %q, digits %d and %d", i, e.Symbol, e.PricePrecision, e.QuantityPrecision)
+		}
+		listings = append(listings, Listing{
+			Name: e.Symbol, Pair: e.Pair, ContractType: e.ContractType, Status: e.Status,
+			PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision, Onboard: market.Time(e.OnboardDate),
+		})
+	}
+	return listings, nil
+}

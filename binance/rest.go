@@ -1,0 +1,237 @@
+package binance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"klined/health"
+	"klined/market"
+)
+
+const (
+	restTimeout = 20 * time.Second
+	maxBody     = 16 << 20 // of an answer, unpacked; exchangeInfo has 1.2 MB
+)
+
+// RESTOptions say where the exchange's REST is and what it may cost.
+type RESTOptions struct {
+	Base    string       // DefaultREST where empty; without a path
+	HTTP    *http.Client // one of our own where nil
+	Budget  *Budget      // one of the default size where nil
+	Symbols *market.Symbols
+	Clock   Clock // this machine's where nil
+	Metrics *health.Metrics
+	Log     *slog.Logger
+}
+
+// REST asks the exchange. All of its methods may be called from any goroutine; they wait for their turn in the budget
+// and, but for ClassClients, until the exchange takes requests again where it has refused them.
+type REST struct {
+	o      RESTOptions
+	budget *Budget
+	log    *slog.Logger
+}
+
+// NewREST makes a client; it asks nothing yet.
+func NewREST(o RESTOptions) *REST {
+	if o.Base == "" {
+		o.Base = DefaultREST
+	}
+	o.Base = strings.TrimSuffix(o.Base, "/")
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{}
+	}
+	if o.Clock == nil {
+		o.Clock = localClock{}
+	}
+	if o.Budget == nil {
+		o.Budget = NewBudget(BudgetOptions{Clock: o.Clock, Metrics: o.Metrics})
+	}
+	return &REST{o: o, budget: o.Budget, log: logOrNone(o.Log)}
+}
+
+// APIError is the exchange's refusal of one request.
+type APIError struct {
+	Status int    // HTTP's
+	Code   int    // the exchange's, negative; 0 where it sent none
+	Msg    string // the exchange's words
+}
+
+func (e *APIError) Error() string {
+	if e.Code == 0 {
+		return fmt.Sprintf("status %d: %s", e.Status, e.Msg)
+	}
+	return fmt.Sprintf("status %d, code %d: %s", e.Status, e.Code, e.Msg)
+}
+
+// Time is the exchange's time. It does not wait for its turn: the answer would be worth nothing to who measures it.
+func (r *REST) Time(ctx context.Context) (market.Time, error) {
+	if err := r.budget.take(1); err != nil {
+		return 0, fmt.Errorf("GET %s: %w", pathTime, err)
+	}
+	body, err := r.once(ctx, pathTime, nil)
+	if err != nil {
+		return 0, fmt.Errorf("GET %s: %w", pathTime, err)
+	}
+	var answer struct {
+		ServerTime *int64 `json:"serverTime"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return 0, fmt.Errorf("GET %s: cannot read %s: %w", pathTime, shown(body), err)
+	}
+	if answer.ServerTime == nil || *answer.ServerTime <= 0 {
+		return 0, fmt.Errorf("GET %s: no serverTime in %s", pathTime, shown(body))
+	}
+	return market.Time(*answer.ServerTime), nil
+}
+
+// get asks one question in its turn; again where the exchange refused it for its weight and the class may wait.
+func (r *REST) get(ctx context.Context, class market.Class, endpoint string, weight int, query url.Values) ([]byte, error) {
+	for {
+		err := r.budget.Acquire(ctx, class, weight)
+		if err == nil {
+			var body []byte
+			if body, err = r.once(ctx, endpoint, query); err == nil {
+				return body, nil
+			}
+		}
+		var refusal *market.BudgetError
+		if !errors.As(err, &refusal) || class == market.ClassClients {
+			return nil, fmt.Errorf("GET %s: %w", question(endpoint, query), err)
+		}
+	}
+}
+
+// question is what is asked, for errors.
+func question(endpoint string, query url.Values) string {
+	if len(query) == 0 {
+		return endpoint
+	}
+	text, err := url.QueryUnescape(query.Encode())
+	if err != nil {
+		text = query.Encode()
+	}
+	return endpoint + "?" + text
+}
+
+// once sends one request and reads the answer. Where the exchange wants us to wait, the budget knows, and the error is
+// a *market.BudgetError.
+func (r *REST) once(ctx context.Context, endpoint string, query url.Values) ([]byte, error) {
+	tooLate := fmt.Errorf("no answer within %s: %w", restTimeout, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(ctx, restTimeout, tooLate)
+	defer cancel()
+	address := r.o.Base + endpoint
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	asked := r.o.Clock.Now()
+	answer, err := r.o.HTTP.Do(request)
+	if err != nil {
+		r.count(endpoint, "error")
+		return nil, transport(ctx, err)
+	}
+	defer answer.Body.Close()
+	r.count(endpoint, strconv.Itoa(answer.StatusCode))
+	if used, err := strconv.Atoi(answer.Header.Get("X-Mbx-Used-Weight-1m")); err == nil {
+		r.budget.said(used, asked)
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the answer: %w", transport(ctx, err))
+	case len(body) > maxBody:
+		return nil, fmt.Errorf("an answer of more than %d bytes", maxBody)
+	case answer.StatusCode == http.StatusOK:
+		return body, nil
+	}
+	return nil, r.refused(answer, body)
+}
+
+// transport is the cause of an error of net/http, without the address: who asks names it.
+func transport(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+func (r *REST) count(endpoint, status string) {
+	if r.o.Metrics != nil {
+		r.o.Metrics.RESTRequests.WithLabelValues(path.Base(endpoint), status).Inc()
+	}
+}
+
+// refused reads an answer that is not 200:
+//
+//	{"code":-1121,"msg":"Invalid symbol."}
+func (r *REST) refused(answer *http.Response, body []byte) error {
+	e := &APIError{Status: answer.StatusCode}
+	var said struct {
+		Code int    `json:"code"`
+		Msg  string `json:"msg"`
+	}
+	if json.Unmarshal(body, &said) == nil && said.Msg != "" {
+		e.Code, e.Msg = said.Code, said.Msg
+	} else {
+		e.Msg = http.StatusText(e.Status)
+		if len(body) > 0 {
+			e.Msg = shown(body)
+		}
+	}
+	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusTeapot {
+		return e
+	}
+	now := r.o.Clock.Now()
+	until := waitUntil(now, e, answer.Header.Get("Retry-After"))
+	reason := fmt.Sprintf("the exchange refuses requests (%v)", e)
+	r.budget.block(until, reason)
+	r.log.Warn("the exchange refuses requests", "status", e.Status, "code", e.Code, "msg", e.Msg, "until", until)
+	return &market.BudgetError{RetryAfter: until.Sub(now), Reason: reason}
+}
+
+// waitUntil is when a refusal ends: at the time it names, after the seconds of its Retry-After, or else with the UTC
+// minute, to which the weight belongs.
+func waitUntil(now market.Time, e *APIError, retryAfter string) market.Time {
+	if until, ok := bannedUntil(e.Msg); ok && e.Status == http.StatusTeapot && until > now {
+		return until
+	}
+	if seconds, err := strconv.ParseInt(retryAfter, 10, 32); err == nil && seconds > 0 {
+		return now + market.Time(seconds)*market.Second
+	}
+	return market.OneMinute.Next(now)
+}
+
+// bannedUntil finds the epoch ms in "Way too many requests; IP(1.2.3.4) banned until 1615183669840. Please …".
+func bannedUntil(msg string) (market.Time, bool) {
+	_, after, found := strings.Cut(msg, "banned until ")
+	if !found {
+		return 0, false
+	}
+	end := strings.IndexFunc(after, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(after)
+	}
+	ms, err := strconv.ParseInt(after[:end], 10, 64)
+	return market.Time(ms), err == nil
+}
+
+// shown is the beginning of a text, quoted, for errors.
+func shown(body []byte) string { return strconv.Quote(string(body[:min(len(body), shownBytes)])) }

@@ -1,0 +1,171 @@
+package binance
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klined/market"
+)
+
+// ErrClosed is what Read returns after Close.
+var ErrClosed = errors.New("connection closed by us")
+
+// Stream is one connection to the exchange. One goroutine calls Read; the other methods may be called from any.
+// It ends with the first error of Read, or with Close.
+type Stream struct {
+	conn    net.Conn
+	subs    *subscriptions
+	frames  atomic.Uint64
+	counted prometheus.Counter // nil where nothing counts
+	writer  writer
+	ended   sync.Once
+
+	// Read's goroutine alone:
+	framer   *framer
+	decoder  *Decoder
+	timeout  time.Duration
+	deadline time.Time // that is set on conn
+	failed   error
+}
+
+// newStream takes conn over; head is what has been read of it behind the handshake.
+func newStream(conn net.Conn, head []byte, v *Venue, name, stream string) *Stream {
+	s := &Stream{
+		conn:    conn,
+		subs:    newSubscriptions(v.o.Symbols, stream),
+		framer:  newFramer(conn, head),
+		decoder: NewDecoder(v.o.Symbols, v.o.Source, v.o.Metrics, logOrNone(v.o.Log).With("conn", name)),
+		timeout: v.o.ReadTimeout,
+	}
+	s.decoder.OnUnknown = v.o.OnUnknown
+	if v.o.Metrics != nil {
+		s.counted = v.o.Metrics.Frames.WithLabelValues(name)
+	}
+	s.writer.start(conn, s.subs)
+	return s
+}
+
+// Read waits until at least one frame has come, then decodes every one that has come whole into b, which it resets.
+// The batch may bring nothing, as where the frame was an answer. A frame that cannot be decoded is dropped. An error
+// means that the connection is over; what came before it has been handed out by then.
+func (s *Stream) Read(b *market.Batch) error {
+	b.Reset()
+	n, err := 0, s.failed
+	for n == 0 && err == nil {
+		if n, err = s.drain(b); n == 0 && err == nil {
+			err = s.fill()
+			b.Received = time.Now()
+		}
+	}
+	if b.Received.IsZero() { // the bytes lay here already
+		b.Received = time.Now()
+	}
+	s.count(n)
+	var overdue error
+	b.Ready, overdue = s.subs.state(b.Received)
+	if err == nil {
+		err = overdue
+	}
+	if err == nil {
+		return nil
+	}
+	if s.failed == nil {
+		s.failed = s.reason(err)
+	}
+	if len(b.Trades)+len(b.Official) > 0 {
+		return nil // the error comes with the next Read
+	}
+	s.end("")
+	return s.failed
+}
+
+// fill reads once from the connection. The deadline is moved only now and then: that is dear.
+func (s *Stream) fill() error {
+	if now := time.Now(); s.deadline.Sub(now) < s.timeout-s.timeout/8 {
+		s.deadline = now.Add(s.timeout)
+		_ = s.conn.SetReadDeadline(s.deadline) // it fails where reading fails, which says more
+	}
+	return s.framer.fill()
+}
+
+// drain takes every whole message, and says how many there were, control frames left out.
+func (s *Stream) drain(b *market.Batch) (n int, err error) {
+	for {
+		op, payload, ok, err := s.framer.next()
+		if !ok || err != nil {
+			return n, err
+		}
+		switch op {
+		case ws.OpText, ws.OpBinary:
+			n++
+			if err := s.message(payload, b); err != nil {
+				return n, err
+			}
+		case ws.OpPing:
+			s.writer.pong(payload)
+		case ws.OpClose:
+			return n, closeError(payload)
+		}
+	}
+}
+
+// message decodes one message; the error is a refusal, which ends the connection.
+func (s *Stream) message(payload []byte, b *market.Batch) error {
+	kind, err := s.decoder.Frame(payload, b)
+	if err == nil && (kind == KindAck || kind == KindRefusal) {
+		return s.subs.answer(payload)
+	}
+	return nil
+}
+
+func (s *Stream) count(n int) {
+	s.frames.Add(uint64(n))
+	if s.counted != nil {
+		s.counted.Add(float64(n))
+	}
+}
+
+// reason puts the end of the connection into words.
+func (s *Stream) reason(err error) error {
+	if why := s.writer.ending(); why != nil {
+		return why
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("nothing has come for %s: %w", s.timeout, err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the exchange ended the connection without a word: %w", err)
+	}
+	return err
+}
+
+// Subscribe adds symbols to what the connection carries. They are asked for in the background, within the limits;
+// Batch.Ready is false until all of them have been acknowledged.
+func (s *Stream) Subscribe(symbols ...market.SymbolID) error { return s.subs.begin(symbols) }
+
+// Unsubscribe takes symbols out of what the connection carries, in the background.
+func (s *Stream) Unsubscribe(symbols ...market.SymbolID) { s.subs.end(symbols) }
+
+// Frames is how many frames have come, pings left out.
+func (s *Stream) Frames() uint64 { return s.frames.Load() }
+
+// Close ends the connection and tells the exchange so, if that can be done at once. When it returns nothing of the
+// stream runs any more; a Read that waits gets ErrClosed with the reason. It may be called again.
+func (s *Stream) Close(reason string) { s.end(reason) }
+
+// end stops the stream; the reason is empty where the connection is over already.
+func (s *Stream) end(reason string) {
+	s.ended.Do(func() {
+		s.writer.stop(reason)
+		_ = s.conn.Close()
+	})
+}

@@ -1,0 +1,103 @@
+package binance
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"klined/health"
+	"klined/market"
+)
+
+// Limits of one connection (WebSocket Market Streams, "General Info"; kept with room to spare).
+const (
+	maxStreams   = 1024                   // the exchange closes the connection at one more
+	maxNames     = 200                    // in one SUBSCRIBE
+	controlEvery = 200 * time.Millisecond // between two control messages: 5 of the 10 a second that are allowed
+)
+
+const (
+	dialTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
+	closeTimeout = time.Second     // for the close frame
+	readTimeout  = 5 * time.Minute // without a single byte; the exchange pings every 3
+)
+
+// VenueOptions says where the exchange's streams are and how they are reached.
+type VenueOptions struct {
+	URL         string                                                            // DefaultWS where empty; without a path
+	Dial        func(ctx context.Context, network, addr string) (net.Conn, error) // net.Dialer where nil
+	TLS         *tls.Config                                                       // Go's defaults where nil
+	Symbols     *market.Symbols
+	Source      market.Source
+	ReadTimeout time.Duration     // a connection that brings nothing at all for so long ends; 5 minutes where 0
+	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read
+	Metrics     *health.Metrics
+	Log         *slog.Logger
+}
+
+// Venue dials the exchange's streams. It may be used from any goroutine.
+type Venue struct{ o VenueOptions }
+
+// NewVenue makes a venue; it dials nothing yet.
+func NewVenue(o VenueOptions) *Venue {
+	if o.URL == "" {
+		o.URL = DefaultWS
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = readTimeout
+	}
+	return &Venue{o}
+}
+
+// DialTrades opens a connection for the trades of symbols and begins to subscribe to them. The connection's name
+// labels its figures.
+func (v *Venue) DialTrades(ctx context.Context, name string, symbols []market.SymbolID) (*Stream, error) {
+	path, stream := tradesOf(v.o.Source)
+	return v.dial(ctx, name, path, stream, symbols)
+}
+
+// DialKlines opens a connection for the official 1m klines of symbols, as DialTrades does for trades.
+func (v *Venue) DialKlines(ctx context.Context, name string, symbols []market.SymbolID) (*Stream, error) {
+	return v.dial(ctx, name, marketPath, klineStream, symbols)
+}
+
+func (v *Venue) dial(ctx context.Context, name, path, stream string, symbols []market.SymbolID) (*Stream, error) {
+	if err := checkStreams(len(symbols)); err != nil {
+		return nil, err
+	}
+	address := strings.TrimSuffix(v.o.URL, "/") + path
+	dialer := ws.Dialer{Timeout: dialTimeout, NetDial: v.o.Dial, TLSConfig: v.o.TLS}
+	conn, reader, _, err := dialer.Dial(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", address, err)
+	}
+	var head []byte
+	if reader != nil { // what the exchange sent right behind its handshake
+		head, _ = reader.Peek(reader.Buffered())
+		defer ws.PutReader(reader)
+	}
+	s := newStream(conn, head, v, name, stream)
+	if err := s.Subscribe(symbols...); err != nil {
+		s.Close("cannot subscribe")
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkStreams refuses more streams than a connection can carry.
+func checkStreams(n int) error {
+	if n > maxStreams {
+		return fmt.Errorf("%d streams on one connection: the exchange carries at most %d", n, maxStreams)
+	}
+	return nil
+}

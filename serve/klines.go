@@ -1,0 +1,310 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"klined/market"
+)
+
+// answerWithin bounds how long a request may wait for the exchange.
+const answerWithin = 20 * time.Second
+
+// scratch is what one klines request works in.
+type scratch struct {
+	live []market.Kline
+	rows []market.Kline
+	body []byte
+
+	newest market.Time // open time of the lane's last kline, as last asked; 0 where it had none
+}
+
+// klines answers GET /fapi/v1/klines: whole, or refused.
+func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
+	q, err := s.parseQuery(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	defer cancel()
+	sc, _ := s.scratches.Get().(*scratch)
+	if sc == nil {
+		sc = new(scratch)
+	}
+	defer s.scratches.Put(sc)
+	rows, err := s.answer(ctx, sc, &q, address(r))
+	if err != nil {
+		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
+	}
+	sc.body = appendRows(sc.body[:0], rows, q.series.Interval, &q.symbol)
+	w.Header().Set("X-Klined-State", string(appendState(nil, rows)))
+	writeJSON(w, http.StatusOK, sc.body)
+	return nil
+}
+
+// answer gathers the rows that q asks for; they are valid until sc is used again. A lane that has seen a trade of a
+// later interval than the clock is believed: what it has closed is never the last row of an open end.
+func (s *Server) answer(ctx context.Context, sc *scratch, q *query, addr netip.Addr) ([]market.Kline, error) {
+	now := s.opt.Clock.Now()
+	rows, err := s.answerAt(ctx, sc, q, now, addr)
+	if err == nil && sc.newest > now {
+		return s.answerAt(ctx, sc, q, sc.newest, addr)
+	}
+	return rows, err
+}
+
+// answerAt is answer at a time. A query that begins before the series does is answered from its first kline on, as the
+// exchange answers it.
+func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market.Time, addr netip.Addr) ([]market.Kline, error) {
+	iv, g := q.series.Interval, q.grid(now)
+	sc.newest = 0
+	if first, known := s.firsts.get(q.series); known && q.start >= 0 {
+		g = q.begin(g, first)
+	}
+	rows, err := s.rows(ctx, sc, q.series, g.span(iv), now, addr)
+	if err != nil || q.start < 0 || g.last >= g.bound || len(rows) > 0 && iv.Ordinal(rows[0].OpenTime) == g.first {
+		return rows, err
+	}
+	first, known := market.Time(0), len(rows) > 0
+	if known {
+		first = rows[0].OpenTime
+	} else if first, known, err = s.firstOpen(ctx, q.series, g, addr); err != nil || !known {
+		return nil, err
+	}
+	s.firsts.set(q.series, first)
+	return s.rows(ctx, sc, q.series, q.begin(g, first).span(iv), now, addr)
+}
+
+// rows gathers the klines of span: the lane's and the store's, the better version of each; what neither has whole is
+// fetched. span ends at the running kline's end, at most.
+func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time, addr netip.Addr) ([]market.Kline, error) {
+	if span.Empty() {
+		return nil, nil
+	}
+	iv := series.Interval
+	running := iv.Open(now)
+	live, err := s.live(ctx, sc, series, span, now)
+	if err != nil {
+		return nil, err
+	}
+	closed := market.Span{From: span.From, To: min(span.To, running)}
+	rows, absent, err := s.stored(ctx, sc, series, closed, live)
+	if err != nil {
+		return nil, err
+	}
+	if !absent.Empty() && iv >= market.OneMinute {
+		if err := s.fetch(ctx, series, absent, addr); err != nil {
+			return nil, err
+		}
+		if rows, absent, err = s.stored(ctx, sc, series, closed, live); err != nil {
+			return nil, err
+		}
+	}
+	if iv < market.OneMinute {
+		return rows, nil // the exchange has none: what is not held here exists nowhere
+	}
+	if !absent.Empty() && iv.Next(absent.From) <= now.Add(-unconfirmed) {
+		return nil, errIncomplete(iv, absent)
+	}
+	if span.To > running && (len(rows) == 0 || rows[len(rows)-1].OpenTime < running) {
+		if absent.Empty() {
+			absent.From = running
+		}
+		absent.To = span.To
+	}
+	if absent.Empty() {
+		return rows, nil
+	}
+	return s.finish(ctx, rows, series, absent, addr)
+}
+
+// unconfirmed is how long after its end a kline may be one that Fetch does not believe yet.
+const unconfirmed = time.Minute
+
+func errIncomplete(iv market.Interval, absent market.Span) error {
+	return fmt.Errorf("%d klines from %s on are not here and the exchange did not give them", iv.Count(absent), absent.From)
+}
+
+// live is the lane's part of span. The lane is not asked, nor waited for, where span is well in the past: the store
+// has that.
+func (s *Server) live(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time) ([]market.Kline, error) {
+	recent := max(market.Minute, 2*market.Time(series.Interval))
+	if span.To <= now-recent {
+		return nil, nil
+	}
+	rows, err := s.opt.Live.Tail(ctx, sc.live[:0], series, span.From)
+	if err != nil {
+		return nil, fmt.Errorf("lane: %w", err)
+	}
+	sc.live = rows
+	if len(rows) > 0 {
+		sc.newest = rows[len(rows)-1].OpenTime
+	}
+	kept := rows[:0]
+	for i := range rows {
+		if k := &rows[i]; k.OpenTime >= span.From && k.OpenTime < span.To && k.State != market.StateAbsent {
+			kept = append(kept, *k)
+		}
+	}
+	return kept, nil
+}
+
+// stored reads span from the store and joins live to it. absent is the part of span, from the first to the last of
+// what is missing, that neither knows to be complete.
+func (s *Server) stored(ctx context.Context, sc *scratch, series market.Series, span market.Span, live []market.Kline) (rows []market.Kline, absent market.Span, err error) {
+	if span.Empty() {
+		return live, market.Span{}, nil
+	}
+	stored, missing, err := s.opt.Store.Read(ctx, series, span)
+	if err != nil {
+		return nil, absent, fmt.Errorf("store: %w", err)
+	}
+	sc.rows = join(sc.rows[:0], stored, live)
+	return sc.rows, uncovered(series.Interval, missing, sc.rows), nil
+}
+
+// join appends two runs of one series, each by open time, as one: of two versions of a kline the better.
+func join(dst, a, b []market.Kline) []market.Kline {
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].OpenTime < b[0].OpenTime:
+			dst, a = append(dst, a[0]), a[1:]
+		case a[0].OpenTime > b[0].OpenTime:
+			dst, b = append(dst, b[0]), b[1:]
+		case market.Better(&b[0], &a[0]):
+			dst, a, b = append(dst, b[0]), a[1:], b[1:]
+		default:
+			dst, a, b = append(dst, a[0]), a[1:], b[1:]
+		}
+	}
+	return append(append(dst, a...), b...)
+}
+
+// uncovered is the span from the first to the last kline within missing that rows does not hold.
+func uncovered(iv market.Interval, missing []market.Span, rows []market.Kline) (absent market.Span) {
+	i := 0
+	for _, m := range missing {
+		for open := iv.Ceil(m.From); open < m.To; open = iv.Next(open) {
+			for i < len(rows) && rows[i].OpenTime < open {
+				i++
+			}
+			if i < len(rows) && rows[i].OpenTime == open {
+				continue
+			}
+			if absent.Empty() {
+				absent.From = open
+			}
+			absent.To = iv.Next(open)
+		}
+	}
+	return absent
+}
+
+// fetch has the store filled with span, in the turn of addr.
+func (s *Server) fetch(ctx context.Context, series market.Series, span market.Span, addr netip.Addr) error {
+	release, err := s.slots.acquire(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.opt.Fetch(ctx, series, span)
+}
+
+// finish adds the exchange's own rows, as they are, where the symbol is not whole yet: the running one, and those that
+// the exchange has only just closed. What the exchange does not have does not exist.
+func (s *Server) finish(ctx context.Context, rows []market.Kline, series market.Series, absent market.Span, addr netip.Addr) ([]market.Kline, error) {
+	last, err := s.upstream(ctx, series, absent, addr)
+	if err != nil {
+		return nil, err
+	}
+	return join(nil, rows, last), nil
+}
+
+var errNoUpstream = errors.New("the running kline is not here yet")
+
+// upstream is the exchange's klines of span. What it has only the minutes of is folded from them.
+func (s *Server) upstream(ctx context.Context, series market.Series, span market.Span, addr netip.Addr) ([]market.Kline, error) {
+	if s.opt.Upstream == nil {
+		return nil, errNoUpstream
+	}
+	if !series.Interval.OnExchange() && market.OneMinute.Count(span) > maxLimit {
+		return nil, errIncomplete(series.Interval, span)
+	}
+	release, err := s.slots.acquire(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if series.Interval.OnExchange() {
+		return s.opt.Upstream(ctx, series, span, maxLimit)
+	}
+	minutes, err := s.opt.Upstream(ctx, market.Series{Symbol: series.Symbol, Interval: market.OneMinute}, span, maxLimit)
+	if err != nil {
+		return nil, err
+	}
+	return foldRuns(series.Interval, minutes), nil
+}
+
+// foldRuns folds klines, by open time, into those of a longer interval.
+func foldRuns(iv market.Interval, parts []market.Kline) []market.Kline {
+	var out []market.Kline
+	for i := range parts {
+		k := parts[i]
+		if n := len(out); n > 0 && iv.Open(k.OpenTime) == out[n-1].OpenTime {
+			out[n-1] = market.Fold(out[n-1], k)
+			continue
+		}
+		k.OpenTime = iv.Open(k.OpenTime)
+		out = append(out, k)
+	}
+	return out
+}
+
+// firstOpen asks the exchange for the open time of the first kline of series behind g.
+func (s *Server) firstOpen(ctx context.Context, series market.Series, g grid, addr netip.Addr) (first market.Time, known bool, err error) {
+	iv := series.Interval
+	if iv < market.OneMinute || s.opt.Upstream == nil {
+		return 0, false, nil
+	}
+	release, err := s.slots.acquire(ctx, addr)
+	if err != nil {
+		return 0, false, err
+	}
+	defer release()
+	asked := series
+	if !iv.OnExchange() {
+		asked.Interval = market.OneMinute
+	}
+	rows, err := s.opt.Upstream(ctx, asked, market.Span{From: iv.OpenAt(g.last + 1), To: iv.OpenAt(g.bound + 1)}, 1)
+	if err != nil || len(rows) == 0 {
+		return 0, false, err
+	}
+	return iv.Open(rows[0].OpenTime), true, nil
+}
+
+// firsts remembers the open time of a series' first kline, where a request came upon it.
+type firsts struct {
+	mu   sync.Mutex
+	open map[market.Series]market.Time
+}
+
+func (f *firsts) get(series market.Series) (open market.Time, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	open, known = f.open[series]
+	return open, known
+}
+
+func (f *firsts) set(series market.Series, open market.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open == nil {
+		f.open = make(map[market.Series]market.Time)
+	}
+	f.open[series] = open
+}

@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"klined/market"
+)
+
+// TestKlinesSources lets store, lane and exchange each hold a part.
+func TestKlinesSources(t *testing.T) {
+	m := func(minute int) market.Time { return at("12:00:00") + market.Time(minute)*market.Minute }
+	now := m(9) + 30*market.Second
+	stored := func(w *world, from, to int) {
+		w.store.rows[minutes(btc)] = append(w.store.rows[minutes(btc)], run(market.OneMinute, m(from), m(to), market.StateSettled)...)
+		w.store.known[minutes(btc)] = append(w.store.known[minutes(btc)], market.Span{From: m(from), To: m(to)})
+	}
+	live := func(w *world, from int) {
+		w.live.rows[minutes(btc)] = append(run(market.OneMinute, m(from), m(9), market.StateClosed), kline(m(9), "5", market.StateOpen))
+	}
+	fill := func(w *world) {
+		w.fetch = func(series market.Series, span market.Span) error {
+			w.store.rows[series] = run(market.OneMinute, m(0), m(9), market.StateSettled)
+			w.store.known[series] = []market.Span{{From: m(0), To: m(9)}}
+			return nil
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		lay     func(*world)
+		status  int
+		state   string
+		fetched []market.Span
+		asked   []market.Span
+	}{
+		{"the better version wins where lane and store overlap", func(w *world) { stored(w, 0, 8); live(w, 6) },
+			200, "settled=8,closed=1,open=1,gap=0", nil, nil},
+		{"the store alone, the running kline from the lane", func(w *world) { stored(w, 0, 9); live(w, 9) },
+			200, "settled=9,closed=0,open=1,gap=0", nil, nil},
+		{"the seam is missing", func(w *world) { stored(w, 0, 4); live(w, 6); fill(w) },
+			200, "settled=9,closed=0,open=1,gap=0", []market.Span{{From: m(4), To: m(6)}}, nil},
+		{"two parts are missing: one fetch", func(w *world) { stored(w, 1, 4); live(w, 6); fill(w) },
+			200, "settled=9,closed=0,open=1,gap=0", []market.Span{{From: m(0), To: m(6)}}, nil},
+		{"the exchange may not be asked", func(w *world) {
+			live(w, 6)
+			w.fetch = func(market.Series, market.Span) error {
+				return fmt.Errorf("history: %w", &market.BudgetError{RetryAfter: 1500 * time.Millisecond, Reason: "no weight left"})
+			}
+		}, 429, "", []market.Span{{From: m(0), To: m(6)}}, nil},
+		{"the exchange is down", func(w *world) { live(w, 6) }, 503, "", []market.Span{{From: m(0), To: m(6)}}, nil},
+		{"still missing after a fetch", func(w *world) {
+			live(w, 6)
+			w.fetch = func(market.Series, market.Span) error { return nil }
+		}, 503, "", []market.Span{{From: m(0), To: m(6)}}, nil},
+		{"the symbol waits: the exchange's running kline", func(w *world) {
+			stored(w, 0, 9)
+			w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
+				return []market.Kline{kline(m(9), "5", market.StateOpen)}, nil
+			}
+		}, 200, "settled=9,closed=0,open=1,gap=0", nil, []market.Span{{From: m(9), To: m(10)}}},
+		{"the symbol waits, and its last minute is not believed yet", func(w *world) {
+			stored(w, 0, 8)
+			w.fetch = func(market.Series, market.Span) error { return nil }
+			w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
+				return []market.Kline{kline(m(8), "5", market.StateSettled), kline(m(9), "5", market.StateOpen)}, nil
+			}
+		}, 200, "settled=9,closed=0,open=1,gap=0", []market.Span{{From: m(8), To: m(9)}}, []market.Span{{From: m(8), To: m(10)}}},
+		{"the symbol waits and the exchange is down", func(w *world) { stored(w, 0, 9) }, 503, "", nil, []market.Span{{From: m(9), To: m(10)}}},
+		{"the lane fails", func(w *world) { stored(w, 0, 9); w.live.err = errors.New("stopped") }, 503, "", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, fixedClock(now))
+			c.lay(w)
+			rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=10")
+			if rec.Code != c.status {
+				t.Fatalf("%d %s, want %d", rec.Code, rec.Body, c.status)
+			}
+			if got := rec.Header().Get("X-Klined-State"); got != c.state {
+				t.Errorf("state %s, want %s", got, c.state)
+			}
+			if c.status == 200 && extent(t, rec) != "12:00–12:09 10" {
+				t.Errorf("got %s", extent(t, rec))
+			}
+			if diff := cmp.Diff(c.fetched, w.fetched); diff != "" {
+				t.Errorf("fetched (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.asked, w.asked); diff != "" {
+				t.Errorf("asked upstream (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLaneAheadOfClock: a trade closed the minute a moment before our clock says so.
+func TestLaneAheadOfClock(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:08:59")+995))
+	w.live.rows[minutes(btc)] = append(run(market.OneMinute, at("12:00:00"), at("12:09:00"), market.StateClosed), kline(at("12:09:00"), "5", market.StateOpen))
+	w.store.known[minutes(btc)] = []market.Span{{From: 0, To: at("12:09:00")}}
+	for query, want := range map[string]string{
+		"": "12:08–12:09 2",
+		"&endTime=" + fmt.Sprint(int64(at("12:08:30"))): "12:07–12:08 2",
+	} {
+		if got := extent(t, w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=2"+query)); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:09:30")))
+	w.fetch = func(market.Series, market.Span) error {
+		return &market.BudgetError{RetryAfter: 1500 * time.Millisecond, Reason: "no weight left"}
+	}
+	rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=10")
+	if got := rec.Header().Get("Retry-After"); rec.Code != 429 || got != "2" || !strings.HasPrefix(rec.Body.String(), `{"code":-1003,"msg":"Too many requests;`) {
+		t.Errorf("%d, Retry-After %q, %s", rec.Code, got, rec.Body)
+	}
+	w.fetch = nil
+	rec = w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=10")
+	if want := `klines of BTCUSDT 1m: the exchange is down`; rec.Code != 503 || !strings.HasPrefix(rec.Body.String(), `{"code":-1001,"msg":"`) || !strings.Contains(rec.Body.String(), want) {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
+func TestListingIsRemembered(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:09:30")))
+	series, listed := minutes(btc), at("12:00:00")
+	w.store.rows[series] = run(market.OneMinute, listed, at("12:09:00"), market.StateSettled)
+	w.store.known[series] = []market.Span{{From: 0, To: at("12:09:00")}}
+	w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
+		return []market.Kline{kline(listed, "1", market.StateSettled)}, nil
+	}
+	for range 2 {
+		if got := extent(t, w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&startTime=0&limit=5")); got != "12:00–12:04 5" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if len(w.asked) != 1 {
+		t.Errorf("asked upstream %d times, want once", len(w.asked))
+	}
+}
+
+// TestOwnIntervals: what the exchange does not have is folded from its minutes, or is only what is held here.
+func TestOwnIntervals(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:03:30")))
+	two := market.Series{Symbol: btc, Interval: interval("2m")}
+	w.store.known[two] = []market.Span{{From: at("12:00:00"), To: at("12:02:00")}}
+	w.store.rows[two] = []market.Kline{kline(at("12:00:00"), "1", market.StateClosed)}
+	w.upstream = func(series market.Series, span market.Span, _ int) ([]market.Kline, error) {
+		if series != minutes(btc) {
+			t.Errorf("asked for %v", series)
+		}
+		return []market.Kline{kline(at("12:02:00"), "2", market.StateSettled), kline(at("12:03:00"), "3", market.StateOpen)}, nil
+	}
+	rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=2m&limit=2")
+	want := `[1799064120000,"2.00","3.00","2.00","3.00","2.000",1799064239999,"5.00000",4,"2.000","5.00000","0"]]`
+	if !strings.HasSuffix(rec.Body.String(), want) {
+		t.Errorf("%d %s, want …%s", rec.Code, rec.Body, want)
+	}
+
+	second := market.Series{Symbol: btc, Interval: interval("1s")}
+	w.live.rows[second] = []market.Kline{kline(at("12:03:29"), "1", market.StateClosed), kline(at("12:03:30"), "1", market.StateOpen)}
+	rec = w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1s&limit=5")
+	if got := rec.Header().Get("X-Klined-State"); got != "settled=0,closed=1,open=1,gap=0" || len(w.fetched) != 0 {
+		t.Errorf("%d %s %s, fetched %v", rec.Code, got, rec.Body, w.fetched)
+	}
+}

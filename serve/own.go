@@ -1,0 +1,54 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// ownRoutes lays out the paths that the exchange does not have.
+func (s *Server) ownRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("/healthz", checked(s.opt.Health))
+	mux.HandleFunc("/readyz", checked(s.opt.Ready))
+	mux.Handle("/metrics", promhttp.HandlerFor(s.opt.Metrics.Registry, promhttp.HandlerOpts{DisableCompression: true}))
+	mux.HandleFunc("/klined/v1/status", s.status)
+}
+
+// checked answers 200 or 503 with the check's detail. Without a check it answers 200.
+func checked(check func() (ok bool, detail any)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		ok, detail := true, any(nil)
+		if check != nil {
+			ok, detail = check()
+		}
+		if detail == nil {
+			detail = map[string]bool{"ok": ok}
+		}
+		status := http.StatusOK
+		if !ok {
+			status = http.StatusServiceUnavailable
+		}
+		writeValue(w, status, detail)
+	}
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	var status any = map[string]string{"version": s.opt.Version}
+	if s.opt.Status != nil {
+		status = s.opt.Status()
+	}
+	writeValue(w, http.StatusOK, status)
+}
+
+// writeValue answers with v as indented JSON: people read these.
+func writeValue(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Cache-Control", "no-store")
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		writeError(w, refusal(fmt.Errorf("cannot encode the answer: %w", err)))
+		return
+	}
+	writeJSON(w, status, append(body, '\n'))
+}

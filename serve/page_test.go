@@ -1,0 +1,108 @@
+package serve
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPage(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:00:00")))
+	rec := w.get("/")
+	page := rec.Body.String()
+	if rec.Code != 200 || rec.Header().Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("%d %s", rec.Code, rec.Header())
+	}
+	setup := regexp.MustCompile(`<script type="application/json" id="setup">(.*)</script>`).FindStringSubmatch(page)
+	if setup == nil {
+		t.Fatal("the page does not say its symbols")
+	}
+	var got pageSetup
+	if err := json.Unmarshal([]byte(setup[1]), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := pageSetup{Symbols: []pageSymbol{{"BTCUSDT", 2, 3}, {"币安人生USDT", 6, 0}}}
+	for _, iv := range w.opt.Intervals {
+		want.Intervals = append(want.Intervals, iv.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("setup (-want +got):\n%s", diff)
+	}
+}
+
+// TestPageFiles follows every reference of the page and of its scripts.
+func TestPageFiles(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:00:00")))
+	types := map[string]string{
+		"web/style.css": "text/css; charset=utf-8", "web/app.js": "text/javascript; charset=utf-8", "web/chart.js": "text/javascript; charset=utf-8",
+		"web/feed.js": "text/javascript; charset=utf-8", "web/picker.js": "text/javascript; charset=utf-8", "web/icon.svg": "image/svg+xml",
+		"web/lightweight-charts.js": "text/javascript; charset=utf-8",
+	}
+	todo, seen := []string{""}, map[string]bool{}
+	for len(todo) > 0 {
+		name := todo[0]
+		todo = todo[1:]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		rec := w.get("/" + name)
+		if rec.Code != 200 || name != "" && rec.Header().Get("Content-Type") != types[name] {
+			t.Errorf("%s: %d %s", name, rec.Code, rec.Header().Get("Content-Type"))
+		}
+		if name == "web/lightweight-charts.js" {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`(?:src|href)="(web/[^"]+)"|from "\./([^"]+)"`).FindAllStringSubmatch(rec.Body.String(), -1) {
+			if m[1] != "" {
+				todo = append(todo, m[1])
+			} else {
+				todo = append(todo, "web/"+m[2])
+			}
+		}
+		if strings.Contains(rec.Body.String(), `src="http`) {
+			t.Errorf("%s loads from elsewhere", name)
+		}
+	}
+	if len(seen) != len(types)+1 {
+		t.Errorf("the page refers to %v", seen)
+	}
+	for _, name := range []string{"LICENSE", "NOTICE"} {
+		if rec := w.get("/web/lightweight-charts." + name); rec.Code != 200 || rec.Header().Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Errorf("%s: %d %s", name, rec.Code, rec.Header())
+		}
+	}
+	req := httptest.NewRequest(http.MethodGet, "/web/app.js", nil)
+	req.Header.Set("If-None-Match", w.get("/web/app.js").Header().Get("ETag"))
+	rec := httptest.NewRecorder()
+	if w.Handler().ServeHTTP(rec, req); rec.Code != http.StatusNotModified {
+		t.Errorf("the same file again: %d", rec.Code)
+	}
+}
+
+func TestOwnPaths(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:00:00")))
+	ok := false
+	w.opt.Ready = func() (bool, any) { return ok, map[string]int{"whole": 3} }
+	w.opt.Status = func() any { return map[string]string{"version": "test"} }
+	w.handler = w.routes()
+	if rec := w.get("/readyz"); rec.Code != 503 || rec.Body.String() != "{\n  \"whole\": 3\n}\n" {
+		t.Errorf("/readyz: %d %s", rec.Code, rec.Body)
+	}
+	ok = true
+	for path, want := range map[string]string{
+		"/healthz": `"ok": true`, "/readyz": `"whole": 3`, "/klined/v1/status": `"version": "test"`, "/metrics": "klined_ws_clients 0",
+	} {
+		if rec := w.get(path); rec.Code != 200 || !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+		}
+	}
+	if rec := w.get("/nothing"); rec.Code != 404 {
+		t.Errorf("/nothing: %d", rec.Code)
+	}
+}

@@ -1,0 +1,143 @@
+package serve
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"klined/market"
+)
+
+// Limits of klines.
+const (
+	defaultLimit = 500
+	maxLimit     = 1500
+)
+
+// lastTime is the year 9999's end: times beyond it ask for no other klines.
+const lastTime market.Time = 253402300799999
+
+// query is what a klines request asks for.
+type query struct {
+	symbol market.Symbol
+	series market.Series
+	start  market.Time // −1 where not sent
+	end    market.Time // −1 where not sent
+	limit  int
+}
+
+// parseQuery reads the parameters of a klines request, or says as the exchange would what is wrong with them. Other
+// parameters are ignored, and an empty optional one counts as not sent.
+func (s *Server) parseQuery(params url.Values) (query, error) {
+	q := query{start: -1, end: -1, limit: defaultLimit}
+	for _, name := range []string{"symbol", "interval"} {
+		if params.Get(name) == "" {
+			return q, notSent(name)
+		}
+	}
+	interval, err := market.ParseInterval(params.Get("interval"))
+	if err != nil || !s.serves(interval) {
+		return q, invalidInterval()
+	}
+	if text := params.Get("limit"); text != "" {
+		n, err := parseNumber(text)
+		if err != nil || n < 1 || n > maxLimit {
+			return q, invalidValue("limit")
+		}
+		q.limit = int(n)
+	}
+	if q.start, err = parseTime(params, "startTime"); err != nil {
+		return q, err
+	}
+	if q.end, err = parseTime(params, "endTime"); err != nil {
+		return q, err
+	}
+	if q.start >= 0 && q.end >= 0 && q.start > q.end {
+		return q, startAfterEnd()
+	}
+	sym, ok := s.symbol(upper(params.Get("symbol")))
+	if !ok {
+		return q, invalidSymbol()
+	}
+	q.symbol, q.series = sym, market.Series{Symbol: sym.ID, Interval: interval}
+	return q, nil
+}
+
+// parseTime reads a time parameter; −1 where it was not sent.
+func parseTime(params url.Values, name string) (market.Time, error) {
+	text := params.Get(name)
+	if text == "" {
+		return -1, nil
+	}
+	n, err := parseNumber(text)
+	if err != nil {
+		return 0, illegalCharacters(name)
+	}
+	return min(market.Time(n), lastTime), nil
+}
+
+// parseNumber reads digits alone, up to the largest int64 (what is larger counts as that).
+func parseNumber(text string) (int64, error) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil && n != 1<<63-1 {
+		return 0, err
+	}
+	return int64(n), nil
+}
+
+// klinesQueryWeight is the weight of a klines request, refused or not.
+func klinesQueryWeight(r *http.Request) int {
+	limit, err := parseNumber(r.URL.Query().Get("limit"))
+	if err != nil {
+		return klinesWeight(0)
+	}
+	return klinesWeight(int(limit))
+}
+
+// grid is the ordinals of the klines that a query asks for, from first to last, and the bound that it could go on to:
+// the running kline's, or the last that opens by endTime. Where first is beyond last it asks for none.
+type grid struct{ first, last, bound int64 }
+
+// grid lays q out at a time: no startTime, the latest limit klines; with it, the earliest limit klines.
+func (q *query) grid(now market.Time) grid {
+	iv, n := q.series.Interval, int64(q.limit)
+	bound := iv.Ordinal(now)
+	if q.end >= 0 {
+		bound = min(bound, iv.Ordinal(q.end))
+	}
+	if q.start < 0 {
+		return grid{max(bound-n+1, iv.Ordinal(iv.Ceil(0))), bound, bound}
+	}
+	first := iv.Ordinal(iv.Ceil(q.start))
+	return grid{first, min(first+n-1, bound), bound}
+}
+
+// begin moves a grid that begins before open to begin there, at its length or up to its bound.
+func (q *query) begin(g grid, open market.Time) grid {
+	if first := q.series.Interval.Ordinal(open); first > g.first {
+		return grid{first, min(first+int64(q.limit)-1, g.bound), g.bound}
+	}
+	return g
+}
+
+// span is the time that g covers in klines of interval.
+func (g grid) span(interval market.Interval) market.Span {
+	if g.last < g.first {
+		return market.Span{}
+	}
+	return market.Span{From: interval.OpenAt(g.first), To: interval.OpenAt(g.last + 1)}
+}
+
+// upper and lower change the case of ASCII letters alone, as the exchange does with symbols.
+func upper(name string) string { return mapASCII(name, 'a', 'z', 'A'-'a') }
+func lower(name string) string { return mapASCII(name, 'A', 'Z', 'a'-'A') }
+
+func mapASCII(name string, from, to byte, by int) string {
+	b := []byte(name)
+	for i, c := range b {
+		if from <= c && c <= to {
+			b[i] = byte(int(c) + by)
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,167 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
+
+	"klined/market"
+)
+
+// apiError is an answer that refuses, in the exchange's form: {"code":-1121,"msg":"Invalid symbol."}.
+type apiError struct {
+	status     int
+	code       int
+	msg        string
+	retryAfter time.Duration // sent where not 0
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("%d: %s", e.code, e.msg) }
+
+// The exchange's refusals (USDⓈ-M Futures, "Error codes").
+func invalidSymbol() *apiError { return &apiError{status: 400, code: -1121, msg: "Invalid symbol."} }
+func invalidInterval() *apiError {
+	return &apiError{status: 400, code: -1120, msg: "Invalid interval."}
+}
+func startAfterEnd() *apiError {
+	return &apiError{status: 400, code: -1023, msg: "Start time is greater than end time."}
+}
+func invalidValue(param string) *apiError {
+	return &apiError{status: 400, code: -1130, msg: "Data sent for parameter '" + param + "' is not valid."}
+}
+func notSent(param string) *apiError {
+	return &apiError{status: 400, code: -1102, msg: "Mandatory parameter '" + param + "' was not sent, was empty/null, or malformed."}
+}
+func illegalCharacters(param string) *apiError {
+	return &apiError{status: 400, code: -1100, msg: "Illegal characters found in parameter '" + param + "'; legal range is '^[0-9]{1,20}$'."}
+}
+func noSuchPath(r *http.Request, status int) *apiError {
+	return &apiError{status: status, code: -5000, msg: "Path " + r.URL.Path + ", Method " + r.Method + " is invalid"}
+}
+
+// refusal turns what went wrong on the way to the exchange into an answer.
+func refusal(err error) *apiError {
+	var refused *apiError
+	if errors.As(err, &refused) {
+		return refused
+	}
+	var budget *market.BudgetError
+	if errors.As(err, &budget) {
+		return &apiError{
+			status: http.StatusTooManyRequests, code: -1003, retryAfter: max(budget.RetryAfter, time.Second),
+			msg: "Too many requests; current limit is 2400 requests per minute. Please use the websocket for live updates to avoid polling the API.",
+		}
+	}
+	return &apiError{status: http.StatusServiceUnavailable, code: -1001, msg: "Internal error; unable to process your request. Please try again. (" + err.Error() + ")"}
+}
+
+// routes lays out every path of the listen address.
+func (s *Server) routes() http.Handler {
+	rest := http.NewServeMux()
+	rest.Handle("/fapi/v1/ping", s.counted(one, s.ping))
+	rest.Handle("/fapi/v1/time", s.counted(one, s.time))
+	rest.Handle("/fapi/v1/exchangeInfo", s.counted(one, s.exchangeInfo))
+	rest.Handle("/fapi/v1/klines", s.counted(klinesQueryWeight, s.klines))
+	rest.HandleFunc("/fapi/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, noSuchPath(r, http.StatusNotFound))
+	})
+	s.ownRoutes(rest)
+	s.pageRoutes(rest)
+	zip, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+	if err != nil {
+		panic(fmt.Sprintf("serve: gzip: %v", err)) // the options above are constants
+	}
+	mux := http.NewServeMux()
+	for _, below := range []string{"", "/market", "/public"} {
+		mux.HandleFunc(below+"/ws", s.serveStreams)
+		mux.HandleFunc(below+"/ws/{names...}", s.serveStreams)
+		mux.HandleFunc(below+"/stream", s.serveStreams)
+		mux.HandleFunc(below+"/stream/{$}", s.serveStreams)
+	}
+	mux.Handle("/", getOnly(zip(rest)))
+	return mux
+}
+
+// getOnly opens next to every origin for GET and refuses other methods.
+func getOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After")
+		h.Set("X-Content-Type-Options", "nosniff")
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			next.ServeHTTP(w, r)
+		case http.MethodOptions:
+			h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+			h.Set("Access-Control-Allow-Headers", "*")
+			h.Set("Access-Control-Max-Age", "86400")
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			h.Set("Allow", "GET, HEAD, OPTIONS")
+			writeError(w, noSuchPath(r, http.StatusMethodNotAllowed))
+		}
+	})
+}
+
+// counted adds the weight of each request to its address and says the sum in the answer; refused requests count too.
+func (s *Server) counted(weight func(*http.Request) int, answer func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		used := s.weights.add(address(r), weight(r))
+		w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
+		if err := answer(w, r); err != nil && r.Context().Err() == nil {
+			refused := refusal(err)
+			if refused.status >= 500 {
+				s.log.Warn("cannot answer", "path", r.URL.Path, "query", r.URL.RawQuery, "err", err)
+			}
+			writeError(w, refused)
+		}
+	})
+}
+
+func one(*http.Request) int { return 1 }
+
+func (s *Server) ping(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, []byte("{}"))
+	return nil
+}
+
+func (s *Server) time(w http.ResponseWriter, _ *http.Request) error {
+	body := strconv.AppendInt([]byte(`{"serverTime":`), int64(s.opt.Clock.Now()), 10)
+	writeJSON(w, http.StatusOK, append(body, '}'))
+	return nil
+}
+
+func (s *Server) exchangeInfo(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	defer cancel()
+	body, err := s.opt.ExchangeInfo(ctx)
+	if err != nil {
+		return fmt.Errorf("exchangeInfo: %w", err)
+	}
+	writeJSON(w, http.StatusOK, body)
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that is gone is nobody's error
+}
+
+func writeError(w http.ResponseWriter, e *apiError) {
+	if e.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.retryAfter.Seconds()))))
+	}
+	msg, _ := json.Marshal(e.msg) // a string always marshals
+	body := append(strconv.AppendInt([]byte(`{"code":`), int64(e.code), 10), `,"msg":`...)
+	writeJSON(w, e.status, append(append(body, msg...), '}'))
+}

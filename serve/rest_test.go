@@ -1,0 +1,246 @@
+package serve
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klined/fixed"
+	"klined/market"
+)
+
+func TestKlinesBody(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:02:30")))
+	closed := market.Kline{
+		OpenTime: at("12:01:00"), Open: fixed.MustParse("76936.2"), High: fixed.MustParse("76965.5"),
+		Low: fixed.MustParse("76936.1"), Close: fixed.MustParse("76965.4"), TradeCount: 878, State: market.StateSettled,
+	}
+	closed.Volume, _ = fixed.ParseSum("20.68")
+	closed.QuoteVolume, _ = fixed.ParseSum("1591436.2714")
+	closed.TakerBuyVolume, _ = fixed.ParseSum("15.19")
+	closed.TakerBuyQuoteVolume, _ = fixed.ParseSum("1168938.6331")
+	running := market.EmptyKline(at("12:02:00"), fixed.MustParse("76965.4"))
+	w.live.rows[minutes(btc)] = []market.Kline{closed, running}
+
+	rec := w.get("/fapi/v1/klines?symbol=btcusdt&interval=1m&limit=2")
+	want := `[[1799064060000,"76936.20","76965.50","76936.10","76965.40","20.680",1799064119999,"1591436.27140",878,"15.190","1168938.63310","0"],` +
+		`[1799064120000,"76965.40","76965.40","76965.40","76965.40","0.000",1799064179999,"0.00000",0,"0.000","0.00000","0"]]`
+	if got := rec.Body.String(); got != want {
+		t.Errorf("body:\n%s\nwant:\n%s", got, want)
+	}
+	for header, want := range map[string]string{
+		"X-Klined-State":              "settled=1,closed=0,open=1,gap=0",
+		"X-MBX-USED-WEIGHT-1M":        "1",
+		"Content-Type":                "application/json",
+		"Access-Control-Allow-Origin": "*",
+	} {
+		if got := rec.Header().Get(header); got != want {
+			t.Errorf("%s: %q, want %q", header, got, want)
+		}
+	}
+}
+
+func TestKlinesErrors(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:02:30")))
+	for _, c := range []struct {
+		query string
+		want  string
+	}{
+		{"", `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`},
+		{"symbol=&interval=1m", `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`},
+		{"symbol=BTCUSDT", `{"code":-1102,"msg":"Mandatory parameter 'interval' was not sent, was empty/null, or malformed."}`},
+		{"symbol=NOPE&interval=1m", `{"code":-1121,"msg":"Invalid symbol."}`},
+		{"symbol=OMGUSDT&interval=1m", `{"code":-1121,"msg":"Invalid symbol."}`},
+		{"symbol=BTCUSDT&interval=7m", `{"code":-1120,"msg":"Invalid interval."}`},
+		{"symbol=BTCUSDT&interval=5s", `{"code":-1120,"msg":"Invalid interval."}`},
+		{"symbol=BTCUSDT&interval=60m", `{"code":-1120,"msg":"Invalid interval."}`},
+		{"symbol=BTCUSDT&interval=1m&limit=1501", `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`},
+		{"symbol=BTCUSDT&interval=1m&limit=0", `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`},
+		{"symbol=BTCUSDT&interval=1m&limit=ten", `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`},
+		{"symbol=BTCUSDT&interval=1m&startTime=-1", `{"code":-1100,"msg":"Illegal characters found in parameter 'startTime'; legal range is '^[0-9]{1,20}$'."}`},
+		{"symbol=BTCUSDT&interval=1m&endTime=now", `{"code":-1100,"msg":"Illegal characters found in parameter 'endTime'; legal range is '^[0-9]{1,20}$'."}`},
+		{"symbol=BTCUSDT&interval=1m&startTime=2&endTime=1", `{"code":-1023,"msg":"Start time is greater than end time."}`},
+	} {
+		rec := w.get("/fapi/v1/klines?" + c.query)
+		if got := rec.Body.String(); got != c.want || rec.Code != 400 {
+			t.Errorf("%s: %d %s, want 400 %s", c.query, rec.Code, got, c.want)
+		}
+	}
+}
+
+// TestKlinesGrid asks a symbol that is complete since 12:00:00 at 12:09:30 for a part of its klines.
+func TestKlinesGrid(t *testing.T) {
+	from, now := at("12:00:00"), at("12:09:30")
+	ms := func(clock string) string { return fmt.Sprint(int64(at(clock))) }
+	for _, c := range []struct {
+		query string
+		want  string // first and last open time, and how many
+	}{
+		{"", "12:00–12:09 10"},
+		{"&limit=3", "12:07–12:09 3"},
+		{"&limit=1", "12:09–12:09 1"},
+		{"&startTime=" + ms("12:03:00"), "12:03–12:09 7"},
+		{"&startTime=" + ms("12:03:00") + "&limit=2", "12:03–12:04 2"},
+		{"&startTime=" + ms("12:02:01"), "12:03–12:09 7"},
+		{"&startTime=" + ms("12:09:01"), "none"},
+		{"&startTime=99999999999999999999", "none"},
+		{"&endTime=" + ms("12:05:00"), "12:00–12:05 6"},
+		{"&endTime=" + ms("12:05:59") + "&limit=2", "12:04–12:05 2"},
+		{"&endTime=" + ms("15:00:00") + "&limit=2", "12:08–12:09 2"},
+		{"&startTime=" + ms("12:03:00") + "&endTime=" + ms("12:05:00"), "12:03–12:05 3"},
+		{"&startTime=" + ms("12:02:30") + "&endTime=" + ms("12:05:59") + "&limit=2", "12:03–12:04 2"},
+		{"&startTime=" + ms("12:02:30") + "&endTime=" + ms("12:02:59"), "none"},
+		{"&startTime=0&limit=3", "12:00–12:02 3"},
+		{"&startTime=" + ms("11:59:00") + "&limit=3", "12:00–12:02 3"},
+		{"&startTime=0&endTime=" + ms("12:01:00"), "12:00–12:01 2"},
+		{"&startTime=0&endTime=" + ms("11:00:00"), "none"},
+	} {
+		w := newWorld(t, fixedClock(now))
+		w.store.rows[minutes(btc)] = run(market.OneMinute, from, at("12:08:00"), market.StateSettled)
+		w.store.known[minutes(btc)] = []market.Span{{From: 0, To: at("12:08:00")}} // confirmed empty before 12:00
+		w.live.rows[minutes(btc)] = append(run(market.OneMinute, at("12:06:00"), at("12:09:00"), market.StateClosed), kline(at("12:09:00"), "5.00", market.StateOpen))
+		w.upstream = func(_ market.Series, span market.Span, _ int) ([]market.Kline, error) {
+			if span.From > from || span.To <= from {
+				return nil, nil
+			}
+			return []market.Kline{kline(from, "1", market.StateSettled)}, nil
+		}
+		rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m" + c.query)
+		if got := extent(t, rec); got != c.want {
+			t.Errorf("%s: %s, want %s (%d %s)", c.query, got, c.want, rec.Code, rec.Body)
+		}
+		if len(w.fetched) != 0 {
+			t.Errorf("%s: fetched %v", c.query, w.fetched)
+		}
+	}
+}
+
+// extent names the first and last open time of an answer, and checks that it is without holes.
+func extent(t *testing.T, rec *httptest.ResponseRecorder) string {
+	t.Helper()
+	var rows [][]any
+	if err := json.Unmarshal(rec.Body.Bytes(), &rows); err != nil {
+		return rec.Body.String()
+	}
+	if len(rows) == 0 {
+		return "none"
+	}
+	open := func(i int) market.Time { return market.Time(rows[i][0].(float64)) }
+	for i := range rows {
+		if i > 0 && open(i) != open(i-1)+market.Minute {
+			t.Errorf("%s follows %s", open(i), open(i-1))
+		}
+	}
+	name := func(i int) string { return open(i).Std().Format("15:04") }
+	return fmt.Sprintf("%s–%s %d", name(0), name(len(rows)-1), len(rows))
+}
+
+func TestFixedAnswers(t *testing.T) {
+	w := newWorld(t, fixedClock(1789478299014))
+	w.opt.Health = nil
+	for _, c := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{"GET", "/fapi/v1/ping", 200, `{}`},
+		{"GET", "/fapi/v1/time", 200, `{"serverTime":1789478299014}`},
+		{"GET", "/fapi/v1/exchangeInfo", 200, `{"timezone":"UTC"}`},
+		{"GET", "/fapi/v1/exchangeInfo?symbol=BTCUSDT", 200, `{"timezone":"UTC"}`},
+		{"GET", "/fapi/v1/nothing", 404, `{"code":-5000,"msg":"Path /fapi/v1/nothing, Method GET is invalid"}`},
+		{"POST", "/fapi/v1/ping", 405, `{"code":-5000,"msg":"Path /fapi/v1/ping, Method POST is invalid"}`},
+		{"DELETE", "/", 405, `{"code":-5000,"msg":"Path /, Method DELETE is invalid"}`},
+		{"OPTIONS", "/fapi/v1/klines", 204, ``},
+		{"GET", "/ws/btcusdt@kline_1m", 426, `{"code":-1000,"msg":"This path speaks WebSocket."}`},
+	} {
+		rec := httptest.NewRecorder()
+		w.Handler().ServeHTTP(rec, httptest.NewRequest(c.method, c.path, nil))
+		if rec.Code != c.status || rec.Body.String() != c.body {
+			t.Errorf("%s %s: %d %s, want %d %s", c.method, c.path, rec.Code, rec.Body, c.status, c.body)
+		}
+	}
+}
+
+func TestGzip(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:09:30")))
+	w.live.rows[minutes(btc)] = run(market.OneMinute, at("11:00:00"), at("12:10:00"), market.StateClosed)
+	req := httptest.NewRequest(http.MethodGet, "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=50", nil)
+	req.Header.Set("Accept-Encoding", "gzip")
+	rec := httptest.NewRecorder()
+	w.Handler().ServeHTTP(rec, req)
+	zip, err := gzip.NewReader(rec.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(zip)
+	if plain := w.get(req.URL.String()).Body.String(); err != nil || string(body) != plain {
+		t.Errorf("gzip differs from plain: %v", err)
+	}
+}
+
+func TestWeights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &weights{clock: stdClock{}}
+		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+		for i, c := range []struct {
+			addr   netip.Addr
+			weight int
+			want   int
+		}{{a, 5, 5}, {a, 1, 6}, {b, 2, 2}, {a, 10, 16}} {
+			if got := w.add(c.addr, c.weight); got != c.want {
+				t.Errorf("%d: %d, want %d", i, got, c.want)
+			}
+		}
+		time.Sleep(59_999 * time.Millisecond)
+		if got := w.add(a, 1); got != 17 {
+			t.Errorf("within the minute %d, want 17", got)
+		}
+		time.Sleep(time.Millisecond)
+		if got := w.add(a, 1); got != 1 {
+			t.Errorf("in the next minute %d, want 1", got)
+		}
+	})
+	for limit, want := range map[string]int{"": 5, "&limit=1": 1, "&limit=100": 1, "&limit=101": 2, "&limit=500": 2, "&limit=501": 5, "&limit=1000": 5, "&limit=1001": 10, "&limit=1501": 10, "&limit=x": 5} {
+		if got := klinesQueryWeight(httptest.NewRequest("GET", "/fapi/v1/klines?symbol=A"+limit, nil)); got != want {
+			t.Errorf("weight of %q is %d, want %d", limit, got, want)
+		}
+	}
+}
+
+func TestSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(slots)
+		addr := netip.MustParseAddr("192.0.2.1")
+		var leave []func()
+		for range fetchesAtOnce {
+			release, err := s.acquire(t.Context(), addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave = append(leave, release)
+		}
+		if _, err := s.acquire(t.Context(), netip.Addr{}); err != nil {
+			t.Errorf("another address waits: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.acquire(ctx, addr); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a fifth: %v, want a deadline exceeded", err)
+		}
+		for _, release := range leave {
+			release()
+		}
+		if _, held := s.held[addr]; held {
+			t.Error("the address is still held")
+		}
+	})
+}

@@ -1,0 +1,141 @@
+// Package serve offers REST, WebSocket push, chart page, metrics and health (it speaks Binance outward).
+package serve
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"klined/health"
+	"klined/market"
+)
+
+// Live is what serve asks of the lanes.
+type Live interface {
+	// Tail appends the klines of series that open at or after from: oldest first, contiguous, the running one last.
+	// It waits, bounded, for a close whose boundary has passed; it appends nothing where the lane has none.
+	Tail(ctx context.Context, dst []market.Kline, series market.Series, from market.Time) ([]market.Kline, error)
+	// Watch asks for the changed open klines of series, or no longer. It is not called from Publish.
+	Watch(series market.Series, on bool)
+}
+
+// Store is what serve asks of the disk.
+type Store interface {
+	// Read gives the closed klines of span, oldest first, and the parts of span that are not known to be complete.
+	// The rows are the caller's to read, not to change.
+	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
+}
+
+// Options say what a Server serves, and from where.
+type Options struct {
+	Symbols   *market.Symbols
+	Carries   func(market.SymbolID) bool // is it served now; the registry also remembers symbols of earlier runs. nil: all are
+	Intervals []market.Interval          // the configured ones
+	Clock     interface{ Now() market.Time }
+	Live      Live
+	Store     Store
+
+	// Fetch fills the store with the official klines of span. Its error is a *market.BudgetError where the exchange may
+	// not be asked now.
+	Fetch func(ctx context.Context, series market.Series, span market.Span) error
+	// Upstream asks the exchange for official klines, the running one too: at most limit, the oldest first where From
+	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
+	// symbol that is not whole yet, and the open time of a series' first kline.
+	Upstream func(ctx context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error)
+	// ExchangeInfo is the exchange's answer, as received.
+	ExchangeInfo func(ctx context.Context) ([]byte, error)
+
+	Status func() any                   // what /klined/v1/status shows
+	Health func() (ok bool, detail any) // what /healthz shows
+	Ready  func() (ok bool, detail any) // what /readyz shows
+
+	PushEvery time.Duration // how often a busy series is pushed; default 250 ms
+	Metrics   *health.Metrics
+	Log       *slog.Logger
+	Version   string
+}
+
+// Server answers clients. Make one with New, end it with Close.
+type Server struct {
+	opt     Options
+	log     *slog.Logger
+	hub     *hub
+	weights *weights
+	slots   *slots
+	firsts  firsts
+	handler http.Handler
+
+	scratches sync.Pool // of *scratch
+}
+
+const defaultPushEvery = 250 * time.Millisecond
+
+// New makes a Server and starts its push clock.
+func New(opt Options) *Server {
+	if opt.PushEvery <= 0 {
+		opt.PushEvery = defaultPushEvery
+	}
+	if opt.Metrics == nil {
+		opt.Metrics = health.NewMetrics()
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Carries == nil {
+		opt.Carries = func(market.SymbolID) bool { return true }
+	}
+	s := &Server{
+		opt:     opt,
+		log:     opt.Log.With("target", "serve"),
+		weights: &weights{clock: opt.Clock},
+		slots:   &slots{},
+	}
+	s.hub = newHub(s)
+	s.handler = s.routes()
+	return s
+}
+
+// Handler answers every path of the listen address.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Publish pushes what changed to whoever subscribes to it. It copies what it keeps and waits for no client. Lanes may
+// call it at the same time; the klines of one symbol come from one of them.
+func (s *Server) Publish(changes *market.Changes) { s.hub.publish(changes) }
+
+// Close ends every WebSocket client with 1001 and waits until they are gone, a few seconds at most.
+func (s *Server) Close() { s.hub.close() }
+
+// NewHTTPServer is an http.Server for handler with the bounds that an open port needs. WebSocket connections are taken
+// over and have their own.
+func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10, // 1,024 stream names fit into one URL
+		ErrorLog:          slog.NewLogLogger(log.With("target", "serve").Handler(), slog.LevelDebug),
+	}
+}
+
+// serves reports whether interval is configured.
+func (s *Server) serves(interval market.Interval) bool {
+	for _, iv := range s.opt.Intervals {
+		if iv == interval {
+			return true
+		}
+	}
+	return false
+}
+
+// symbol finds a carried symbol by its name as the exchange writes it.
+func (s *Server) symbol(name string) (market.Symbol, bool) {
+	sym, ok := s.opt.Symbols.ByName(name)
+	if !ok || !s.opt.Carries(sym.ID) {
+		return market.Symbol{}, false
+	}
+	return sym, true
+}

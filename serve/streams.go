@@ -1,0 +1,74 @@
+package serve
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"klined/market"
+)
+
+const handshakeWithin = 10 * time.Second
+
+// serveStreams upgrades a request below /ws (bare frames) or /stream (wrapped ones) and subscribes it to the streams
+// that its URL names. The prefixes /market and /public make no difference: every stream is served on every path.
+func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
+		return
+	}
+	names, combined := namesOf(r.URL)
+	conn, rw, _, err := ws.HTTPUpgrader{Timeout: handshakeWithin}.Upgrade(r, w)
+	if err != nil {
+		s.log.Debug("websocket refused", "from", r.RemoteAddr, "err", err)
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return
+	}
+	s.hub.start(conn, rw.Reader, combined, names)
+}
+
+// namesOf is the stream names in a URL, and whether it asks for wrapped frames:
+// /ws/<name>/<name>…, or /stream?streams=<name>/<name>….
+func namesOf(u *url.URL) (names []string, combined bool) {
+	path := strings.TrimPrefix(strings.TrimPrefix(u.Path, "/market"), "/public")
+	list, bare := strings.CutPrefix(path, "/ws")
+	if !bare {
+		list = u.Query().Get("streams")
+	}
+	for name := range strings.SplitSeq(list, "/") {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, !bare
+}
+
+// series finds what a stream name stands for: <symbol>@kline_<interval>, the symbol in lower case (ASCII letters; others
+// as they are). Names of anything else are subscribed and stay silent, as on the exchange.
+func (s *Server) series(stream string) (market.Series, bool) {
+	symbol, name, ok := strings.Cut(stream, "@kline_")
+	if !ok || lower(symbol) != symbol {
+		return market.Series{}, false
+	}
+	interval, err := market.ParseInterval(name)
+	if err != nil || !s.serves(interval) {
+		return market.Series{}, false
+	}
+	sym, ok := s.symbol(upper(symbol))
+	if !ok {
+		return market.Series{}, false
+	}
+	return market.Series{Symbol: sym.ID, Interval: interval}, true
+}
+
+// streamName is the stream of a series.
+func streamName(sym *market.Symbol, interval market.Interval) string {
+	return lower(sym.Name) + "@kline_" + interval.String()
+}

@@ -1,0 +1,119 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+
+	"klined/fixed"
+	"klined/market"
+)
+
+// digits is how many decimals a row keeps: of prices, and of quantities; quote volumes have the sum of both.
+type digits struct{ price, qty int8 }
+
+func (d digits) quote() int { return int(d.price) + int(d.qty) }
+
+// columns of a kline table, in the order of appendRow and rowReader.
+var columns = [...]string{
+	"open_time", "symbol", "open", "high", "low", "close", "volume", "taker_buy_volume", "quote_volume",
+	"taker_buy_quote_volume", "trade_count", "first_id", "last_id", "last_trade_id", "price_digits", "qty_digits",
+	"source", "state", "revision", "gap",
+}
+
+// amounts is k's prices and volumes in the order of columns, at d's digits; what needs more decimals, or does not fit
+// an int64, is an error.
+func amounts(k *market.Kline, d digits) (n [8]int64, err error) {
+	for i, price := range [...]fixed.Value{k.Open, k.High, k.Low, k.Close} {
+		var ok bool
+		if n[i], ok = price.Int64(int(d.price)); !ok {
+			return n, fmt.Errorf("%s %s cannot be kept with %d decimals", columns[2+i], price, d.price)
+		}
+	}
+	for i, sum := range [...]fixed.Sum{k.Volume, k.TakerBuyVolume, k.QuoteVolume, k.TakerBuyQuoteVolume} {
+		decimals := int(d.qty)
+		if i >= 2 {
+			decimals = d.quote()
+		}
+		var ok bool
+		if n[4+i], ok = sum.Int64(decimals); !ok {
+			return n, fmt.Errorf("%s %s cannot be kept with %d decimals", columns[6+i], sum, decimals)
+		}
+	}
+	return n, nil
+}
+
+// appendRow appends h as columns to args.
+func appendRow(args []any, symbol market.SymbolID, h *held, source market.Source) ([]any, error) {
+	n, err := amounts(&h.Kline, h.digits)
+	if err != nil {
+		return args, err
+	}
+	args = append(args, int64(h.OpenTime), int64(symbol))
+	for _, amount := range n {
+		args = append(args, amount)
+	}
+	gap := int64(0)
+	if h.Gap {
+		gap = 1
+	}
+	return append(args, h.TradeCount, h.FirstID, h.LastID, h.LastTradeID, int64(h.digits.price), int64(h.digits.qty),
+		int64(source), int64(h.State), int64(h.Revision), gap), nil
+}
+
+// rowReader reads rows of a query that selects every column.
+type rowReader struct {
+	values [len(columns)]int64
+	dest   [len(columns)]any // pointers to values
+}
+
+func newRowReader() *rowReader {
+	r := new(rowReader)
+	for i := range r.values {
+		r.dest[i] = &r.values[i]
+	}
+	return r
+}
+
+// read is the row that scan stands at.
+func (r *rowReader) read(scan func(...any) error) (k market.Kline, err error) {
+	if err = scan(r.dest[:]...); err != nil {
+		return k, err
+	}
+	v := &r.values
+	price, qty := int(v[14]), int(v[15])
+	ok := true
+	for i, to := range [...]*fixed.Value{&k.Open, &k.High, &k.Low, &k.Close} {
+		var fits bool
+		*to, fits = fixed.ValueOf(v[2+i], price)
+		ok = ok && fits
+	}
+	for i, to := range [...]*fixed.Sum{&k.Volume, &k.TakerBuyVolume, &k.QuoteVolume, &k.TakerBuyQuoteVolume} {
+		decimals := qty
+		if i >= 2 {
+			decimals = price + qty
+		}
+		var fits bool
+		*to, fits = fixed.SumOf(v[6+i], decimals)
+		ok = ok && fits
+	}
+	k.OpenTime = market.Time(v[0])
+	if !ok {
+		return k, fmt.Errorf("the row of symbol %d at %s holds an impossible amount", v[1], k.OpenTime)
+	}
+	k.TradeCount, k.FirstID, k.LastID, k.LastTradeID = v[10], v[11], v[12], v[13]
+	k.State, k.Revision, k.Gap = market.State(v[17]), int32(v[18]), v[19] != 0
+	return k, nil
+}
+
+// upsert writes n rows of iv; where there is a version as good already, that one stays. The comparison is
+// market.Better.
+func upsert(iv market.Interval, n int) string {
+	row := "(" + strings.Repeat("?,", len(columns)-1) + "?)"
+	set := make([]string, 0, len(columns)-2)
+	for _, c := range columns[2:] {
+		set = append(set, c+"=excluded."+c)
+	}
+	return "INSERT INTO " + tableOf(iv) + " (" + strings.Join(columns[:], ",") + ") VALUES " +
+		strings.Repeat(row+",", n-1) + row + " ON CONFLICT (open_time, symbol) DO UPDATE SET " + strings.Join(set, ",") +
+		" WHERE (excluded.state, excluded.revision, -excluded.gap) > (state, revision, -gap)"
+}

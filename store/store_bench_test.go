@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"klined/market"
+)
+
+const benchSymbols = 800
+
+// benchStore has 800 symbols and commits only when it is told to.
+func benchStore(b *testing.B) *Store {
+	s, err := Open(Options{Dir: b.TempDir(), CommitEvery: 1 << 60})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	symbols := make([]market.Symbol, benchSymbols)
+	for i := range symbols {
+		symbols[i] = market.Symbol{ID: market.SymbolID(i), Name: fmt.Sprintf("S%dUSDT", i), PriceDigits: 2, QtyDigits: 3}
+	}
+	if err := s.SaveSymbols(symbols); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// BenchmarkCommit8000ClosesOf15Intervals is a boundary at which every interval ends: 800 symbols, 8,000 closes spread
+// over 15 tables, durable.
+func BenchmarkCommit8000ClosesOf15Intervals(b *testing.B) {
+	s := benchStore(b)
+	changes := &market.Changes{Updates: make([]market.Update, 8000)}
+	intervals := market.ExchangeIntervals()
+	ordinals := make([]int64, len(intervals))
+	for i, iv := range intervals {
+		ordinals[i] = iv.Ordinal(day(2024, 1, 1))
+	}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		b.StopTimer()
+		for i := range changes.Updates {
+			iv := i / 534
+			series := market.Series{Symbol: market.SymbolID(i % 534), Interval: intervals[iv]}
+			changes.Updates[i] = market.Update{Series: series, Kline: testKline(series, intervals[iv].OpenAt(ordinals[iv]+int64(n)))}
+		}
+		b.StartTimer()
+		s.Put(changes)
+		if err := s.Flush(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRead1500RowsOf800Symbols reads one series among 800.
+func BenchmarkRead1500RowsOf800Symbols(b *testing.B) {
+	s := benchStore(b)
+	from := day(2024, 1, 1)
+	for m := market.Time(0); m < 1500; m++ {
+		changes := &market.Changes{UpTo: from + (m+1)*market.Minute}
+		for id := range market.SymbolID(benchSymbols) {
+			series := market.Series{Symbol: id, Interval: market.OneMinute}
+			changes.Updates = append(changes.Updates, market.Update{Series: series, Kline: testKline(series, from+m*market.Minute)})
+		}
+		s.Put(changes)
+		if s.Status().OutboxRows > 100_000 {
+			if err := s.Flush(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := s.Flush(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("%.0f bytes a row", float64(s.Status().FileBytes)/1500/benchSymbols)
+	b.ReportAllocs()
+	for b.Loop() {
+		rows, _, err := s.Read(context.Background(), market.Series{Symbol: 77, Interval: market.OneMinute},
+			market.Span{From: from, To: from + 1500*market.Minute})
+		if err != nil || len(rows) != 1500 {
+			b.Fatal(len(rows), err)
+		}
+	}
+}
