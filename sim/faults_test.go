@@ -1,0 +1,161 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestFaultsAreReadStrictly(t *testing.T) {
+	tests := []struct{ body, want string }{
+		{`{"kind":"disconect"}`, `unknown kind "disconect": want disconnect, drop, duplicate or garbage`},
+		{`{}`, `unknown kind : want disconnect, drop, duplicate or garbage`},
+		{`{"kind":"disconnect","seconds":3}`, `disconnect has no field "seconds": want conn, path, stream`},
+		{`{"kind":"drop","percent":10,"secs":3}`, `drop has no field "secs": want percent, seconds, conn, path, stream`},
+		{`{"kind":"drop","seconds":3}`, `drop: percent 0: want more than 0, at most 100`},
+		{`{"kind":"duplicate","percent":10}`, `duplicate: seconds 0: want more than 0 and less than a million`},
+		{`{"kind":"garbage"}`, `garbage: n 0: want 1 to 100000`},
+	}
+	served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
+		for _, test := range tests {
+			status, body := v.post("/sim/faults", test.body)
+			want, _ := json.Marshal(map[string]string{"error": test.want})
+			same(t, test.body, fmt.Sprint(status, " ", body), "400 "+string(want))
+		}
+		status, body := v.post("/sim/faults", `not json`)
+		same(t, "not JSON", status, 400)
+		if !strings.Contains(body, "JSON object") {
+			t.Error(body)
+		}
+	})
+}
+
+func TestDisconnect(t *testing.T) {
+	served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
+		gone := func(s *socket) bool {
+			synctest.Wait()
+			select {
+			case <-s.over:
+				return true
+			default:
+				return false
+			}
+		}
+		one, two := v.dial("/market/ws/btcusdt@aggTrade"), v.dial("/market/ws/ethusdt@kline_1m")
+		three := v.dial("/public/ws/btcusdt@trade")
+		synctest.Wait()
+		status, body := v.post("/sim/faults", `{"kind":"disconnect","conn":2}`)
+		same(t, "answer", fmt.Sprint(status, body), `200{"conns":[2],"kind":"disconnect"}`)
+		same(t, "gone", fmt.Sprint(gone(one), gone(two), gone(three)), "false true false")
+		same(t, "no close frame", int(two.code), 0)
+		_, body = v.post("/sim/faults", `{"kind":"disconnect","stream":"@trade"}`)
+		same(t, "answer", body, `{"conns":[3],"kind":"disconnect"}`)
+		_, body = v.post("/sim/faults", `{"kind":"disconnect","path":"/public"}`)
+		same(t, "answer", body, `{"conns":[],"kind":"disconnect"}`)
+		same(t, "gone", fmt.Sprint(gone(one), gone(three)), "false true")
+		_, body = v.post("/sim/faults", `{"kind":"disconnect","conn":"all"}`)
+		same(t, "answer", body, `{"conns":[1],"kind":"disconnect"}`)
+		same(t, "gone", gone(one), true)
+		same(t, "connections", len(e.Status().Connections), 0)
+	})
+}
+
+func TestDropAndDuplicate(t *testing.T) {
+	opt := Options{Symbols: 2, Rate: 200, Seed: 3}
+	served(t, opt, func(t *testing.T, e *Exchange, v *visitor) {
+		hurt, other := v.dial("/market/ws/btcusdt@aggTrade"), v.dial("/market/ws/btcusdt@aggTrade")
+		count := func(s *socket) (frames, ids int) {
+			seen := map[string]bool{}
+			for _, text := range s.taken() {
+				seen[decode(t, text)["a"]] = true
+				frames++
+			}
+			return frames, len(seen)
+		}
+		for _, kind := range []string{"drop", "duplicate"} {
+			synctest.Wait()
+			count(hurt)
+			count(other)
+			status, body := v.post("/sim/faults", fmt.Sprintf(`{"kind":%q,"percent":20,"seconds":10,"conn":1}`, kind))
+			same(t, body, status, 200)
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			frames, ids := count(hurt)
+			all, allIDs := count(other)
+			if all != allIDs || all < 500 {
+				t.Errorf("%s: the other connection got %d frames of %d ids", kind, all, allIDs)
+			}
+			if share := float64(frames) / float64(all); kind == "drop" && (share < 0.72 || share > 0.88 || ids != frames) {
+				t.Errorf("drop: %d frames of %d", frames, all)
+			} else if kind == "duplicate" && (share < 1.12 || share > 1.28 || ids != all) {
+				t.Errorf("duplicate: %d frames, %d ids of %d", frames, ids, all)
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			frames, _ = count(hurt)
+			all, _ = count(other)
+			same(t, kind+" is over", frames, all)
+		}
+	})
+}
+
+func TestGarbage(t *testing.T) {
+	served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
+		for _, path := range []string{"/market/ws/btcusdt@depth", "/market/stream?streams=btcusdt@depth"} {
+			s := v.dial(path)
+			synctest.Wait()
+			status, body := v.post("/sim/faults", `{"kind":"garbage","n":26}`)
+			same(t, body, status, 200)
+			synctest.Wait()
+			frames := s.taken()
+			same(t, "frames", len(frames), 26)
+			for _, f := range frames {
+				var trade struct {
+					P, Q string
+					A, L int64
+				}
+				if i := strings.Index(f, `"data":`); i > 0 && json.Valid([]byte(f)) {
+					f = f[i+7 : len(f)-1]
+				}
+				if json.Unmarshal([]byte(f), &trade) == nil && trade.P != "" && trade.L > 0 && len(trade.P) < 20 && trade.P[0] != '-' &&
+					!strings.Contains(f, "\xff") {
+					t.Errorf("garbage that is a record: %s", f)
+				}
+			}
+			select {
+			case <-s.over:
+				t.Error("garbage ends the connection")
+			default:
+			}
+			_ = s.conn.Close()
+			synctest.Wait()
+		}
+	})
+}
+
+func TestStatusAndTape(t *testing.T) {
+	served(t, Options{Symbols: 2, Rate: 100, Seed: 3}, func(t *testing.T, e *Exchange, v *visitor) {
+		s := v.dial("/market/stream?streams=btcusdt@aggTrade/nosuch@aggTrade")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		frames := s.taken()
+		_, _, body := v.get("/sim/status")
+		var st Status
+		if err := json.Unmarshal([]byte(body), &st); err != nil {
+			t.Fatal(err)
+		}
+		c := st.Connections[0]
+		same(t, "connection", fmt.Sprint(c.Conn, c.Path, c.Streams, c.Sent), fmt.Sprint(1, "/market", 2, len(frames)))
+		same(t, "clock", st.Now, e.Now())
+		if st.Trades < 500 || st.Fills < st.Trades || st.Symbols != 2 || st.Streams != 1 {
+			t.Errorf("status: %+v", st)
+		}
+		_, _, tape := v.get("/sim/tape?limit=5")
+		lines := strings.Split(strings.TrimSpace(tape), "\n")
+		same(t, "lines", len(lines), 5)
+		same(t, "the last line", `{"stream":"btcusdt@aggTrade","data":`+lines[4]+"}", frames[len(frames)-1])
+	})
+}

@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"klined/market"
+)
+
+func refuse(code int, format string, args ...any) *apiError {
+	return &apiError{status: http.StatusBadRequest, code: code, msg: fmt.Sprintf(format, args...)}
+}
+
+func missing(name string) *apiError {
+	return refuse(-1102, "Mandatory parameter '%s' was not sent, was empty/null, or malformed.", name)
+}
+
+func notValid(name string) *apiError {
+	return refuse(-1130, "Data sent for parameter '%s' is not valid.", name)
+}
+
+// symbolOf is the symbol that a parameter names, in any case.
+func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
+	value := q.Get(name)
+	if value == "" {
+		return nil, missing(name)
+	}
+	if s := e.byName[strings.ToUpper(value)]; s != nil {
+		return s, nil
+	}
+	return nil, refuse(-1121, "Invalid symbol.")
+}
+
+// pairOf is the contract of a pair that is of a type and trades, or else one that is delisted; nil where there is none.
+func (e *Exchange) pairOf(pair, contract string) (found *symbol) {
+	for _, s := range e.symbols {
+		if s.pair == strings.ToUpper(pair) && s.contract == contract && (found == nil || s.status == statusTrading) {
+			found = s
+		}
+	}
+	return found
+}
+
+// number reads a parameter that is a whole number; ok is false where it was not sent.
+func number(q url.Values, name string) (n int64, ok bool, bad *apiError) {
+	value := q.Get(name)
+	if value == "" {
+		return 0, false, nil
+	}
+	if len(value) > 20 || strings.TrimLeft(value, "0123456789") != "" {
+		return 0, false, refuse(-1100, "Illegal characters found in parameter '%s'; legal range is '^[0-9]{1,20}$'.", name)
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return 0, false, notValid(name)
+	}
+	return n, true, nil
+}
+
+// limitOf reads limit, which is from 1 to most.
+func limitOf(q url.Values, usual, most int) (int, *apiError) {
+	value := q.Get("limit")
+	if value == "" {
+		return usual, nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > most {
+		return 0, notValid("limit")
+	}
+	return n, nil
+}
+
+// windowOf reads startTime, endTime and limit.
+func windowOf(q url.Values, usual, most int) (w window, bad *apiError) {
+	if w.limit, bad = limitOf(q, usual, most); bad != nil {
+		return w, bad
+	}
+	if w.start, bad = timeOf(q, "startTime"); bad != nil {
+		return w, bad
+	}
+	if w.end, bad = timeOf(q, "endTime"); bad != nil {
+		return w, bad
+	}
+	if w.start != 0 && w.end != 0 && w.start > w.end {
+		return w, refuse(-1023, "Start time is greater than end time.")
+	}
+	return w, nil
+}
+
+// timeOf reads a time; 0 where it was not sent.
+func timeOf(q url.Values, name string) (market.Time, *apiError) {
+	n, sent, bad := number(q, name)
+	if !sent {
+		return 0, bad
+	}
+	return market.Time(min(max(n, 1), int64(maxStart))), nil
+}

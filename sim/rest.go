@@ -1,0 +1,221 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+
+	"klined/market"
+)
+
+// apiError is a refusal as REST has it: {"code":-1121,"msg":"Invalid symbol."}
+type apiError struct {
+	status, code int
+	msg          string
+	retry        int // seconds, for Retry-After; 0 is none
+}
+
+// endpoint answers one path: from the query, a body or a refusal.
+type endpoint struct {
+	weight func(q url.Values) int
+	answer func(q url.Values) ([]byte, *apiError)
+}
+
+// routes are all that one port serves.
+func (e *Exchange) routes() http.Handler {
+	mux := http.NewServeMux()
+	e.routesWS(mux)
+	e.routesSim(mux)
+	for path, ep := range map[string]endpoint{
+		"/fapi/v1/ping":             {always(1), func(url.Values) ([]byte, *apiError) { return []byte("{}"), nil }},
+		"/fapi/v1/time":             {always(1), e.serverTime},
+		"/fapi/v1/klines":           {weighKlines, e.klines},
+		"/fapi/v1/continuousKlines": {weighKlines, e.continuousKlines},
+		"/fapi/v1/aggTrades":        {always(20), e.aggTrades},
+		"/fapi/v1/trades":           {always(5), e.trades},
+		"/fapi/v1/historicalTrades": {always(200), keyWanted},
+		"/fapi/v1/ticker/price":     {weighPrice, e.prices},
+		"/fapi/v2/ticker/price":     {weighPrice, e.prices},
+	} {
+		mux.Handle("GET "+path, e.public(ep))
+	}
+	mux.Handle("GET /fapi/v1/exchangeInfo", gzhttp.GzipHandler(e.public(endpoint{always(1), e.exchangeInfo})))
+	return mux
+}
+
+// public serves an endpoint within the limits, a latency away.
+func (e *Exchange) public(ep endpoint) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.travel(r.Context())
+		q := r.URL.Query()
+		used, refused := e.limiter.charge(addressOf(r.RemoteAddr), ep.weight(q), e.Now())
+		var body []byte
+		if refused == nil {
+			body, refused = ep.answer(q)
+		}
+		e.travel(r.Context())
+		head := w.Header()
+		head.Set("Content-Type", "application/json")
+		head.Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
+		if refused != nil {
+			if refused.retry > 0 {
+				head.Set("Retry-After", strconv.Itoa(refused.retry))
+			}
+			w.WriteHeader(refused.status)
+			body = fmt.Appendf(nil, `{"code":%d,"msg":%q}`, refused.code, refused.msg)
+		}
+		_, _ = w.Write(body)
+	})
+}
+
+// travel takes as long as a message on its way.
+func (e *Exchange) travel(ctx context.Context) {
+	late := e.delay()
+	if late == 0 {
+		return
+	}
+	t := time.NewTimer(late)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func always(weight int) func(url.Values) int { return func(url.Values) int { return weight } }
+
+// weighKlines is what klines cost, as measured: without a limit 5, though 500 rows come.
+func weighKlines(q url.Values) int {
+	limit, err := strconv.Atoi(q.Get("limit"))
+	switch {
+	case err != nil:
+		return 5
+	case limit <= 100:
+		return 1
+	case limit <= 500:
+		return 2
+	case limit <= 1000:
+		return 5
+	}
+	return 10
+}
+
+func weighPrice(q url.Values) int {
+	if q.Get("symbol") == "" {
+		return 2
+	}
+	return 1
+}
+
+func keyWanted(url.Values) ([]byte, *apiError) {
+	return nil, &apiError{status: http.StatusUnauthorized, code: -2014, msg: "API-key format invalid."}
+}
+
+func (e *Exchange) serverTime(url.Values) ([]byte, *apiError) {
+	return append(appendInt(nil, `{"serverTime":`, int64(e.Now())), '}'), nil
+}
+
+func (e *Exchange) exchangeInfo(url.Values) ([]byte, *apiError) {
+	return append(strconv.AppendInt(e.info.before[:len(e.info.before):len(e.info.before)], int64(e.Now()), 10), e.info.after...), nil
+}
+
+func (e *Exchange) klines(q url.Values) ([]byte, *apiError) {
+	s, bad := e.symbolOf(q, "symbol")
+	if bad != nil {
+		return nil, bad
+	}
+	return e.klinesOf(s, q)
+}
+
+func (e *Exchange) continuousKlines(q url.Values) ([]byte, *apiError) {
+	pair, contract := q.Get("pair"), q.Get("contractType")
+	if pair == "" {
+		return nil, missing("pair")
+	}
+	if contract == "" {
+		return nil, missing("contractType")
+	}
+	switch contract {
+	case perpetual, tradFi, currentQuarter, nextQuarter:
+	default:
+		return nil, refuse(-4104, "Invalid contract type")
+	}
+	s := e.pairOf(pair, contract)
+	if s == nil {
+		return nil, refuse(-1121, "Invalid symbol.")
+	}
+	return e.klinesOf(s, q)
+}
+
+// klinesOf answers klines of one symbol.
+func (e *Exchange) klinesOf(s *symbol, q url.Values) ([]byte, *apiError) {
+	name := q.Get("interval")
+	if name == "" {
+		return nil, missing("interval")
+	}
+	iv, ok := exchangeInterval(name)
+	if !ok {
+		return nil, refuse(-1120, "Invalid interval.")
+	}
+	w, bad := windowOf(q, 500, 1500)
+	if bad != nil {
+		return nil, bad
+	}
+	return s.appendRows(nil, iv, e.look(s).klines(iv, w)), nil
+}
+
+// look is a view of a symbol as it stands now.
+func (e *Exchange) look(s *symbol) *view {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return s.look(e.catchUp())
+}
+
+func (s *symbol) appendRows(dst []byte, iv interval, rows []row) []byte {
+	dst = append(dst, '[')
+	for i := range rows {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = s.appendREST(dst, iv, &rows[i])
+	}
+	return append(dst, ']')
+}
+
+// prices answers the latest price of one symbol or of all that trade:
+//
+//	{"symbol":"BTCUSDT","price":"83091.70","time":1791382992338}
+func (e *Exchange) prices(q url.Values) ([]byte, *apiError) {
+	if q.Get("symbol") != "" {
+		s, bad := e.symbolOf(q, "symbol")
+		if bad != nil {
+			return nil, bad
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.catchUp()
+		return s.appendTicker(nil), nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.catchUp()
+	dst := []byte{'['}
+	for i, s := range e.symbols {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = s.appendTicker(dst)
+	}
+	return append(dst, ']'), nil
+}
+
+func (s *symbol) appendTicker(dst []byte) []byte {
+	dst = append(append(append(dst, `{"symbol":"`...), s.name...), `","price":"`...)
+	dst = s.appendPrice(dst, s.last.price)
+	return append(appendInt(dst, `","time":`, int64(max(s.last.time(), s.start-market.Second))), '}')
+}

@@ -1,0 +1,215 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"klined/market"
+)
+
+// routesSim are the control endpoints: outside every limit, latency and fault.
+func (e *Exchange) routesSim(mux *http.ServeMux) {
+	handle := func(pattern string, answer func(r *http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			body, err := answer(r)
+			w.Header().Set("Content-Type", "application/json")
+			if err != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				body = map[string]string{"error": err.Error()}
+			}
+			_ = json.NewEncoder(w).Encode(body)
+		})
+	}
+	handle("GET /sim/status", func(*http.Request) (any, error) { return e.Status(), nil })
+	handle("POST /sim/faults", e.postFault)
+	handle("GET /sim/truth", e.getTruth)
+	handle("GET /sim/deviations", e.getDeviations)
+	mux.HandleFunc("GET /sim/tape", e.getTape)
+}
+
+// Status is what GET /sim/status answers.
+type Status struct {
+	Now         market.Time  `json:"now"` // the exchange's clock
+	Start       market.Time  `json:"start"`
+	Seed        uint64       `json:"seed"`
+	Symbols     int          `json:"symbols"` // perpetuals that trade
+	Trades      int64        `json:"trades"`  // aggTrades published
+	Fills       int64        `json:"fills"`
+	Streams     int          `json:"streams"` // different ones that somebody hears
+	Faults      int          `json:"faults"`  // that are in force
+	Connections []ConnStatus `json:"connections"`
+}
+
+// ConnStatus is one connection's part of Status.
+type ConnStatus struct {
+	Conn    int         `json:"conn"`
+	Path    string      `json:"path"`
+	Remote  string      `json:"remote"`
+	Since   market.Time `json:"since"`
+	Streams int         `json:"streams"` // subscribed, heard or not
+	Sent    uint64      `json:"sent"`    // frames of streams
+	Queued  int         `json:"queued"`  // bytes
+}
+
+// Status is how the exchange stands.
+func (e *Exchange) Status() Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	st := Status{
+		Now: e.catchUp(), Start: e.opt.Start, Seed: e.opt.Seed, Symbols: e.opt.Symbols, Trades: e.live.trades,
+		Fills: e.live.happened, Streams: len(e.streams.live), Connections: []ConnStatus{},
+	}
+	for _, t := range e.faults {
+		if t.until > st.Now {
+			st.Faults++
+		}
+	}
+	for _, c := range e.conns {
+		if c.gone() {
+			continue
+		}
+		queued, sent := c.queued()
+		st.Connections = append(st.Connections, ConnStatus{c.num, c.path, c.ip, c.born, len(c.names), sent, queued})
+	}
+	slices.SortFunc(st.Connections, func(a, b ConnStatus) int { return a.Conn - b.Conn })
+	return st
+}
+
+// postFault reads a fault as strictly as a user who mistypes would want.
+func (e *Exchange) postFault(r *http.Request) (any, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the fault: %w", err)
+	}
+	f, err := parseFault(body)
+	if err != nil {
+		return nil, err
+	}
+	conns, err := e.Fault(f)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"kind": f.Kind, "conns": conns}, nil
+}
+
+func parseFault(body []byte) (f Fault, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return f, fmt.Errorf("a fault is a JSON object as {\"kind\":\"disconnect\"}: %w", err)
+	}
+	if err := json.Unmarshal(fields["kind"], &f.Kind); err != nil || faultFields[f.Kind] == nil {
+		return f, fmt.Errorf("unknown kind %s: want disconnect, drop, duplicate or garbage", fields["kind"])
+	}
+	for name, value := range fields {
+		if name == "kind" {
+			continue
+		}
+		if !slices.Contains(faultFields[f.Kind], name) {
+			return f, fmt.Errorf("%s has no field %q: want %s", f.Kind, name, strings.Join(faultFields[f.Kind], ", "))
+		}
+		if name == "conn" && bytes.Equal(value, []byte(`"all"`)) {
+			continue
+		}
+		to := map[string]any{
+			"conn": &f.Conn, "path": &f.Path, "stream": &f.Stream, "percent": &f.Percent, "seconds": &f.Seconds, "n": &f.N,
+		}[name]
+		if err := json.Unmarshal(value, to); err != nil {
+			return f, fmt.Errorf("%s: %s %s: %w", f.Kind, name, value, err)
+		}
+	}
+	return f, nil
+}
+
+// getTruth answers official klines as GET /fapi/v1/klines does, of any interval of a second or more, as many as there
+// are from startTime on.
+func (e *Exchange) getTruth(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	s, iv, w, err := e.simQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(e.truth(s, iv, w)), nil
+}
+
+// Truth are the official klines of a symbol with start ≤ open time ≤ end, as the rows of GET /fapi/v1/klines. A zero
+// start is as far back as there are any, a zero end is now; the last row may be running. Klines shorter than a minute
+// reach back as far as fills are remembered.
+func (e *Exchange) Truth(symbol, interval string, start, end market.Time) ([]byte, error) {
+	s := e.byName[symbol]
+	if s == nil {
+		return nil, fmt.Errorf("symbol %q: there is none", symbol)
+	}
+	iv, err := parseInterval(interval)
+	if err != nil {
+		return nil, err
+	}
+	return e.truth(s, iv, window{max(start, 1), end, math.MaxInt}), nil
+}
+
+func (e *Exchange) truth(s *symbol, iv interval, w window) []byte {
+	if iv.length == 0 || iv.length >= market.Minute {
+		return s.appendRows(nil, iv, e.look(s).klines(iv, w))
+	}
+	e.mu.Lock()
+	rows := s.short(iv, w, e.catchUp())
+	e.mu.Unlock()
+	return s.appendRows(nil, iv, rows)
+}
+
+// getDeviations answers what klines built from aggTrades lack or have too much.
+func (e *Exchange) getDeviations(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	if !q.Has("interval") {
+		q.Set("interval", oneMinute.name)
+	}
+	s, iv, w, err := e.simQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.catchUp()
+	if w.end == 0 {
+		w.end = now
+	}
+	return s.deviations(iv, w.start, w.end), nil
+}
+
+// simQuery reads the parameters of the control endpoints.
+func (e *Exchange) simQuery(q url.Values) (s *symbol, iv interval, w window, err error) {
+	s, bad := e.symbolOf(q, "symbol")
+	if bad == nil {
+		w, bad = windowOf(q, 500, math.MaxInt)
+	}
+	if bad != nil {
+		return nil, iv, w, fmt.Errorf("%s (%d)", bad.msg, bad.code)
+	}
+	if w.start != 0 && !q.Has("limit") {
+		w.limit = math.MaxInt
+	}
+	w.limit = min(w.limit, math.MaxInt32)
+	iv, err = parseInterval(q.Get("interval"))
+	return s, iv, w, err
+}
+
+// getTape answers the latest payloads of trade streams, one on each line.
+func (e *Exchange) getTape(w http.ResponseWriter, r *http.Request) {
+	n, err := limitText(r.URL.Query().Get("limit"), tapeFrames)
+	if err != nil || n < 1 {
+		http.Error(w, `{"error":"limit: want a number of 1 or more"}`, http.StatusBadRequest)
+		return
+	}
+	e.mu.Lock()
+	e.catchUp()
+	lines := e.tape.lines(n)
+	e.mu.Unlock()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write(lines)
+}

@@ -1,0 +1,184 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gobwas/ws"
+
+	"klined/market"
+)
+
+// stream is what one name carries. It exists while somebody subscribes to it.
+type stream struct {
+	name   string
+	prefix []byte // what stands before the payload in a wrapped frame
+	subs   []*conn
+	taped  bool   // GET /sim/tape shows it
+	stop   func() // lets go of whatever feeds it
+}
+
+// symbolStreams are the streams of a symbol that somebody subscribes to, other than its klines'; else nil.
+type symbolStreams struct {
+	agg, trade, mini *stream
+}
+
+// registry finds streams by name.
+type registry struct {
+	symbols map[string]*symbol // by the name in lower case
+	pairs   map[string]*symbol // by pair_contract in lower case
+	live    map[string]*stream
+	allMini *stream
+	buf     []byte // scratch of publish
+	frame   []byte
+}
+
+func newRegistry(symbols []*symbol) registry {
+	r := registry{symbols: make(map[string]*symbol), pairs: make(map[string]*symbol), live: make(map[string]*stream)}
+	for _, s := range symbols {
+		r.symbols[s.lower] = s
+		r.pairs[strings.ToLower(s.pair+"_"+s.contract)] = s
+	}
+	return r
+}
+
+// Paths of the WebSocket server; one without a path is public.
+const (
+	pathMarket  = "/market"
+	pathPublic  = "/public"
+	pathPrivate = "/private"
+)
+
+// subscribe lets a connection hear a stream, where path, case and name are right; elsewhere there is silence. The
+// caller holds e.mu.
+func (e *Exchange) subscribe(c *conn, name string) {
+	if st := e.streams.live[name]; st != nil {
+		if c.path == pathOf(name) {
+			st.subs = append(st.subs, c)
+		}
+		return
+	}
+	if c.path != pathOf(name) {
+		return
+	}
+	st := &stream{name: name, prefix: []byte(`{"stream":"` + name + `","data":`), subs: []*conn{c}}
+	if e.feed(st) {
+		e.streams.live[name] = st
+	}
+}
+
+// pathOf is the path on which a stream's name is delivered.
+func pathOf(name string) string {
+	if strings.HasSuffix(name, "@trade") {
+		return pathPublic
+	}
+	return pathMarket
+}
+
+// feed connects a stream with what it is named after, if there is such a thing.
+func (e *Exchange) feed(st *stream) bool {
+	if st.name == "!miniTicker@arr" {
+		e.streams.allMini, st.stop = st, func() { e.streams.allMini = nil }
+		return true
+	}
+	subject, kind, _ := strings.Cut(st.name, "@")
+	if name, ok := strings.CutPrefix(kind, "continuousKline_"); ok {
+		s, iv := e.streams.pairs[subject], interval{}
+		if s != nil {
+			iv, ok = exchangeInterval(name)
+		}
+		return s != nil && ok && e.feedLane(st, s, func(l *klineLane) { l.continuous = st }, iv)
+	}
+	s := e.streams.symbols[subject]
+	if s == nil {
+		return false
+	}
+	if name, ok := strings.CutPrefix(kind, "kline_"); ok {
+		iv, ok := exchangeInterval(name)
+		return ok && e.feedLane(st, s, func(l *klineLane) { l.kline = st }, iv)
+	}
+	return s.feed(st, kind)
+}
+
+func (e *Exchange) feedLane(st *stream, s *symbol, attach func(*klineLane), iv interval) bool {
+	now := e.Now()
+	e.advance(now)
+	attach(s.lane(iv, now))
+	st.stop = func() { s.dropLane(st) }
+	return true
+}
+
+// feed connects a stream of the symbol that is not one of klines.
+func (s *symbol) feed(st *stream, kind string) bool {
+	var slot **stream
+	switch kind {
+	case "aggTrade":
+		slot, st.taped = &s.streams.agg, true
+	case "trade":
+		slot, st.taped = &s.streams.trade, true
+	case "miniTicker":
+		slot = &s.streams.mini
+	default:
+		return false
+	}
+	*slot, st.stop = st, func() { *slot = nil }
+	return true
+}
+
+// unsubscribe ends what subscribe began.
+func (e *Exchange) unsubscribe(c *conn, name string) {
+	st := e.streams.live[name]
+	if st == nil {
+		return
+	}
+	if i := slices.Index(st.subs, c); i >= 0 {
+		st.subs = slices.Delete(st.subs, i, i+1)
+	}
+	if len(st.subs) == 0 {
+		st.stop()
+		delete(e.streams.live, name)
+	}
+}
+
+// publish sends a payload to all who hear a stream: encoded once, and wrapped once where somebody wants it so.
+func (e *Exchange) publish(st *stream, payload func(dst []byte) []byte) {
+	r := &e.streams
+	r.buf = payload(r.buf[:0])
+	r.frame = appendFrame(r.frame[:0], ws.OpText, nil, r.buf, nil)
+	bare := len(r.frame)
+	for _, c := range st.subs {
+		frame := r.frame[:bare]
+		if c.combined {
+			if len(r.frame) == bare {
+				r.frame = appendFrame(r.frame, ws.OpText, st.prefix, r.buf, []byte{'}'})
+			}
+			frame = r.frame[bare:]
+		}
+		for range e.copies(c, st) {
+			c.data(frame)
+		}
+	}
+	if st.taped {
+		e.tape.add(r.buf)
+	}
+}
+
+// appendFrame writes an unmasked frame whose payload is made of three parts.
+func appendFrame(dst []byte, op ws.OpCode, before, payload, after []byte) []byte {
+	n := len(before) + len(payload) + len(after)
+	dst = append(dst, 0x80|byte(op))
+	switch {
+	case n < 126:
+		dst = append(dst, byte(n))
+	case n < 1<<16:
+		dst = append(dst, 126, byte(n>>8), byte(n))
+	default:
+		dst = append(dst, 127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	dst = append(dst, before...)
+	dst = append(dst, payload...)
+	return append(dst, after...)
+}
+
+// miniState is when the miniTickers are due.
+type miniState struct{ next market.Time }
