@@ -48,64 +48,73 @@ type Metrics struct {
 
 // NewMetrics makes the figures and registers them, with those of the Go runtime and the process.
 func NewMetrics() *Metrics {
-	r := prometheus.NewRegistry()
+	r := maker{prometheus.NewRegistry()}
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		r.MustRegister(c)
-		return c
-	}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		r.MustRegister(c)
-		return c
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
-	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-		r.MustRegister(g)
-		return g
-	}
-	histogram := func(name, help string, from, factor float64, n int) prometheus.Histogram {
-		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(from, factor, n)})
-		r.MustRegister(h)
-		return h
-	}
 	return &Metrics{
-		Registry: r,
+		Registry: r.Registry,
 
-		DecodeErrors:   counters("klined_decode_errors_total", "Frames that could not be decoded and were dropped.", "reason"),
-		UnknownSymbols: counter("klined_unknown_symbol_total", "Trades of symbols that are not known here, dropped."),
-		RESTRequests:   counters("klined_rest_requests_total", "Requests sent to the exchange.", "endpoint", "status"),
-		RESTUsedWeight: gauge("klined_rest_used_weight", "Request weight used this minute, as the exchange last said."),
+		DecodeErrors:   r.counters("klined_decode_errors_total", "Frames that could not be decoded and were dropped.", "reason"),
+		UnknownSymbols: r.counter("klined_unknown_symbol_total", "Trades of symbols that are not known here, dropped."),
+		RESTRequests:   r.counters("klined_rest_requests_total", "Requests sent to the exchange.", "endpoint", "status"),
+		RESTUsedWeight: r.gauge("klined_rest_used_weight", "Request weight used this minute, as the exchange last said."),
 
-		Frames:          counters("klined_frames_total", "Frames received.", "conn"),
-		Trades:          counter("klined_trades_total", "Trades applied."),
-		DuplicateTrades: counter("klined_duplicate_trades_total", "Trades that had been seen already, dropped."),
-		Gaps:            counter("klined_gaps_total", "Runs of missing trade ids."),
-		GapTrades:       counter("klined_gap_trades_total", "Trade ids found missing."),
-		HealedTrades:    counter("klined_healed_trades_total", "Missing trades that came after all."),
-		UnhealedTrades:  counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
-		LateTrades:      counter("klined_late_trades_total", "Trades that came after their kline was closed."),
-		Connections:     gauges("klined_connections", "Connections to the exchange.", "state"),
-		Reconnects:      counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
-		Symbols:         gauges("klined_symbols", "Symbols by their standing.", "state"),
-		GraceSeconds:    gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
-		LaneHold:        histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 2, 16),
-		KlinesClosed:    counter("klined_klines_closed_total", "Klines closed for the first time."),
-		KlinesRevised:   counters("klined_klines_revised_total", "Closed klines that changed.", "cause"),
+		Frames:          r.counters("klined_frames_total", "Frames received.", "conn"),
+		Trades:          r.counter("klined_trades_total", "Trades applied."),
+		DuplicateTrades: r.counter("klined_duplicate_trades_total", "Trades that had been seen already, dropped."),
+		Gaps:            r.counter("klined_gaps_total", "Runs of missing trade ids."),
+		GapTrades:       r.counter("klined_gap_trades_total", "Trade ids found missing."),
+		HealedTrades:    r.counter("klined_healed_trades_total", "Missing trades that came after all."),
+		UnhealedTrades:  r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
+		LateTrades:      r.counter("klined_late_trades_total", "Trades that came after their kline was closed."),
+		Connections:     r.gauges("klined_connections", "Connections to the exchange.", "state"),
+		Reconnects:      r.counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
+		Symbols:         r.gauges("klined_symbols", "Symbols by their standing.", "state"),
+		GraceSeconds:    r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
+		LaneHold:        r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
+		KlinesClosed:    r.counter("klined_klines_closed_total", "Klines closed for the first time."),
+		KlinesRevised:   r.counters("klined_klines_revised_total", "Closed klines that changed.", "cause"),
 
-		StoreRows:       counter("klined_store_rows_total", "Rows written to the store."),
-		StoreCommit:     histogram("klined_store_commit_seconds", "Time from the begin of a commit until it is durable.", 1e-3, 2, 14),
-		StoreOutboxRows: gauge("klined_store_outbox_rows", "Klines that wait to be committed."),
+		StoreRows:       r.counter("klined_store_rows_total", "Rows written to the store."),
+		StoreCommit:     r.histogram("klined_store_commit_seconds", "Time from the begin of a commit until it is durable.", 1e-3, 14),
+		StoreOutboxRows: r.gauge("klined_store_outbox_rows", "Klines that wait to be committed."),
 
-		CloseDelay:    histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close was pushed.", 1e-3, 2, 16),
-		FrameToPush:   histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 2, 16),
-		WSClients:     gauge("klined_ws_clients", "WebSocket clients."),
-		WSSlowClients: counter("klined_ws_slow_clients_total", "Clients closed because they did not read."),
+		CloseDelay:    r.histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close was pushed.", 1e-3, 16),
+		FrameToPush:   r.histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 16),
+		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients."),
+		WSSlowClients: r.counter("klined_ws_slow_clients_total", "Clients closed because they did not read."),
 	}
+}
+
+// maker makes figures and registers them.
+type maker struct{ *prometheus.Registry }
+
+func (r maker) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	r.MustRegister(c)
+	return c
+}
+
+func (r maker) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	r.MustRegister(c)
+	return c
+}
+
+func (r maker) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	r.MustRegister(g)
+	return g
+}
+
+func (r maker) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	r.MustRegister(g)
+	return g
+}
+
+// histogram has n buckets, the first up to from, each twice as wide as the one before.
+func (r maker) histogram(name, help string, from float64, n int) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(from, 2, n)})
+	r.MustRegister(h)
+	return h
 }

@@ -22,10 +22,10 @@ type frame = map[string]string
 
 // naive is a kline that a client sums from what it receives, in decimals.
 type naive struct {
-	o, h, l, c       decimal.Decimal
-	v, q, bv, bq     decimal.Decimal
-	n                int64
-	begun, deviating bool
+	o, h, l, c   decimal.Decimal
+	v, q, bv, bq decimal.Decimal
+	n            int64
+	begun        bool
 }
 
 func must[T any](v T, err error) T {

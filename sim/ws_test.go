@@ -217,8 +217,6 @@ func keys(t *testing.T, text string) string {
 		if s, ok := tok.(string); ok && key {
 			out = append(out, s)
 			key = false
-		} else if _, ok := tok.(json.Delim); ok {
-			key = true
 		} else {
 			key = true
 		}

@@ -1,0 +1,317 @@
+//go:build e2e
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"klined/market"
+)
+
+// binary is the program under test: built once, as users get it.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "klined-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "klined")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(status)
+}
+
+// process is a running klined. Its output is searched for an address.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  bytes.Buffer
+	mu   sync.Mutex
+	addr chan string
+	done chan struct{}
+	err  error
+}
+
+// launch starts klined with args and waits until a line matches address; its first group is the address.
+func launch(t *testing.T, address string, args ...string) (*process, string) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(path, args...), addr: make(chan string, 1), done: make(chan struct{})}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = writer, writer
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	go p.read(reader, regexp.MustCompile(address))
+	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	select {
+	case addr := <-p.addr:
+		return p, addr
+	case <-p.done:
+		t.Fatalf("klined %s: %v\n%s", strings.Join(args, " "), p.err, p.output())
+	case <-time.After(30 * time.Second):
+		t.Fatalf("klined %s says no address\n%s", strings.Join(args, " "), p.output())
+	}
+	return nil, ""
+}
+
+func (p *process) read(r *os.File, address *regexp.Regexp) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		p.mu.Lock()
+		p.out.WriteString(lines.Text() + "\n")
+		p.mu.Unlock()
+		if m := address.FindStringSubmatch(lines.Text()); m != nil {
+			select {
+			case p.addr <- m[1]:
+			default:
+			}
+		}
+	}
+	p.err = p.cmd.Wait()
+	close(p.done)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String()
+}
+
+// end sends a signal and waits for the process to go.
+func (p *process) end(s syscall.Signal) error {
+	_ = p.cmd.Process.Signal(s)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		p.t.Errorf("%v did not end within 20 s of %v\n%s", p.cmd.Args, s, p.output())
+	}
+	return p.err
+}
+
+// What the processes say of their addresses.
+const (
+	simAddress   = `--rest http://(\S+)`
+	serveAddress = `msg=serving .*address=http://(\S+)`
+)
+
+// offset asks the exchange how far its clock is ahead of ours.
+func offset(t *testing.T, j *judge) time.Duration {
+	t.Helper()
+	best, off := time.Hour, time.Duration(0)
+	for range 5 {
+		sent := time.Now()
+		body, err := j.get(j.exchange, "/fapi/v1/time", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var now int64
+		if _, err := fmt.Sscanf(string(body), `{"serverTime":%d}`, &now); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(sent); took < best {
+			best, off = took, time.UnixMilli(now).Sub(sent.Add(took/2))
+		}
+	}
+	return off
+}
+
+// TestE2EMarket runs 200 symbols at 5,000 trades a second over real sockets for two minutes and more, so that all
+// fifteen intervals close at one boundary, with a client on every stream, and holds every closed kline against the truth.
+func TestE2EMarket(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		source  string
+		market  []string
+		explain bool
+	}{
+		{"trade", "trade", nil, false},
+		{"aggTrade without straddles and burnt ids", "aggTrade", []string{"--straddle", "0", "--burn", "0"}, false},
+		{"aggTrade as it is", "aggTrade", nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			start := at(t, "2027-02-28T23:57:30Z")
+			exchange, xAddr := launch(t, simAddress, append([]string{"sim", "--listen", "127.0.0.1:0", "--symbols", "200", "--rate", "5000",
+				"--seed", "42", "--start", "2027-02-28T23:57:30Z"}, c.market...)...)
+			server, addr := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
+				"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", c.source, "--rest-weight", "2400")
+			j := newJudge("http://"+addr, "http://"+xAddr, network{})
+			ahead := offset(t, j)
+			now := func() market.Time { return market.TimeOf(time.Now().Add(ahead)) }
+			symbols, err := j.symbols()
+			if err != nil || len(symbols) != 200 {
+				t.Fatalf("%d symbols, %v", len(symbols), err)
+			}
+			ivs := market.ExchangeIntervals()
+			heard, err := j.listen(t.Context(), symbols, ivs, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := market.OneMinute.Ceil(start + 5*market.Second)
+			end := first.Add(2*time.Minute + 4*time.Second)
+			time.Sleep(end.Sub(now()))
+			v, err := j.compare(symbols, ivs, first, end-3*market.Second, c.explain)
+			must(t, "REST", v, err)
+			heard.close()
+			v, delays, err := heard.check(j, symbols, ivs, first, end-3*market.Second, c.explain)
+			must(t, "pushed", v, err)
+			slices.Sort(delays)
+			t.Logf("boundary → close received: p50 %s, p99 %s, most %s; %d events of running klines", quantile(delays, 0.5),
+				quantile(delays, 0.99), delays[len(delays)-1], heard.opens)
+			for _, p := range []*process{server, exchange} {
+				if err := p.end(syscall.SIGINT); err != nil {
+					t.Errorf("stopped by SIGINT: %v\n%s", err, p.output())
+				}
+			}
+		})
+	}
+}
+
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+// TestE2ERestart stops, kills and restarts the server on one store: the same history is there each time.
+func TestE2ERestart(t *testing.T) {
+	t.Parallel()
+	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "20", "--rate", "200", "--start", "2027-01-05T10:00:45Z")
+	dir := filepath.Join(t.TempDir(), "store")
+	serve := func() (*process, *judge) {
+		p, addr := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", dir, "--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", "trade")
+		return p, newJudge("http://"+addr, "http://"+xAddr, network{})
+	}
+	p, j := serve()
+	symbols, err := j.symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead := offset(t, j)
+	now := func() market.Time { return market.TimeOf(time.Now().Add(ahead)) }
+	first := at(t, "2027-01-05T10:01:00Z")
+	for _, s := range []struct {
+		signal syscall.Signal
+		until  market.Time
+	}{{syscall.SIGINT, first + 63*market.Second}, {syscall.SIGKILL, first + 123*market.Second}} {
+		time.Sleep(s.until.Sub(now()))
+		v, err := j.compare(symbols, market.ExchangeIntervals(), first, s.until-2*market.Second, false)
+		must(t, "before "+s.signal.String(), v, err)
+		if err := p.end(s.signal); err != nil && s.signal == syscall.SIGINT {
+			t.Errorf("stopped by SIGINT: %v\n%s", err, p.output())
+		}
+		p, j = serve()
+		v, err = j.compare(symbols, market.ExchangeIntervals(), first, s.until-2*market.Second, false)
+		must(t, "after "+s.signal.String(), v, err)
+	}
+}
+
+// TestE2EBadInput starts the program with what cannot be: one line on stderr that names the thing, and the right status.
+func TestE2EBadInput(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "5", "--rate", "10")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	silent := &http.Server{Handler: http.NotFoundHandler()}
+	go silent.Serve(busy)
+	defer silent.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("listen = \"127.0.0.1:0\"\nredundency = \"1m\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	held := filepath.Join(dir, "held")
+	_, _ = launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", held, "--rest", "http://"+xAddr, "--ws", "ws://"+xAddr)
+	ok := []string{"--listen", "127.0.0.1:0", "--rest", "http://" + xAddr, "--ws", "ws://" + xAddr, "--dir", filepath.Join(dir, "s")}
+	serve := func(args ...string) []string { return append(append([]string{"serve"}, ok...), args...) }
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   []string
+	}{
+		{[]string{"serv"}, 2, []string{`"serv"`, `"serve"`}},
+		{serve("--intervall", "1m"), 2, []string{"--intervall", `"intervals"`}},
+		{serve("--intervals", "60m"), 2, []string{`"60m"`, "1h"}},
+		{serve("--intervals", "7m"), 2, []string{`"7m"`}},
+		{serve("--source", "ticks"), 2, []string{`"ticks"`, "aggTrade"}},
+		{serve("--lanes", "many"), 2, []string{"lanes", `"many"`}},
+		{serve("--config", file), 2, []string{file, `"redundency"`, `"redundancy"`}},
+		{serve("--config", filepath.Join(dir, "none.toml")), 2, []string{"none.toml"}},
+		{serve("extra"), 2, []string{`"extra"`}},
+		{serve("--listen", busy.Addr().String()), 1, []string{busy.Addr().String(), "in use"}},
+		{serve("--dir", filepath.Join(file, "below")), 1, []string{file}},
+		{serve("--dir", held), 1, []string{held, "process"}},
+		{serve("--symbols", "BTCUSDT,NOSUCHUSDT"), 1, []string{"NOSUCHUSDT"}},
+		{serve("--rest", "http://127.0.0.1:1"), 1, []string{"127.0.0.1:1"}},
+		{serve("--rest", "http://"+busy.Addr().String()), 1, []string{busy.Addr().String(), "404"}},
+		{serve("--ws", "ws://127.0.0.1:1"), 1, []string{"127.0.0.1:1"}},
+		{serve("--ws", "ws://"+busy.Addr().String()), 1, []string{busy.Addr().String()}},
+		{serve("--ws", "http://x"), 2, []string{"--ws", "http://x"}},
+		{[]string{"sim", "--symbols", "0"}, 2, []string{"symbols"}},
+		{[]string{"sim", "--start", "tomorrow"}, 2, []string{`"tomorrow"`}},
+		{[]string{"replay", filepath.Join(dir, "none.csv")}, 1, []string{"none.csv"}},
+		{[]string{"replay"}, 2, []string{"files"}},
+	} {
+		t.Run(strings.Join(c.args[:1], " ")+" "+strings.Join(c.args[max(1, len(c.args)-2):], " "), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, path, c.args...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			_ = cmd.Run()
+			if got := cmd.ProcessState.ExitCode(); got != c.status {
+				t.Errorf("status %d, want %d", got, c.status)
+			}
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			last := lines[len(lines)-1]
+			for _, want := range c.want {
+				if !strings.Contains(last, want) {
+					t.Errorf("%q does not name %q", last, want)
+				}
+			}
+			if len(lines) != 1 {
+				t.Errorf("%d lines on stderr:\n%s", len(lines), stderr.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"klined/market"
+)
+
+// judge compares what a server says with the truth of the simulated exchange behind it.
+type judge struct {
+	server, exchange string // http://host:port
+	network          network
+	client           *http.Client
+}
+
+func newJudge(server, exchange string, n network) *judge {
+	return &judge{server: server, exchange: exchange, network: n, client: n.client()}
+}
+
+// get answers the body of a GET, which must succeed.
+func (j *judge) get(base, path string, q url.Values) ([]byte, error) {
+	resp, err := j.client.Get(base + path + "?" + q.Encode())
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s?%s: %s: %s", path, q.Encode(), resp.Status, body)
+	}
+	return body, err
+}
+
+// symbols are those that the server carries: the exchange's perpetuals that trade.
+func (j *judge) symbols() ([]string, error) {
+	body, err := j.get(j.server, "/fapi/v1/exchangeInfo", nil)
+	if err != nil {
+		return nil, err
+	}
+	var info struct {
+		Symbols []struct{ Symbol, ContractType, Status string }
+	}
+	if err := json.Unmarshal(body, &info); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range info.Symbols {
+		if strings.HasSuffix(s.ContractType, "PERPETUAL") && (s.Status == "TRADING" || s.Status == "PENDING_TRADING") {
+			names = append(names, s.Symbol)
+		}
+	}
+	return names, nil
+}
+
+// row is one kline as REST gives it: its open time, and the nine values behind it as they were written.
+type row struct {
+	open                    market.Time
+	o, h, l, c              string
+	volume, quote           string
+	count                   string
+	takerVolume, takerQuote string
+}
+
+// values are the nine, as text.
+func (r row) values() string {
+	return strings.Join([]string{r.o, r.h, r.l, r.c, r.volume, r.quote, r.count, r.takerVolume, r.takerQuote}, " ")
+}
+
+// rows reads the klines of [from, to) that a source gives: the server's, or the truth.
+func (j *judge) rows(base, path, symbol string, iv market.Interval, from, to market.Time) ([]row, error) {
+	q := url.Values{"symbol": {symbol}, "interval": {iv.String()}, "limit": {"1500"},
+		"startTime": {fmt.Sprint(int64(from))}, "endTime": {fmt.Sprint(int64(to - 1))}}
+	body, err := j.get(base, path, q)
+	if err != nil {
+		return nil, err
+	}
+	var raw [][]json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", body, err)
+	}
+	rows := make([]row, len(raw))
+	for i, f := range raw {
+		text := func(n int) string { return string(bytes.Trim(f[n], `"`)) }
+		if err := json.Unmarshal(f[0], &rows[i].open); err != nil {
+			return nil, err
+		}
+		rows[i] = row{rows[i].open, text(1), text(2), text(3), text(4), text(5), text(7), text(8), text(9), text(10)}
+	}
+	return rows, nil
+}
+
+func (j *judge) ours(symbol string, iv market.Interval, from, to market.Time) ([]row, error) {
+	return j.rows(j.server, "/fapi/v1/klines", symbol, iv, from, to)
+}
+
+func (j *judge) truth(symbol string, iv market.Interval, from, to market.Time) ([]row, error) {
+	return j.rows(j.exchange, "/sim/truth", symbol, iv, from, to)
+}
+
+// verdict counts what was compared.
+type verdict struct {
+	klines     int
+	equal      int
+	explained  int      // different, and shown to be what a straddling aggTrade or burnt ids make of it
+	wrong      []string // different for no such reason; the first ones
+	wrongCount int
+}
+
+func (v *verdict) String() string {
+	return fmt.Sprintf("%d klines: %d equal, %d explained, %d wrong", v.klines, v.equal, v.explained, v.wrongCount)
+}
+
+func (v *verdict) blame(format string, args ...any) {
+	if v.wrongCount++; len(v.wrong) < 10 {
+		v.wrong = append(v.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+// compare judges every kline of every symbol and interval that closed within [from, to]: klines that were running at
+// from are among them. With explain, a difference must be exactly what aggTrades make of it.
+func (j *judge) compare(symbols []string, ivs []market.Interval, from, to market.Time, explain bool) (*verdict, error) {
+	v := &verdict{}
+	for _, symbol := range symbols {
+		for _, iv := range ivs {
+			first, last := iv.Open(from), iv.Open(to)
+			if iv < market.OneMinute {
+				first = iv.Ceil(from)
+			}
+			if first >= last {
+				continue
+			}
+			if err := j.compareSeries(v, symbol, iv, market.Span{From: first, To: last}, from, explain); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+func (j *judge) compareSeries(v *verdict, symbol string, iv market.Interval, span market.Span, first market.Time, explain bool) error {
+	ours, err := j.ours(symbol, iv, span.From, span.To)
+	if err != nil {
+		return err
+	}
+	truth, err := j.truth(symbol, iv, span.From, span.To)
+	if err != nil {
+		return err
+	}
+	if len(ours) != len(truth) {
+		v.blame("%s %s %s…%s: %d klines, want %d", symbol, iv, span.From, span.To, len(ours), len(truth))
+	}
+	var d *deviations
+	for i := range min(len(ours), len(truth)) {
+		v.klines++
+		if ours[i] == truth[i] {
+			v.equal++
+			continue
+		}
+		if explain && d == nil {
+			if d, err = j.deviations(symbol, iv, first-market.Minute, span.To); err != nil {
+				return err
+			}
+		}
+		if explain && d.explain(iv, first, ours[i], truth[i]) {
+			v.explained++
+			continue
+		}
+		v.blame("%s %s %s:\n  ours  %s\n  truth %s", symbol, iv, truth[i].open, ours[i].values(), truth[i].values())
+	}
+	return nil
+}

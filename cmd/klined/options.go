@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"klined/binance"
+	"klined/market"
+)
+
+// serveOptions are the flags of klined serve. Their texts are checked by parse.
+type serveOptions struct {
+	Listen     string
+	Dir        string
+	REST       string
+	WS         string
+	Symbols    []string // nil: all
+	Intervals  []market.Interval
+	Source     market.Source
+	Redundancy int
+	Lanes      int
+	PushEvery  time.Duration
+	RESTWeight int
+	LogLevel   slog.Level
+	LogFormat  string
+
+	texts struct{ symbols, intervals, source, level string }
+}
+
+// defaultPushEvery is how often the exchange itself pushes a busy kline.
+const defaultPushEvery = 250 * time.Millisecond
+
+// bind declares the flags with their defaults.
+func (o *serveOptions) bind(f *pflag.FlagSet) {
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "`HOST:PORT` to serve on")
+	f.StringVar(&o.Dir, "dir", "klined-data", "`DIR` of the store")
+	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
+	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
+	f.StringVar(&o.texts.symbols, "symbols", "all", "`all|A,B,…`: which perpetuals to carry")
+	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), "`LIST` of intervals to build")
+	f.StringVar(&o.texts.source, "source", "aggTrade", "`aggTrade|trade`: which of the exchange's records to build from")
+	f.IntVar(&o.Redundancy, "redundancy", 2, "`N` connections carry each symbol's trades at once")
+	f.IntVar(&o.Lanes, "lanes", 4, "`N` lanes share out the symbols")
+	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`DURATION` between pushes of a busy running kline")
+	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "`N`: request weight to use of the exchange's 2400 a minute")
+	f.StringVar(&o.texts.level, "log-level", "info", "`debug|info|warn|error`")
+	f.StringVar(&o.LogFormat, "log-format", "text", "`text|json`")
+}
+
+// parse turns the flags' texts into values, and refuses what cannot be.
+func (o *serveOptions) parse() error {
+	var err error
+	if o.Intervals, err = parseIntervals(o.texts.intervals); err != nil {
+		return err
+	}
+	if o.Source, err = parseSource(o.texts.source); err != nil {
+		return err
+	}
+	if o.texts.symbols != "all" {
+		o.Symbols = strings.FieldsFunc(strings.ToUpper(o.texts.symbols), func(r rune) bool { return r == ',' || r == ' ' })
+		if len(o.Symbols) == 0 {
+			return fmt.Errorf("--symbols %q names no symbol", o.texts.symbols)
+		}
+	}
+	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
+		return fmt.Errorf("--log-level %q: want debug, info, warn or error", o.texts.level)
+	}
+	if o.LogFormat != "text" && o.LogFormat != "json" {
+		return fmt.Errorf("--log-format %q: want text or json", o.LogFormat)
+	}
+	for _, u := range []struct{ flag, url, schemes string }{{"rest", o.REST, "http https"}, {"ws", o.WS, "ws wss"}} {
+		if err := checkURL(u.flag, u.url, u.schemes); err != nil {
+			return err
+		}
+	}
+	for _, n := range []struct {
+		flag          string
+		value, lo, hi int
+	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}} {
+		if n.value < n.lo || n.value > n.hi {
+			return fmt.Errorf("--%s %d: want %d to %d", n.flag, n.value, n.lo, n.hi)
+		}
+	}
+	if o.PushEvery < 10*time.Millisecond || o.PushEvery > time.Minute {
+		return fmt.Errorf("--push-every %s: want 10ms to 1m", o.PushEvery)
+	}
+	return nil
+}
+
+// checkURL refuses an address without one of the schemes or without a host.
+func checkURL(flag, text, schemes string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || !slices.Contains(strings.Fields(schemes), u.Scheme) {
+		return fmt.Errorf("--%s %q: want an address like %s://host:port", flag, text, strings.Fields(schemes)[0])
+	}
+	return nil
+}
+
+// parseSource reads the name of a source.
+func parseSource(name string) (market.Source, error) {
+	for _, s := range []market.Source{market.SourceAggTrade, market.SourceTrade} {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("--source %q: want aggTrade or trade", name)
+}
+
+// parseIntervals reads a comma list, sorts it and drops what is named twice. 1m is always kept.
+func parseIntervals(list string) ([]market.Interval, error) {
+	ivs := []market.Interval{market.OneMinute}
+	for name := range strings.SplitSeq(list, ",") {
+		iv, err := market.ParseInterval(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		ivs = append(ivs, iv)
+	}
+	slices.Sort(ivs)
+	return slices.Compact(ivs), nil
+}
+
+// intervalList is the comma list of intervals.
+func intervalList(ivs []market.Interval) string {
+	names := make([]string, len(ivs))
+	for i, iv := range ivs {
+		names[i] = iv.String()
+	}
+	return strings.Join(names, ",")
+}
+
+// logger makes the log that the flags ask for.
+func (o *serveOptions) logger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: o.LogLevel}
+	if o.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

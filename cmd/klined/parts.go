@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"klined/binance"
+	"klined/feed"
+	"klined/market"
+	"klined/serve"
+	"klined/store"
+)
+
+// openStore opens the store and takes its symbols into the registry: their ids are for ever.
+func (s *server) openStore() error {
+	var err error
+	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Metrics: s.metrics, Log: s.log})
+	if err != nil {
+		return err
+	}
+	if err := s.symbols.Restore(s.store.Symbols()); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", s.o.Dir, err), s.store.Close())
+	}
+	return nil
+}
+
+// list asks the exchange for its symbols, numbers those to carry and makes their ids durable.
+func (s *server) list(ctx context.Context) ([]market.SymbolID, error) {
+	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, err)
+	}
+	s.info = &infoCache{rest: s.rest, raw: info.Raw, at: time.Now()}
+	listed, err := choose(info.Listings, s.o.Symbols)
+	if err != nil {
+		return nil, err
+	}
+	symbols := make([]market.Symbol, len(listed))
+	for i, l := range listed {
+		symbols[i] = market.Symbol{Name: l.Name, PriceDigits: l.PriceDigits, QtyDigits: l.QtyDigits}
+	}
+	symbols = s.symbols.Put(symbols...)
+	if err := s.store.SaveSymbols(s.symbols.All()); err != nil {
+		return nil, err
+	}
+	ids := make([]market.SymbolID, len(symbols))
+	for i, sym := range symbols {
+		ids[i] = sym.ID
+	}
+	return ids, nil
+}
+
+// choose picks the perpetuals that trade, or are about to: all, or the named ones.
+func choose(listings []binance.Listing, names []string) ([]binance.Listing, error) {
+	var chosen []binance.Listing
+	for _, l := range listings {
+		if l.Perpetual() && l.Live() && (names == nil || slices.Contains(names, l.Name)) {
+			chosen = append(chosen, l)
+		}
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(chosen, func(l binance.Listing) bool { return l.Name == name }) {
+			return nil, fmt.Errorf("symbol %s: the exchange lists no perpetual of that name that trades", name)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("the exchange lists no perpetual that trades")
+	}
+	return chosen, nil
+}
+
+// buildFeed lays the lanes; every drain goes to the store first, then to the clients.
+func (s *server) buildFeed(carried []market.SymbolID) error {
+	var err error
+	s.feed, err = feed.New(feed.Options{
+		Symbols: carried, Intervals: s.o.Intervals, Source: s.o.Source, Lanes: s.o.Lanes, Redundancy: s.o.Redundancy,
+		DialTrades: func(ctx context.Context, name string, ids []market.SymbolID) (feed.Conn, error) {
+			return asConn(s.venue.DialTrades(ctx, name, ids))
+		},
+		DialKlines: func(ctx context.Context, name string, ids []market.SymbolID) (feed.Conn, error) {
+			return asConn(s.venue.DialKlines(ctx, name, ids))
+		},
+		Drain: func(c *market.Changes) {
+			s.store.Put(c)
+			s.serve.Publish(c)
+		},
+		OnWhole: s.whole,
+		Clock:   s.clock, Metrics: s.metrics, Watchdog: s.dog, Log: s.log,
+	})
+	return err
+}
+
+// asConn keeps a failed dial from becoming a connection that is not nil.
+func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// whole lets the store count a symbol's klines as complete: from its first boundary on, and the official minute before.
+func (s *server) whole(id market.SymbolID, lane int, from market.Time) {
+	s.store.BeginLive(id, lane, from-1)
+}
+
+// buildServe puts the clients' side in front of lanes, store and history.
+func (s *server) buildServe() *serve.Server {
+	return serve.New(serve.Options{
+		Symbols: s.symbols, Carries: s.feed.Carries, Intervals: s.o.Intervals, Clock: s.clock,
+		Live: s.feed, Store: s.store, Fetch: s.history.Fetch,
+		Upstream: func(ctx context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
+			return s.rest.Klines(ctx, market.ClassClients, series, span, limit)
+		},
+		ExchangeInfo: s.info.get,
+		Status:       func() any { return s.status() },
+		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
+		Ready:        s.ready,
+		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
+	})
+}
+
+// ready reports whether clock, store and feed are up and nearly all symbols are whole.
+func (s *server) ready() (bool, any) {
+	whole, symbols := s.feed.Ready()
+	_, synced := s.clock.Synced()
+	state := s.store.Status().State
+	return whole && synced && state == store.StateOK, map[string]any{"symbols": symbols, "clock": synced, "store": state}
+}
+
+// status is what /klined/v1/status shows.
+type status struct {
+	Version string  `json:"version"`
+	Uptime  float64 `json:"uptime_seconds"`
+	Source  string  `json:"source"`
+	Clock   struct {
+		Now    market.Time `json:"now"`
+		Offset float64     `json:"offset_ms"`
+		Within float64     `json:"within_ms"`
+	} `json:"clock"`
+	feed.Status
+	RESTWeight int          `json:"rest_weight_used"`
+	Store      store.Status `json:"store"`
+}
+
+// status collects the parts' own.
+func (s *server) status() status {
+	st := status{Version: version, Uptime: time.Since(s.began).Seconds(), Source: s.o.Source.String(),
+		Status: s.feed.Status(), RESTWeight: s.budget.Used(), Store: s.store.Status()}
+	within, _ := s.clock.Synced()
+	st.Clock.Now = s.clock.Now()
+	st.Clock.Offset = float64(s.clock.Offset().Microseconds()) / 1000
+	st.Clock.Within = float64(within.Microseconds()) / 1000
+	return st
+}
+
+// infoKept is how long the exchange's symbol list is served before it is asked for again.
+const infoKept = 5 * time.Minute
+
+// infoCache keeps the exchange's answer to exchangeInfo, as received.
+type infoCache struct {
+	rest *binance.REST
+
+	mu  sync.Mutex // held while asking: one question for all who wait
+	raw []byte
+	at  time.Time
+}
+
+// get is the answer, at most infoKept old; an older one where the exchange does not answer now.
+func (c *infoCache) get(ctx context.Context) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) < infoKept {
+		return c.raw, nil
+	}
+	info, err := c.rest.ExchangeInfo(ctx, market.ClassClients)
+	if err == nil {
+		c.raw = info.Raw
+	}
+	c.at = time.Now()
+	return c.raw, nil
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"klined/market"
+)
+
+const replayHelp = `Reads trades from files and prints their klines.
+
+What a file holds is told by its content: the exchange's archive CSV of aggTrades or trades, with a header or without,
+or lines of frames as received, bare or wrapped, behind a clock or not; each plain or gzip. Several files are read in
+order and taken together.
+
+Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
+come. Ids that are missing, rows that cannot be read and lines without a frame are reported on stderr. Where the input
+holds both aggTrades and trades of a symbol, the aggTrades count.
+
+Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09-15.csv. Several
+symbols or intervals need --out, where each series becomes a file like BTCUSDT-1m.csv (1M is written 1mo, as in the
+archive: names that differ by case only are one name on some disks).
+
+Numbers are written with the symbol's digits from --exchange-info, else with the most digits seen in the input.`
+
+// replayOptions are the flags of replay.
+type replayOptions struct {
+	symbol       string
+	intervals    []market.Interval
+	exchangeInfo string
+	format       string
+	out          string
+}
+
+// newReplayCommand is the command klined replay.
+func newReplayCommand() *cobra.Command {
+	var o replayOptions
+	var intervals string
+	cmd := &cobra.Command{
+		Use:   "replay FILE…",
+		Short: "trades in files → klines on stdout",
+		Long:  replayHelp,
+		Args: func(_ *cobra.Command, files []string) error {
+			if len(files) == 0 {
+				return &usageError{errors.New("replay: which files?")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
+				return &usageError{err}
+			}
+			if err := o.parse(intervals); err != nil {
+				return &usageError{err}
+			}
+			return replay(cmd.Context(), o, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&o.symbol, "symbol", "", "`NAME` of the symbol to replay; of archive CSV, which names none")
+	flags.StringVar(&intervals, "interval", "1m", "`INTERVAL` of the klines; with --out a list, as in 1m,1h")
+	flags.StringVar(&o.exchangeInfo, "exchange-info", "", "`FILE`: take the digits from this exchangeInfo answer")
+	flags.StringVar(&o.format, "format", "csv", "`csv|jsonl`")
+	flags.StringVar(&o.out, "out", "", "`DIR` to write one file per series into")
+	return cmd
+}
+
+// parse reads what the flags hold as text.
+func (o *replayOptions) parse(intervals string) error {
+	for name := range strings.SplitSeq(intervals, ",") {
+		iv, err := market.ParseInterval(strings.TrimSpace(name))
+		if err != nil {
+			return fmt.Errorf("--interval: %w", err)
+		}
+		o.intervals = append(o.intervals, iv)
+	}
+	if len(o.intervals) > 1 && o.out == "" {
+		return fmt.Errorf("--interval %s: several intervals need --out", intervals)
+	}
+	if o.format != "csv" && o.format != "jsonl" {
+		return fmt.Errorf("--format %q: want csv or jsonl", o.format)
+	}
+	return nil
+}
+
+// replay reads files in order and writes the klines of their trades. What can be read is written even where an error
+// is returned; all but the last of several errors stand on stderr.
+func replay(ctx context.Context, o replayOptions, files []string, stdout, stderr io.Writer) error {
+	in := newReplayInput(o, stderr)
+	var failed error
+	for _, name := range files {
+		err := in.readFile(ctx, name)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && failed != nil {
+			in.report("%v", failed)
+		}
+		if err != nil {
+			failed = err
+		}
+	}
+	books := in.chosen()
+	if len(books) == 0 && failed != nil {
+		return failed
+	}
+	if len(books) == 0 {
+		return in.nothing()
+	}
+	if len(books) > 1 && o.out == "" {
+		return fmt.Errorf("the input holds %d symbols (%s): choose one with --symbol, or all with --out",
+			len(books), someNames(books))
+	}
+	for _, b := range books {
+		b.report(in.report)
+	}
+	if err := in.digits(books); err != nil {
+		return err
+	}
+	if err := writeReplay(o, books, stdout); err != nil {
+		return err
+	}
+	return failed
+}
+
+// someNames lists the first symbols of books.
+func someNames(books []*book) string {
+	const shown = 8
+	var names []string
+	for _, b := range books[:min(len(books), shown)] {
+		names = append(names, b.symbol)
+	}
+	if len(books) > shown {
+		names = append(names, "…")
+	}
+	return strings.Join(names, ", ")
+}
+
+// openInput opens a file to read; a folder is none.
+func openInput(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s: is a folder", name)
+	}
+	return f, nil
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"klined/market"
+)
+
+// bookKey tells books apart: a symbol's aggTrades and its trades never mix.
+type bookKey struct {
+	symbol string
+	source market.Source
+}
+
+// book sums the trades of one symbol and source. A kline is a sum: the order in which the trades come does not matter.
+type book struct {
+	bookKey
+	base        market.Interval
+	klines      map[market.Time]*market.Kline // of base, by open time
+	last        *market.Kline                 // the one that took the last trade; it ends before next
+	next        market.Time
+	seen        idRuns
+	trades      int64
+	duplicates  int64
+	priceDigits int
+	qtyDigits   int
+}
+
+func newBook(key bookKey, base market.Interval) *book {
+	return &book{bookKey: key, base: base, klines: make(map[market.Time]*market.Kline)}
+}
+
+// take adds a trade, unless its id has been taken.
+func (b *book) take(t *market.Trade) {
+	if !b.seen.add(t.ID) {
+		b.duplicates++
+		return
+	}
+	b.trades++
+	if b.last == nil || t.Time < b.last.OpenTime || t.Time >= b.next {
+		b.turn(t.Time)
+	}
+	b.last.Add(t)
+}
+
+// turn makes the kline that contains t the last one.
+func (b *book) turn(t market.Time) {
+	open := b.base.Open(t)
+	k := b.klines[open]
+	if k == nil {
+		empty := market.EmptyKline(open, 0)
+		k = &empty
+		b.klines[open] = k
+	}
+	b.last, b.next = k, b.base.Next(open)
+}
+
+// written takes note of how many decimals a trade was written with.
+func (b *book) written(price, qty int) {
+	b.priceDigits, b.qtyDigits = max(b.priceDigits, price), max(b.qtyDigits, qty)
+}
+
+// fold gives the klines of iv that have trades, by open time; iv is a multiple of the base.
+func (b *book) fold(iv market.Interval) []market.Kline {
+	opens := make([]market.Time, 0, len(b.klines))
+	for open, k := range b.klines {
+		if k.TradeCount > 0 {
+			opens = append(opens, open)
+		}
+	}
+	slices.Sort(opens)
+	var folded []market.Kline
+	for _, open := range opens {
+		k := *b.klines[open]
+		k.OpenTime = iv.Open(open)
+		if n := len(folded); n > 0 && folded[n-1].OpenTime == k.OpenTime {
+			k.OpenTime = open
+			folded[n-1] = market.Fold(folded[n-1], k)
+		} else {
+			folded = append(folded, k)
+		}
+	}
+	return folded
+}
+
+// report says what was dropped and what is missing.
+func (b *book) report(say func(format string, args ...any)) {
+	if b.duplicates > 0 {
+		say("%s: %s dropped", b.symbol, counted(b.duplicates, "duplicate"))
+	}
+	runs := b.seen.missing()
+	if len(runs) == 0 {
+		return
+	}
+	const shown = 10
+	var missing int64
+	var list []string
+	for i, r := range runs {
+		missing += r.to - r.from + 1
+		switch {
+		case i >= shown:
+		case r.from == r.to:
+			list = append(list, fmt.Sprint(r.from))
+		default:
+			list = append(list, fmt.Sprintf("%d-%d", r.from, r.to))
+		}
+	}
+	if len(runs) > shown {
+		list = append(list, fmt.Sprintf("and %d more runs", len(runs)-shown))
+	}
+	say("%s: %s missing: %s", b.symbol, counted(missing, "id"), strings.Join(list, ", "))
+}
+
+// counted is "1 id" or "2 ids".
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// idRun is the ids from … to, both included.
+type idRun struct{ from, to int64 }
+
+// idRuns is a set of ids: runs that rise and do not touch.
+type idRuns []idRun
+
+// add puts an id in; false where it is in already.
+func (s *idRuns) add(id int64) bool {
+	runs := *s
+	if n := len(runs); n > 0 && runs[n-1].to == id-1 { // the next one, as nearly always
+		runs[n-1].to = id
+		return true
+	}
+	i, _ := slices.BinarySearchFunc(runs, id, func(r idRun, id int64) int {
+		if r.to < id {
+			return -1
+		}
+		return 1
+	})
+	if i < len(runs) && runs[i].from <= id {
+		return false
+	}
+	before := i > 0 && runs[i-1].to == id-1
+	after := i < len(runs) && runs[i].from == id+1
+	switch {
+	case before && after:
+		runs[i-1].to = runs[i].to
+		*s = slices.Delete(runs, i, i+1)
+	case before:
+		runs[i-1].to = id
+	case after:
+		runs[i].from = id
+	default:
+		*s = slices.Insert(runs, i, idRun{id, id})
+	}
+	return true
+}
+
+// missing is the runs of ids between the first and the last one that are not in the set.
+func (s idRuns) missing() []idRun {
+	var runs []idRun
+	for i := 1; i < len(s); i++ {
+		runs = append(runs, idRun{s[i-1].to + 1, s[i].from - 1})
+	}
+	return runs
+}
+
+// baseOf is the longest interval that all of intervals are folds of: their greatest common divisor. Days divide
+// months, weeks and 3 days, and all of these are whole days.
+func baseOf(intervals []market.Interval) market.Interval {
+	base := intervals[0]
+	for _, iv := range intervals[1:] {
+		for iv != 0 {
+			base, iv = iv, base%iv
+		}
+	}
+	return base
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"klined/binance"
+	"klined/clock"
+	"klined/feed"
+	"klined/health"
+	"klined/history"
+	"klined/market"
+	"klined/serve"
+	"klined/store"
+)
+
+// newServeCommand is the command klined serve.
+func newServeCommand() *cobra.Command {
+	var o serveOptions
+	var file string
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "the server: the exchange's trades in, klines out",
+		Long:  serveHelp,
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				file = os.Getenv(envName("config"))
+			}
+			err := settle(cmd.Flags(), file, os.Getenv)
+			if err == nil {
+				err = o.parse()
+			}
+			if err != nil {
+				return &usageError{err}
+			}
+			if check {
+				return printSettings(cmd.OutOrStdout(), cmd.Flags())
+			}
+			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "`FILE`: TOML, its keys are these flags' names")
+	cmd.Flags().BoolVar(&check, "check", false, "validate, print the effective configuration, and exit")
+	cmd.Flags().SortFlags = false
+	o.bind(cmd.Flags())
+	return cmd
+}
+
+const serveHelp = `Connects to the exchange, builds the klines of every symbol and interval, keeps them in --dir and serves them on
+--listen: the exchange's REST below /fapi/v1, its WebSocket streams on /ws and /stream, the chart page on /,
+and /healthz, /readyz, /metrics, /klined/v1/status for operators.
+
+Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
+(KLINED_LISTEN). Flag over environment over file over default.`
+
+// network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
+type network struct {
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Listen func(network, addr string) (net.Listener, error)
+}
+
+func (n network) listen(addr string) (net.Listener, error) {
+	listen := n.Listen
+	if listen == nil {
+		listen = net.Listen
+	}
+	l, err := listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", addr, cause(err))
+	}
+	return l, nil
+}
+
+// cause is the innermost reason of a network error: the rest repeats what our own text says.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+func (n network) client() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	if n.Dial != nil {
+		transport.DialContext = n.Dial
+	}
+	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+}
+
+// server is the parts of klined serve, in the data's order.
+type server struct {
+	o       serveOptions
+	metrics *health.Metrics
+	dog     *health.Watchdog
+	log     *slog.Logger
+	began   time.Time
+
+	clock   *clock.Clock
+	symbols *market.Symbols
+	budget  *binance.Budget
+	rest    *binance.REST
+	info    *infoCache
+	venue   *binance.Venue
+	store   *store.Store
+	feed    *feed.Feed
+	history *history.History
+	serve   *serve.Server
+}
+
+// runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
+// address once clients may come.
+func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, listening func(net.Addr)) (err error) {
+	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), log: log, began: time.Now(),
+		clock: clock.New(), symbols: &market.Symbols{}}
+
+	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
+	listener, err := n.listen(o.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	if err := s.openStore(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+
+	// The exchange's time and symbols: everything behind is numbers.
+	client := n.client()
+	defer client.CloseIdleConnections()
+	s.budget = binance.NewBudget(binance.BudgetOptions{PerMinute: o.RESTWeight, Clock: s.clock, Metrics: s.metrics})
+	s.rest = binance.NewREST(binance.RESTOptions{Base: o.REST, HTTP: client, Budget: s.budget, Symbols: s.symbols,
+		Clock: s.clock, Metrics: s.metrics, Log: log})
+	if err := s.clock.Sync(ctx, s.rest.Time); err != nil {
+		return fmt.Errorf("%s: %w", o.REST, err)
+	}
+	carried, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+
+	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
+	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
+		Metrics: s.metrics, Log: log})
+	if err := s.probe(ctx); err != nil {
+		return err
+	}
+	if err := s.buildFeed(carried); err != nil {
+		return err
+	}
+	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Clock: s.clock, Log: log})
+	s.serve = s.buildServe()
+	defer s.serve.Close()
+
+	listening(listener.Addr())
+	return s.run(ctx, listener, carried)
+}
+
+// run lets the parts work until ctx ends or one fails, and stops them in reverse: no new clients, the feed with a last
+// drain, the clients; the store flushes last, when it is closed.
+func (s *server) run(ctx context.Context, listener net.Listener, carried []market.SymbolID) error {
+	g, ctx := errgroup.WithContext(ctx)
+	http := serve.NewHTTPServer(s.serve.Handler(), s.log)
+	g.Go(func() error {
+		if err := http.Serve(listener); ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error { return s.feed.Run(ctx) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
+	g.Go(func() error { s.dog.Run(ctx); return nil })
+	g.Go(func() error { s.keepTime(ctx); return nil })
+	g.Go(func() error { s.watchStore(ctx); return nil })
+	g.Go(func() error {
+		<-ctx.Done()
+		return http.Close()
+	})
+	s.log.Info("serving", "target", "life", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
+		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
+	err := g.Wait()
+	s.log.Info("stopping", "target", "life")
+	return err
+}
+
+// unlessStopped is err, or nil when it only says that ctx has ended.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// resyncEvery is how often the exchange's time is asked again.
+const resyncEvery = time.Minute
+
+// keepTime asks for the exchange's time again and again, and reports the clock's health.
+func (s *server) keepTime(ctx context.Context) {
+	c := s.dog.Component("clock")
+	ask := func(ctx context.Context) (market.Time, error) {
+		t, err := s.rest.Time(ctx)
+		if err == nil {
+			c.Beat()
+		}
+		return t, err
+	}
+	log := s.log.With("target", "clock")
+	s.clock.Run(ctx, ask, resyncEvery/2, func(err error) {
+		c.Fail(err.Error())
+		log.Warn("cannot synchronise", "error", err)
+	})
+}
+
+// watchStore reports the store's health.
+func (s *server) watchStore(ctx context.Context) {
+	c := s.dog.Component("store")
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if state := s.store.Status().State; state == store.StateOK {
+				c.Beat()
+			} else {
+				c.Fail(state)
+			}
+		}
+	}
+}
+
+// probe opens and closes one connection to the exchange's streams, so that a wrong address shows at once.
+func (s *server) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	conn, err := s.venue.DialTrades(ctx, "probe", nil)
+	if err != nil {
+		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
+	}
+	conn.Close("probe")
+	return nil
+}

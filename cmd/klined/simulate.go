@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"klined/market"
+	"klined/sim"
+)
+
+// simOptions are the flags of klined sim.
+type simOptions struct {
+	sim.Options
+	listen  string
+	start   string
+	latency float64 // ms
+}
+
+func (o *simOptions) bind(f *pflag.FlagSet) {
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8090", "`HOST:PORT` to serve on")
+	f.IntVar(&o.Symbols, "symbols", 40, "`N` perpetuals, BTCUSDT and ETHUSDT first")
+	f.Float64Var(&o.Rate, "rate", 500, "`N` trades per second over the whole market")
+	f.Uint64Var(&o.Seed, "seed", 1, "`N`: same seed and start, same market")
+	f.StringVar(&o.start, "start", "", "`TIME` (RFC 3339) at which its clock begins; now where empty")
+	f.Float64Var(&o.Straddle, "straddle", sim.DefaultStraddle, "`SHARE` of aggTrades that cross a boundary")
+	f.Float64Var(&o.Burn, "burn", sim.DefaultBurn, "`SHARE` of trade ids that are burnt")
+	f.Float64Var(&o.latency, "latency", 0, "`MS` one way, with a tail")
+}
+
+// newSimCommand is the command klined sim.
+func newSimCommand() *cobra.Command {
+	var o simOptions
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "the simulated exchange alone",
+		Long:  simHelp,
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
+				return &usageError{err}
+			}
+			if err := o.parse(); err != nil {
+				return &usageError{err}
+			}
+			o.Log = (&serveOptions{LogFormat: "text"}).logger(cmd.ErrOrStderr())
+			return runSim(cmd.Context(), o, network{}, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().SortFlags = false
+	o.bind(cmd.Flags())
+	return cmd
+}
+
+const simHelp = `A synthetic exchange that speaks the real one's REST and WebSocket on one port, with its limits and refusals,
+and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviations, /sim/tape.`
+
+// parse reads what the flags hold as text.
+func (o *simOptions) parse() error {
+	if o.Symbols < 2 || o.Symbols > 1000 {
+		return fmt.Errorf("--symbols %d: want 2 to 1000", o.Symbols)
+	}
+	o.Latency = time.Duration(o.latency * float64(time.Millisecond))
+	if o.start == "" {
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, o.start)
+	if err != nil {
+		return fmt.Errorf("--start %q: want a time like 2027-02-28T23:57:30Z", o.start)
+	}
+	o.Start = market.TimeOf(t)
+	return nil
+}
+
+// runSim is klined sim, until ctx ends.
+func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) error {
+	listener, err := n.listen(o.listen)
+	if err != nil {
+		return err
+	}
+	x, err := sim.New(o.Options)
+	if err != nil {
+		listener.Close()
+		return &usageError{err}
+	}
+	addr := listener.Addr().String()
+	fmt.Fprintf(stdout, "simulated exchange: --rest http://%s --ws ws://%s\n", addr, addr)
+	return simulate(ctx, x, listener)
+}
+
+// simulate lets an exchange trade and serve until ctx ends.
+func simulate(ctx context.Context, x *sim.Exchange, listener net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{Handler: x.Handler(), ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	g.Go(func() error { return unlessStopped(ctx, x.Run(ctx)) })
+	g.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return server.Close()
+	})
+	return g.Wait()
+}
