@@ -43,13 +43,13 @@ address. Nothing to configure; without --dir nothing is kept.`,
 	o.texts.level, o.RESTWeight = "warn", 2400
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "`HOST:PORT` to serve on")
-	f.IntVar(&so.Symbols, "symbols", 40, "`N` symbols")
-	f.Float64Var(&so.Rate, "rate", 500, "`N` trades per second over the whole market")
-	f.StringVar(&o.Dir, "dir", "", "`DIR` of the store; a temporary one where empty")
-	f.Uint64Var(&so.Seed, "seed", 1, "`N`: same seed, same market")
-	f.StringVar(&o.texts.source, "source", "aggTrade", "`aggTrade|trade`: which of the exchange's records to build from")
-	f.StringVar(&o.texts.intervals, "intervals", demoIntervals+","+intervalList(market.ExchangeIntervals()), "`LIST` of intervals to build")
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "serve on `HOST:PORT`")
+	f.IntVar(&so.Symbols, "symbols", 40, "simulate `N` symbols")
+	f.Float64Var(&so.Rate, "rate", 500, "`N` trades a second over the whole market")
+	f.StringVar(&o.Dir, "dir", "", "keep the store in `DIR`, instead of a temporary one")
+	f.Uint64Var(&so.Seed, "seed", 1, "same `N` and same start, same market")
+	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
+	f.StringVar(&o.texts.intervals, "intervals", demoIntervals+","+intervalList(market.ExchangeIntervals()), "build the intervals of `LIST`; 1m always")
 	return cmd
 }
 

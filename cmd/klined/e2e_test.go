@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -193,6 +194,11 @@ func TestE2EMarket(t *testing.T) {
 			slices.Sort(delays)
 			t.Logf("boundary → close received: p50 %s, p99 %s, most %s; %d events of running klines", quantile(delays, 0.5),
 				quantile(delays, 0.99), delays[len(delays)-1], heard.opens)
+			text, err := j.get(j.server, "/metrics", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("frame → push: p50 %s, p99 %s", bucket(text, "klined_frame_to_push_seconds", 0.5), bucket(text, "klined_frame_to_push_seconds", 0.99))
 			for _, p := range []*process{server, exchange} {
 				if err := p.end(syscall.SIGINT); err != nil {
 					t.Errorf("stopped by SIGINT: %v\n%s", err, p.output())
@@ -200,6 +206,22 @@ func TestE2EMarket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bucket is the bucket of a histogram in which its quantile lies.
+func bucket(metrics []byte, name string, q float64) string {
+	var bounds []string
+	var counts []float64
+	for _, m := range regexp.MustCompile(name+`_bucket\{le="([^"]+)"\} (\S+)`).FindAllSubmatch(metrics, -1) {
+		n, _ := strconv.ParseFloat(string(m[2]), 64)
+		bounds, counts = append(bounds, string(m[1])), append(counts, n)
+	}
+	for i, n := range counts {
+		if n >= q*counts[len(counts)-1] {
+			return "≤ " + bounds[i] + " s"
+		}
+	}
+	return "unknown"
 }
 
 func quantile(sorted []time.Duration, q float64) time.Duration {

@@ -16,10 +16,9 @@ import (
 	"klined/market"
 )
 
-// pushed is one kline event that a client received.
+// pushed is one final kline event that a client received.
 type pushed struct {
 	row
-	final    bool
 	state    string
 	received market.Time // on the server's clock, as far as the client can tell
 }
@@ -95,6 +94,12 @@ func (a *audience) take(text []byte, at market.Time) {
 	if !bytes.HasPrefix(text, []byte(`{"e":"kline"`)) {
 		return
 	}
+	if !bytes.Contains(text, []byte(`"x":true`)) {
+		a.mu.Lock()
+		a.opens++
+		a.mu.Unlock()
+		return
+	}
 	var event struct {
 		K object `json:"k"`
 	}
@@ -103,16 +108,12 @@ func (a *audience) take(text []byte, at market.Time) {
 	}
 	field := func(key string) string { return string(bytes.Trim(event.K[key], `"`)) }
 	p := pushed{row: row{o: field("o"), h: field("h"), l: field("l"), c: field("c"), volume: field("v"), quote: field("q"),
-		count: field("n"), takerVolume: field("V"), takerQuote: field("Q")}, final: field("x") == "true", state: field("st"), received: at}
+		count: field("n"), takerVolume: field("V"), takerQuote: field("Q")}, state: field("st"), received: at}
 	if _, err := fmt.Sscan(field("t"), &p.open); err != nil {
 		panic(err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !p.final {
-		a.opens++
-		return
-	}
 	key := fmt.Sprintf("%s %s %d", field("s"), field("i"), p.open)
 	a.finals[key] = append(a.finals[key], p)
 }

@@ -86,7 +86,22 @@ func newRootCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(cmd, err)} })
 	root.AddCommand(newDemoCommand(), newServeCommand(), newSimCommand(), newReplayCommand(), newVersionCommand())
+	root.SetHelpCommand(newHelpCommand(root))
 	return root
+}
+
+func newHelpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "what the commands and their flags are",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return &usageError{fmt.Errorf("help: unknown command %q%s", args[0], nearest(args[0], commandNames(root)))}
+			}
+			return cmd.Help()
+		},
+	}
 }
 
 func newVersionCommand() *cobra.Command {

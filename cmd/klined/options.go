@@ -39,19 +39,19 @@ const defaultPushEvery = 250 * time.Millisecond
 
 // bind declares the flags with their defaults.
 func (o *serveOptions) bind(f *pflag.FlagSet) {
-	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "`HOST:PORT` to serve on")
-	f.StringVar(&o.Dir, "dir", "klined-data", "`DIR` of the store")
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "serve on `HOST:PORT`")
+	f.StringVar(&o.Dir, "dir", "klined-data", "keep the store in `DIR`")
 	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
 	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
-	f.StringVar(&o.texts.symbols, "symbols", "all", "`all|A,B,…`: which perpetuals to carry")
-	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), "`LIST` of intervals to build")
-	f.StringVar(&o.texts.source, "source", "aggTrade", "`aggTrade|trade`: which of the exchange's records to build from")
-	f.IntVar(&o.Redundancy, "redundancy", 2, "`N` connections carry each symbol's trades at once")
-	f.IntVar(&o.Lanes, "lanes", 4, "`N` lanes share out the symbols")
-	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`DURATION` between pushes of a busy running kline")
-	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "`N`: request weight to use of the exchange's 2400 a minute")
-	f.StringVar(&o.texts.level, "log-level", "info", "`debug|info|warn|error`")
-	f.StringVar(&o.LogFormat, "log-format", "text", "`text|json`")
+	f.StringVar(&o.texts.symbols, "symbols", "all", "carry all perpetuals that trade, or those of `LIST`: BTCUSDT,ETHUSDT")
+	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), "build the intervals of `LIST`; 1m always")
+	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
+	f.IntVar(&o.Redundancy, "redundancy", 2, "carry each symbol's trades over `N` connections at once")
+	f.IntVar(&o.Lanes, "lanes", 4, "share out the symbols over `N` lanes")
+	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
+	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
+	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
+	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
 
 // parse turns the flags' texts into values, and refuses what cannot be.

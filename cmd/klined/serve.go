@@ -50,7 +50,7 @@ func newServeCommand() *cobra.Command {
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "`FILE`: TOML, its keys are these flags' names")
+	cmd.Flags().StringVar(&file, "config", "", "read the TOML `FILE`; its keys are these flags' names")
 	cmd.Flags().BoolVar(&check, "check", false, "validate, print the effective configuration, and exit")
 	cmd.Flags().SortFlags = false
 	o.bind(cmd.Flags())

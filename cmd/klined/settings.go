@@ -30,7 +30,7 @@ func settle(flags *pflag.FlagSet, file string, getenv func(string) string) error
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			failed = fmt.Errorf("%s: %s %q: %w", from, f.Name, value, errors.Unwrap(err))
+			failed = fmt.Errorf("%s: %s %q: %s", from, f.Name, value, wanted(f))
 		}
 	})
 	return failed
@@ -84,7 +84,26 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.As(err, &unknown) {
 		return fmt.Errorf("%s: unknown flag --%s%s", cmd.Name(), unknown.GetSpecifiedName(), nearest(unknown.GetSpecifiedName(), flagNames(cmd.Flags())))
 	}
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return fmt.Errorf("%s: --%s %q: %s", cmd.Name(), invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid.GetFlag()))
+	}
 	return fmt.Errorf("%s: %w", cmd.Name(), err)
+}
+
+// wanted says what a flag's value must look like.
+func wanted(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "int", "uint64":
+		return "want a whole number"
+	case "float64":
+		return "want a number"
+	case "duration":
+		return "want a duration like 250ms"
+	case "bool":
+		return "want true or false"
+	}
+	return "not a value that it takes"
 }
 
 // nearest is a hint at the name most like the wrong one, "" where none is like it.

@@ -28,14 +28,17 @@ type simOptions struct {
 }
 
 func (o *simOptions) bind(f *pflag.FlagSet) {
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8090", "`HOST:PORT` to serve on")
-	f.IntVar(&o.Symbols, "symbols", 40, "`N` perpetuals, BTCUSDT and ETHUSDT first")
-	f.Float64Var(&o.Rate, "rate", 500, "`N` trades per second over the whole market")
-	f.Uint64Var(&o.Seed, "seed", 1, "`N`: same seed and start, same market")
-	f.StringVar(&o.start, "start", "", "`TIME` (RFC 3339) at which its clock begins; now where empty")
-	f.Float64Var(&o.Straddle, "straddle", sim.DefaultStraddle, "`SHARE` of aggTrades that cross a boundary")
-	f.Float64Var(&o.Burn, "burn", sim.DefaultBurn, "`SHARE` of trade ids that are burnt")
-	f.Float64Var(&o.latency, "latency", 0, "`MS` one way, with a tail")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8090", "serve on `HOST:PORT`")
+	f.IntVar(&o.Symbols, "symbols", 40, "list `N` perpetuals, BTCUSDT and ETHUSDT first")
+	f.Float64Var(&o.Rate, "rate", 500, "`N` trades a second over the whole market")
+	f.Uint64Var(&o.Seed, "seed", 1, "same `N` and same start, same market")
+	f.StringVar(&o.start, "start", "", "begin its clock at `TIME` (RFC 3339) instead of now")
+	f.Float64Var(&o.Straddle, "straddle", sim.DefaultStraddle, "`SHARE` of the aggTrades that cross a minute's boundary")
+	f.Float64Var(&o.Burn, "burn", sim.DefaultBurn, "`SHARE` of the trade ids that are burnt")
+	f.Float64Var(&o.latency, "latency", 0, "`MS` of latency one way, with a tail")
+	for _, name := range []string{"straddle", "burn"} {
+		f.Lookup(name).DefValue = "as measured on the real exchange"
+	}
 }
 
 // newSimCommand is the command klined sim.

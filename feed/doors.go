@@ -1,0 +1,120 @@
+package feed
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"klined/market"
+)
+
+// closeWait bounds how long a read waits for a close that is due, beyond the grace.
+const closeWait = 2 * time.Second
+
+// Tail appends to dst the klines of series that open at or after from, oldest first and without a hole, the running one
+// last. Between a boundary and the close of what ended there it waits for that close, as long as grace and holes may
+// take. Nothing is appended where the symbol's running kline cannot be shown yet.
+func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Series, from market.Time) ([]market.Kline, error) {
+	l, slot := f.laneOf(series.Symbol)
+	if l == nil {
+		return dst, nil
+	}
+	open := series.Interval.Open(f.clock.Now())
+	deadline := time.NewTimer(f.grace + closeWait)
+	defer deadline.Stop()
+	for {
+		l.mu.Lock()
+		boundary, begun := l.engine.Boundary(slot)
+		if !begun || boundary > open {
+			dst = l.engine.Klines(dst, slot, series.Interval, from)
+			l.mu.Unlock()
+			return dst, nil
+		}
+		closed := l.closed
+		l.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return dst, ctx.Err()
+		case <-closed:
+		case <-deadline.C:
+			open = 0 // what there is
+		}
+	}
+}
+
+// Watch says whether somebody wants the running kline of series with each change.
+func (f *Feed) Watch(series market.Series, on bool) {
+	l, slot := f.laneOf(series.Symbol)
+	i := slices.Index(f.intervals, series.Interval)
+	if l == nil || i < 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if on {
+		l.symbols[slot].watch |= 1 << i
+	} else {
+		l.symbols[slot].watch &^= 1 << i
+	}
+}
+
+// First says that the symbol's first kline opens at t: what contains t begins with it.
+func (f *Feed) First(id market.SymbolID, t market.Time) {
+	if l, slot := f.laneOf(id); l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.engine.First(slot, t)
+	}
+}
+
+// Fresh says that the exchange has no klines of the symbol yet: they begin with its first trade, which may have come
+// meanwhile.
+func (f *Feed) Fresh(id market.SymbolID) {
+	l, slot := f.laneOf(id)
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := &l.symbols[slot]; s.begins == 0 || l.from != 0 && s.begins >= l.from {
+		l.engine.Fresh(slot)
+	} // else what came before the first boundary is in an official kline that the exchange has not closed yet
+}
+
+// Load puts complete klines that were known before, oldest first: the store's, or official ones (State Settled). From the
+// minute on in which the stream began only official ones are taken, and only those that are absent here.
+func (f *Feed) Load(id market.SymbolID, iv market.Interval, rows []market.Kline) {
+	if l, slot := f.laneOf(id); l != nil {
+		defer l.unlock(l.lock())
+		l.load(slot, iv, rows)
+		l.signal()
+	}
+}
+
+// Begun is the first boundary of the symbol's stream; false before its stream began.
+func (f *Feed) Begun(id market.SymbolID) (market.Time, bool) {
+	l, slot := f.laneOf(id)
+	if l == nil {
+		return 0, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.engine.Begun(slot)
+}
+
+// BusyFirst sorts symbols by how many trades have come so far, most first.
+func (f *Feed) BusyFirst(ids []market.SymbolID) {
+	passed := make([]uint64, len(f.places))
+	for _, l := range f.lanes {
+		l.mu.Lock()
+		for i := range l.symbols {
+			passed[l.symbols[i].id] = l.symbols[i].passed
+		}
+		l.mu.Unlock()
+	}
+	slices.SortStableFunc(ids, func(a, b market.SymbolID) int { return cmp.Compare(passed[b], passed[a]) })
+}
+
+// Waiting reports whether the symbol is not yet whole.
+func (f *Feed) Waiting(id market.SymbolID) bool { return f.Standing(id) == Waiting }

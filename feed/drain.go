@@ -1,0 +1,106 @@
+package feed
+
+import (
+	"context"
+	"time"
+
+	"klined/engine"
+	"klined/market"
+)
+
+// drainer copies what changed out of the lane and hands it on, outside the lane's mutex. It ends with a last drain.
+func (l *lane) drainer(ctx context.Context) {
+	c := &market.Changes{Lane: l.n}
+	var wholes []market.SymbolID
+	for {
+		select {
+		case <-ctx.Done():
+			l.drainOnce(c, &wholes)
+			return
+		case <-l.wake:
+			l.drainOnce(c, &wholes)
+		}
+	}
+}
+
+// drainOnce hands on what has changed since the last time. c and wholes are the drainer's own, used again each time.
+func (l *lane) drainOnce(c *market.Changes, wholes *[]market.SymbolID) {
+	upTo := c.UpTo
+	closes := l.collect(c, wholes)
+	if len(c.Updates) > 0 || c.UpTo != upTo {
+		l.f.drain(c)
+	}
+	for _, id := range *wholes {
+		if l.f.onWhole != nil {
+			l.f.onWhole(id, l.n, l.from)
+		}
+	}
+	if closes {
+		l.mu.Lock()
+		close(l.closed)
+		l.closed = make(chan struct{})
+		l.mu.Unlock()
+	}
+}
+
+// collect fills c with the closed and revised klines and with the running ones that somebody watches.
+func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes bool) {
+	defer l.unlock(l.lock())
+	c.Updates = l.engine.Drain(c.Updates)
+	closes = len(c.Updates) > 0 || c.UpTo != l.upTo
+	l.engine.Touched(func(slot engine.Slot) {
+		s := &l.symbols[slot]
+		for i := 0; s.watch>>i != 0; i++ {
+			if s.watch>>i&1 == 0 {
+				continue
+			}
+			if k, ok := l.engine.Running(slot, l.f.intervals[i]); ok {
+				c.Updates = append(c.Updates, market.Update{Series: market.Series{Symbol: s.id, Interval: l.f.intervals[i]}, Kline: k})
+			}
+		}
+	})
+	c.UpTo, c.Received = l.upTo, l.received
+	l.received = time.Time{}
+	*wholes = append((*wholes)[:0], l.wholes...)
+	l.wholes = l.wholes[:0]
+	return closes
+}
+
+// tick closes what has ended at or before t on the exchange's clock; now is the local time, for the holes.
+func (l *lane) tick(t market.Time, now time.Time) {
+	defer l.unlock(l.lock())
+	l.poll(now)
+	ended := l.engine.Base().Open(t)
+	if l.from == 0 || ended <= l.upTo {
+		return
+	}
+	late := false
+	for slot := range l.symbols {
+		if l.waits(engine.Slot(slot), ended, now) {
+			late = true
+		} else {
+			l.engine.TickOne(engine.Slot(slot), ended)
+		}
+	}
+	l.count(causeLate)
+	if !late {
+		l.upTo = ended
+	}
+	l.signal()
+}
+
+// waits reports whether a symbol's close must wait for a hole that the other connection may still fill. An older hole is
+// a gap, and the held trades of what has ended are let through before it closes.
+func (l *lane) waits(slot engine.Slot, ended market.Time, now time.Time) bool {
+	s := &l.symbols[slot]
+	boundary, begun := l.engine.Boundary(slot)
+	if len(s.held) == 0 || !begun || boundary > ended {
+		return false
+	}
+	if now.Sub(s.held[0].since) < otherLate && l.carriersOf(slot) > 1 {
+		return true
+	}
+	l.declare(slot, s)
+	l.through(slot, s, ended)
+	return false
+}

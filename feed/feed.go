@@ -1,0 +1,203 @@
+// Package feed turns a venue's broken connections into each symbol's trades, whole and in order, and applies them.
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"klined/engine"
+	"klined/health"
+	"klined/market"
+)
+
+// Conn is one connection of the venue. Read blocks until something has come and fills the batch, which is valid until
+// the next Read; its error means that the connection is over. Close unblocks it. Frames is how many have come.
+type Conn interface {
+	Read(*market.Batch) error
+	Frames() uint64
+	Close(reason string)
+}
+
+// Dial opens a connection that carries the given symbols; name labels it for operators.
+type Dial func(ctx context.Context, name string, symbols []market.SymbolID) (Conn, error)
+
+// Options say what a Feed carries, and how. All functions and the first five fields must be set.
+type Options struct {
+	Symbols    []market.SymbolID // spread over the lanes in turn
+	Intervals  []market.Interval
+	DialTrades Dial                                                     // the trades of one lane
+	DialKlines Dial                                                     // the venue's own 1m klines, of at most KlinesPerConn symbols
+	Drain      func(*market.Changes)                                    // takes what a lane's drain brought; called by one goroutine a lane
+	OnWhole    func(symbol market.SymbolID, lane int, from market.Time) // after the drain that made the symbol whole; may be nil
+	Clock      interface{ Now() market.Time }
+	Metrics    *health.Metrics
+	Watchdog   *health.Watchdog
+	Log        *slog.Logger
+
+	Source        market.Source
+	Lanes         int           // 4 when 0; never more than symbols
+	Redundancy    int           // connections that carry the same lane; 2 when 0
+	Grace         time.Duration // how long after its boundary the clock closes a kline; DefaultGrace(Source) when 0
+	KlinesPerConn int           // 1,000 when 0
+}
+
+// DefaultGrace is how long the clock waits for the last trades of an interval: aggTrades are batched over 100 ms.
+func DefaultGrace(source market.Source) time.Duration {
+	if source == market.SourceTrade {
+		return 100 * time.Millisecond
+	}
+	return 500 * time.Millisecond
+}
+
+// Feed is the lanes and their connections.
+type Feed struct {
+	intervals []market.Interval
+	source    market.Source
+	grace     time.Duration
+	lanes     []*lane
+	places    []place // by SymbolID; read-only after New
+	links     []*link
+	gaps      gapLog
+
+	clock   interface{ Now() market.Time }
+	drain   func(*market.Changes)
+	onWhole func(market.SymbolID, int, market.Time)
+	metrics *health.Metrics
+	log     *slog.Logger
+}
+
+// place is where a symbol lives. It never changes.
+type place struct {
+	lane int32 // −1 where the symbol is not carried
+	slot engine.Slot
+}
+
+// New lays out lanes and connections; nothing is dialled before Run.
+func New(o Options) (*Feed, error) {
+	if len(o.Symbols) == 0 {
+		return nil, fmt.Errorf("no symbols to carry")
+	}
+	if len(o.Intervals) > 64 {
+		return nil, fmt.Errorf("%d intervals; at most 64", len(o.Intervals))
+	}
+	f := &Feed{
+		intervals: o.Intervals, source: o.Source, grace: orDefault(o.Grace, DefaultGrace(o.Source)),
+		clock: o.Clock, drain: o.Drain, onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
+	}
+	f.metrics.GraceSeconds.Set(f.grace.Seconds())
+	if err := f.layLanes(o); err != nil {
+		return nil, err
+	}
+	f.layLinks(o)
+	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
+	return f, nil
+}
+
+// layLanes gives every symbol its lane and slot.
+func (f *Feed) layLanes(o Options) error {
+	lanes := min(orDefault(o.Lanes, 4), len(o.Symbols))
+	f.places = make([]place, slices.Max(o.Symbols)+1)
+	for i := range f.places {
+		f.places[i].lane = -1
+	}
+	for n := range lanes {
+		e, err := engine.New(o.Intervals)
+		if err != nil {
+			return err
+		}
+		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, closed: make(chan struct{}), wake: make(chan struct{}, 1)})
+	}
+	for i, id := range o.Symbols {
+		l := f.lanes[i%lanes]
+		f.places[id] = place{lane: int32(l.n), slot: l.engine.Add(id)}
+		l.symbols = append(l.symbols, symbol{id: id, state: Waiting})
+	}
+	return nil
+}
+
+// layLinks makes the connections: some for the trades of each lane, and others for the klines.
+func (f *Feed) layLinks(o Options) {
+	for _, l := range f.lanes {
+		ids := make([]market.SymbolID, len(l.symbols))
+		for i := range l.symbols {
+			ids[i] = l.symbols[i].id
+		}
+		for r := range orDefault(o.Redundancy, 2) {
+			k := f.newLink(o, fmt.Sprintf("trades-%d.%d", l.n, r), o.DialTrades, ids)
+			k.lane, k.began = l, make([]int64, len(ids))
+			l.links = append(l.links, k)
+		}
+	}
+	for n, ids := range slices.Collect(slices.Chunk(o.Symbols, orDefault(o.KlinesPerConn, 1000))) {
+		f.newLink(o, fmt.Sprintf("klines-%d", n), o.DialKlines, ids)
+	}
+}
+
+func orDefault[T comparable](v, whenZero T) T {
+	var zero T
+	if v == zero {
+		return whenZero
+	}
+	return v
+}
+
+// Run dials, reads, applies, ticks and drains until ctx ends. The drainers end last, with what the readers have left.
+func (f *Feed) Run(ctx context.Context) error {
+	draining, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var readers, drainers errgroup.Group
+	for _, l := range f.lanes {
+		drainers.Go(func() error { l.drainer(draining); return nil })
+	}
+	for _, k := range f.links {
+		readers.Go(func() error { k.run(ctx); return nil })
+	}
+	f.tick(ctx)
+	err := readers.Wait()
+	stop()
+	return errors.Join(err, drainers.Wait())
+}
+
+// tickEvery is how often the lanes look at the clock.
+const tickEvery = 20 * time.Millisecond
+
+// tick closes by the clock what has ended, grace after its boundary.
+func (f *Feed) tick(ctx context.Context) {
+	timer := time.NewTicker(tickEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-timer.C:
+			if ctx.Err() != nil {
+				return // the readers have stopped: what is missing now is not known to be
+			}
+			t := f.clock.Now().Add(-f.grace)
+			for _, l := range f.lanes {
+				l.tick(t, now)
+			}
+		}
+	}
+}
+
+// lane is the lane of a symbol; nil where it is not carried.
+func (f *Feed) laneOf(id market.SymbolID) (*lane, engine.Slot) {
+	if int(id) >= len(f.places) || id < 0 || f.places[id].lane < 0 {
+		return nil, 0
+	}
+	p := f.places[id]
+	return f.lanes[p.lane], p.slot
+}
+
+// Carries reports whether the symbol has a lane.
+func (f *Feed) Carries(id market.SymbolID) bool {
+	l, _ := f.laneOf(id)
+	return l != nil
+}

@@ -1,0 +1,304 @@
+package feed
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"klined/fixed"
+	"klined/market"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what came into the scenario files")
+
+// TestScenarios plays testdata/*.txt. A scenario says what two connections, A and B, bring of the symbols, and when;
+// behind ---- stands what the feed handed on, each with the time when. Times are m:ss after the begin.
+//
+//	set KEY VALUE           intervals, source, symbols
+//	begin                   both connect; at 1:02 every symbol is whole and has seen its trade 1
+//	at 2:00.5               wait until then
+//	A BTC 2 3=101 4=99x2@1:59.9
+//	                        a read of A: ids, with price (100), quantity (1), time (100 ms ago). A~: not all acknowledged
+//	AB BTC 2                a read of A, then the same of B
+//	cut A, restore A        the connection ends, and is refused until it is restored
+//	official BTC 1:00 PRICE COUNT FIRST-LAST [broken]
+//	show                    standings, gaps, counters
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			play, want, _ := bytes.Cut(text, []byte("----\n"))
+			var got string
+			synctest.Test(t, func(t *testing.T) { got = newScenario(t).play(string(play)) })
+			if *rewrite {
+				if err := os.WriteFile(file, slices.Concat(play, []byte("----\n"), []byte(got)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); d != "" && !*rewrite {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// scenario is one file being played.
+type scenario struct {
+	*rig
+	t       *testing.T
+	symbols []string
+	sets    []func(*Options)
+	out     strings.Builder
+}
+
+func newScenario(t *testing.T) *scenario {
+	return &scenario{t: t, symbols: []string{"BTC"}}
+}
+
+// play runs the lines and returns what came of them.
+func (s *scenario) play(text string) string {
+	for n, line := range strings.Split(text, "\n") {
+		words := strings.Fields(strings.SplitN(line, "#", 2)[0])
+		if len(words) == 0 {
+			continue
+		}
+		if err := s.do(words); err != nil {
+			s.t.Fatalf("line %d, %q: %v", n+1, line, err)
+		}
+		s.print()
+	}
+	s.stop()
+	s.print()
+	return s.out.String()
+}
+
+func (s *scenario) do(words []string) error {
+	if words[0] == "set" {
+		return s.set(words[1], words[2:])
+	}
+	if s.rig == nil {
+		s.rig = newRig(s.t, len(s.symbols), func(o *Options) {
+			for _, set := range s.sets {
+				set(o)
+			}
+		})
+	}
+	switch words[0] {
+	case "begin":
+		s.begin()
+	case "at":
+		d, err := parseClock(words[1])
+		s.at(d)
+		return err
+	case "cut", "restore":
+		for _, c := range words[1:] {
+			s.connection(words[0], connName(c))
+		}
+	case "official":
+		return s.kline(words[1:])
+	case "show":
+		s.show()
+	default:
+		return s.read(words[0], words[1], words[2:])
+	}
+	return nil
+}
+
+func (s *scenario) set(key string, values []string) error {
+	switch key {
+	case "symbols":
+		s.symbols = values
+	case "source":
+		s.sets = append(s.sets, func(o *Options) { o.Source = market.SourceTrade })
+	case "redundancy":
+		s.sets = append(s.sets, func(o *Options) { o.Redundancy = 1 })
+	case "intervals":
+		var ivs []market.Interval
+		for _, name := range values {
+			iv, err := market.ParseInterval(name)
+			if err != nil {
+				return err
+			}
+			ivs = append(ivs, iv)
+		}
+		s.sets = append(s.sets, func(o *Options) { o.Intervals = ivs })
+	default:
+		return fmt.Errorf("unknown")
+	}
+	return nil
+}
+
+func connName(letter string) string { return fmt.Sprintf("trades-0.%d", letter[0]-'A') }
+
+// connection cuts a connection, or restores it and waits until it is there.
+func (s *scenario) connection(verb, name string) {
+	if verb == "cut" {
+		s.v.cut(name)
+		synctest.Wait()
+		return
+	}
+	s.v.restore(name)
+	for s.v.conn(name) == nil {
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+	}
+}
+
+// read brings trades over one connection after the other.
+func (s *scenario) read(conns, symbol string, trades []string) error {
+	b := market.Batch{Ready: !strings.HasSuffix(conns, "~")}
+	for _, text := range trades {
+		t, err := s.parseTrade(symbol, text)
+		if err != nil {
+			return err
+		}
+		b.Trades = append(b.Trades, t)
+	}
+	for _, c := range strings.TrimSuffix(conns, "~") {
+		s.bring(connName(string(c)), b)
+	}
+	return nil
+}
+
+func (s *scenario) id(symbol string) (market.SymbolID, error) {
+	i := slices.Index(s.symbols, symbol)
+	if i < 0 {
+		return 0, fmt.Errorf("unknown symbol %q", symbol)
+	}
+	return market.SymbolID(i), nil
+}
+
+// parseTrade reads 4=99x2@1:59.9; all but the id may be left out.
+func (s *scenario) parseTrade(symbol, text string) (market.Trade, error) {
+	id, err := s.id(symbol)
+	if err != nil {
+		return market.Trade{}, err
+	}
+	at := bubbleClock{}.Now() - 100
+	text, clock, timed := strings.Cut(text, "@")
+	if timed {
+		d, err := parseClock(clock)
+		if err != nil {
+			return market.Trade{}, err
+		}
+		at = bubbleTime(d)
+	}
+	text, qty, ok := strings.Cut(text, "x")
+	if !ok {
+		qty = "1"
+	}
+	text, price, ok := strings.Cut(text, "=")
+	if !ok {
+		price = "100"
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return trade(id, n, price, qty, at), err
+}
+
+// kline brings an official 1m kline.
+func (s *scenario) kline(words []string) error {
+	id, err := s.id(words[0])
+	if err != nil {
+		return err
+	}
+	open, err := parseClock(words[1])
+	if err != nil {
+		return err
+	}
+	var n, first, last int64
+	if _, err := fmt.Sscanf(words[3]+" "+words[4], "%d %d-%d", &n, &first, &last); err != nil {
+		return err
+	}
+	u := officialMinute(id, bubbleTime(open), words[2], n, first, last)
+	if len(words) > 5 {
+		u.High = u.Low - 1
+	}
+	s.official(u)
+	return nil
+}
+
+// parseClock reads m:ss.mmm.
+func parseClock(text string) (time.Duration, error) {
+	minutes, seconds, _ := strings.Cut(text, ":")
+	return time.ParseDuration(minutes + "m" + seconds + "s")
+}
+
+// print adds what the feed has handed on.
+func (s *scenario) print() {
+	if s.rig == nil {
+		return
+	}
+	for _, d := range s.take() {
+		for _, u := range d.Updates {
+			fmt.Fprintf(&s.out, "%s  %s %s %s  %s\n", clockText(market.TimeOf(d.at)), s.symbols[u.Symbol], u.Interval,
+				strings.TrimSuffix(clockText(u.OpenTime), ".000"), klineText(&u.Kline))
+		}
+	}
+}
+
+// klineText is a kline on one line: open high low close, volume, count, fill ids, state.
+func klineText(k *market.Kline) string {
+	text := fmt.Sprintf("%s %s %s %s  v%s n%d", fixedText(k.Open), fixedText(k.High), fixedText(k.Low), fixedText(k.Close), k.Volume, k.TradeCount)
+	if k.FirstID >= 0 {
+		text += fmt.Sprintf(" %d-%d", k.FirstID, k.LastID)
+	}
+	text += "  " + k.State.String()
+	if k.Gap {
+		text += "+gap"
+	}
+	if k.Revision > 0 {
+		text += fmt.Sprintf(" r%d", k.Revision)
+	}
+	return text
+}
+
+func fixedText(v fixed.Value) string { return v.String() }
+
+// show adds standings, gaps and counters.
+func (s *scenario) show() {
+	s.print()
+	now := clockText(bubbleClock{}.Now())
+	for id, name := range s.symbols {
+		fmt.Fprintf(&s.out, "%s  %s is %s\n", now, name, s.f.Standing(market.SymbolID(id)))
+	}
+	for _, g := range s.f.Gaps() {
+		fmt.Fprintf(&s.out, "%s  gap %s %d-%d %s\n", now, s.symbols[g.Symbol], g.First, g.Last, g.State)
+	}
+	m := s.o.Metrics
+	counters := ""
+	for _, c := range []struct {
+		name  string
+		value float64
+	}{
+		{"gaps", testutil.ToFloat64(m.Gaps)}, {"missing", testutil.ToFloat64(m.GapTrades)},
+		{"healed", testutil.ToFloat64(m.HealedTrades)}, {"unhealed", testutil.ToFloat64(m.UnhealedTrades)},
+		{"duplicate", testutil.ToFloat64(m.DuplicateTrades)}, {"late", testutil.ToFloat64(m.LateTrades)},
+		{"revised late", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeLate))},
+		{"revised heal", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeHeal))},
+	} {
+		if c.value != 0 {
+			counters += fmt.Sprintf(", %s %v", c.name, c.value)
+		}
+	}
+	if counters != "" {
+		fmt.Fprintf(&s.out, "%s  %s\n", now, counters[2:])
+	}
+}

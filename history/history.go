@@ -1,0 +1,165 @@
+// Package history fetches the venue's own klines: to start and backfill ours, to settle and audit ours.
+package history
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"klined/market"
+)
+
+// settleAfter is how long after its close an official row may still change on the venue's side: younger rows are not
+// believed.
+const settleAfter = 10 * time.Second
+
+// Venue asks the exchange for its klines: the row of every interval that opens within the span, at most limit, oldest
+// first. A zero end of the span is left open. Closed rows are settled, the running one open.
+type Venue interface {
+	Klines(ctx context.Context, class market.Class, series market.Series, span market.Span, limit int) ([]market.Kline, error)
+}
+
+// Store keeps what is fetched.
+type Store interface {
+	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
+	Fetched(series market.Series, span market.Span, rows []market.Kline)
+}
+
+// Lanes take what symbols begin from.
+type Lanes interface {
+	First(id market.SymbolID, open market.Time)
+	Fresh(id market.SymbolID)
+	Load(id market.SymbolID, iv market.Interval, rows []market.Kline)
+	Begun(id market.SymbolID) (from market.Time, ok bool)
+	Waiting(id market.SymbolID) bool
+	BusyFirst([]market.SymbolID)
+}
+
+// Options are the parts that a History works between; all of them must be set.
+type Options struct {
+	Venue Venue
+	Store Store
+	Lanes Lanes
+	Clock interface{ Now() market.Time }
+	Log   *slog.Logger
+
+	Intervals []market.Interval // built and kept; where empty, all that are asked for
+}
+
+// History fetches official klines. Its methods may be called from any goroutine.
+type History struct {
+	venue     Venue
+	store     Store
+	lanes     Lanes
+	clock     interface{ Now() market.Time }
+	log       *slog.Logger
+	intervals []market.Interval
+
+	mu      sync.Mutex
+	flights map[question]*flight
+}
+
+// New makes a History.
+func New(o Options) *History {
+	return &History{venue: o.Venue, store: o.Store, lanes: o.Lanes, clock: o.Clock, log: o.Log.With("target", "history"),
+		intervals: o.Intervals, flights: make(map[question]*flight)}
+}
+
+// maxRows is how many klines the exchange gives for one question.
+const maxRows = 1500
+
+// fetch asks for the span page by page, oldest first, keeps each page and returns what is believed of them. Where rows
+// are not believed there is an error beside the others.
+func (h *History) fetch(ctx context.Context, class market.Class, series market.Series, span market.Span) ([]market.Kline, error) {
+	iv, err := askable(series.Interval)
+	if err != nil {
+		return nil, err
+	}
+	var all []market.Kline
+	var doubted error
+	// Whole klines of the series only: a part of one would pass for it.
+	span = market.Span{From: series.Interval.Open(span.From), To: series.Interval.Ceil(span.To)}
+	for open := span.From; open < span.To; {
+		page := market.Span{From: open, To: min(span.To, series.Interval.Open(iv.OpenAt(iv.Ordinal(open)+maxRows)))}
+		rows, err := h.venue.Klines(ctx, class, market.Series{Symbol: series.Symbol, Interval: iv}, page, int(iv.Count(page)))
+		if err != nil {
+			return all, fmt.Errorf("cannot fetch %s klines: %w", iv, err)
+		}
+		kept, err := h.keep(series, page, rows, iv)
+		if doubted == nil {
+			doubted = err
+		}
+		all = append(all, kept...)
+		open = page.To
+	}
+	return all, doubted
+}
+
+// askable is the interval to ask the exchange for in order to have iv.
+func askable(iv market.Interval) (market.Interval, error) {
+	var best market.Interval
+	for _, e := range market.ExchangeIntervals() {
+		if e == iv || e <= market.OneDay && iv < market.OneDay && iv%e == 0 {
+			best = e
+		}
+	}
+	if best == 0 {
+		return 0, fmt.Errorf("the exchange has no klines that %s could be folded from", iv)
+	}
+	return best, nil
+}
+
+// keep stores those official rows of the page that are over and believed, folded where asked is shorter than the
+// series' interval, and notes how far the page is complete now. A kline of which a row is not believed stays absent; the
+// error names the first such row.
+func (h *History) keep(series market.Series, page market.Span, rows []market.Kline, asked market.Interval) ([]market.Kline, error) {
+	page.To = min(page.To, series.Interval.Open(h.clock.Now().Add(-settleAfter)))
+	var doubted error
+	var absent []market.Time // open times, rising
+	rows = slices.DeleteFunc(rows, func(k market.Kline) bool {
+		if k.OpenTime < page.From || k.OpenTime >= page.To {
+			return true
+		}
+		if k.State == market.StateSettled && k.Plausible() {
+			return false
+		}
+		if doubted == nil {
+			doubted = fmt.Errorf("the exchange's %s kline of %s breaks its own rules", asked, k.OpenTime)
+		}
+		absent = append(absent, series.Interval.Open(k.OpenTime))
+		return true
+	})
+	rows = slices.DeleteFunc(foldTo(series.Interval, rows), func(k market.Kline) bool {
+		return slices.Contains(absent, k.OpenTime)
+	})
+	rest, from := rows, page.From
+	for _, open := range append(absent, page.To) {
+		n := 0
+		for n < len(rest) && rest[n].OpenTime < open {
+			n++
+		}
+		if from < open {
+			h.store.Fetched(series, market.Span{From: from, To: open}, rest[:n])
+		}
+		rest, from = rest[n:], series.Interval.Next(open)
+	}
+	return rows, doubted
+}
+
+// foldTo folds consecutive rows into klines of iv.
+func foldTo(iv market.Interval, rows []market.Kline) []market.Kline {
+	var folded []market.Kline
+	for _, k := range rows {
+		open := iv.Open(k.OpenTime)
+		if n := len(folded); n > 0 && folded[n-1].OpenTime == open {
+			folded[n-1] = market.Fold(folded[n-1], k)
+			continue
+		}
+		k.OpenTime = open
+		folded = append(folded, k)
+	}
+	return folded
+}
