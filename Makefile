@@ -25,8 +25,10 @@ lint: $(LINT)
 $(LINT): tools/go.mod tools/go.sum
 	go -C tools build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# The second run is for what is too large under the race detector.
 test:
 	go test -race ./...
+	go test ./cmd/klined
 
 # Each fuzz target for a moment; a failing input is kept below testdata/fuzz.
 fuzz:

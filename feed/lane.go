@@ -51,6 +51,7 @@ type symbol struct {
 	id    market.SymbolID
 	state State
 	blind market.Time // since when it cannot be known whether a trade was missed; 0 where it can
+	gappy bool        // some of its gaps are marked
 	watch uint64      // bit i: somebody wants the running kline of Feed.intervals[i]
 }
 
@@ -131,7 +132,7 @@ func (l *lane) accept(from *link, t *market.Trade, received time.Time) {
 	case isEarlier:
 		l.earlier(slot, s, t)
 	}
-	if s.state == Behind && l.f.source == market.SourceTrade {
+	if s.gappy && l.f.source == market.SourceTrade {
 		l.burnt(from, slot, s, t.ID)
 	}
 }
@@ -206,8 +207,9 @@ func (l *lane) jump(from *link, slot engine.Slot, s *symbol, id int64) {
 func (l *lane) burnt(from *link, slot engine.Slot, s *symbol, id int64) {
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		if record := g.record; record != nil && from.began[slot] < g.first && g.last < id {
-			g.record = nil
+		if (g.record != nil || g.official) && from.began[slot] < g.first && g.last < id {
+			record := g.record
+			g.record, g.official = nil, false
 			l.end(s, record, GapHealed)
 			l.mark(slot, s)
 			l.recovered(s)

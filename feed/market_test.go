@@ -110,7 +110,7 @@ func (p *tape) cut(seed uint64, drop float64, complementary, disorder bool) {
 	}
 }
 
-// bring lets a connection bring trade i of symbol s, unless it is away.
+// bring lets a connection bring trade i of symbol s, unless it goes away meanwhile: a new one brings nothing old.
 func (p *tape) bring(random *rand.Rand, c, s, i int, lag market.Time, disorder bool) {
 	t := p.trades[s][i]
 	at := t.Time + lag
@@ -118,7 +118,8 @@ func (p *tape) bring(random *rand.Rand, c, s, i int, lag market.Time, disorder b
 		at += market.Time(random.IntN(150))
 	}
 	for again := true; again; again = disorder && random.IntN(20) == 0 {
-		if !p.away(c, at) {
+		underway := market.Span{From: t.Time + lag, To: at + 1}
+		if !slices.ContainsFunc(p.down[c], underway.Overlaps) {
 			p.brought[c] = append(p.brought[c], delivery{t, at})
 			p.lost[s][i] = false
 		}

@@ -116,6 +116,7 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 			spans = append(spans, g.span)
 		}
 	}
+	s.gappy = len(spans) > 0
 	if s.hole != nil && len(s.held) > 0 {
 		spans = append(spans, s.holeSpan())
 	}

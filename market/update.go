@@ -12,7 +12,6 @@ type Series struct {
 type Update struct {
 	Series
 	Kline
-	History bool // it ended before the process's first boundary: kept, not pushed
 }
 
 // CloseTime is the last millisecond of the kline.

@@ -65,7 +65,7 @@ func newHub(s *Server) *hub {
 func (h *hub) publish(changes *market.Changes) {
 	for i := range changes.Updates {
 		u := &changes.Updates[i]
-		if u.History || u.State == market.StateAbsent {
+		if u.State == market.StateAbsent {
 			continue
 		}
 		h.mu.RLock()

@@ -155,9 +155,6 @@ func TestFinalOnce(t *testing.T) {
 			w.publish(minutes(btc), closed(36, "2"))
 			w.publish(minutes(btc), closed(37, "3"))
 		}, []string{"1.00 closed x", "3.00 closed x"}},
-		{"history", func(w *world, _ *peer) {
-			w.Publish(&market.Changes{Updates: []market.Update{{Series: minutes(btc), Kline: closed(0, "1"), History: true}}})
-		}, nil},
 		{"another series", func(w *world, _ *peer) {
 			w.publish(minutes(moon), closed(0, "1"))
 			w.publish(market.Series{Symbol: btc, Interval: market.OneHour}, closed(0, "1"))

@@ -146,6 +146,9 @@ func TestMarket(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := at(t, c.start)
+				if raced {
+					c.symbols, c.rate = 5, c.rate/8
+				}
 				m := startMarket(t, sim.Options{Symbols: c.symbols, Rate: c.rate, Seed: 7, Start: start, Straddle: c.straddle, Burn: c.burn},
 					options(t, c.source, c.ivs...))
 				defer m.end()

@@ -85,7 +85,7 @@ func TestTrouble(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := startMarket(t, sim.Options{Symbols: 20, Rate: 300, Seed: 3, Start: at(t, start)}, options(t, market.SourceAggTrade))
+				m := startMarket(t, sim.Options{Symbols: 12, Rate: 100, Seed: 3, Start: at(t, start)}, options(t, market.SourceAggTrade))
 				defer m.end()
 				symbols, err := m.judge.symbols()
 				if err != nil {
@@ -206,7 +206,7 @@ func (m *memnet) brokenOff() int {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := at(t, "2027-01-05T09:57:30Z")
-		m := startMarket(t, sim.Options{Symbols: 20, Rate: 300, Seed: 5, Start: start, Straddle: sim.DefaultStraddle, Burn: sim.DefaultBurn},
+		m := startMarket(t, sim.Options{Symbols: 12, Rate: 100, Seed: 5, Start: start, Straddle: sim.DefaultStraddle, Burn: sim.DefaultBurn},
 			options(t, market.SourceTrade))
 		defer m.end()
 		symbols, err := m.judge.symbols()
@@ -237,8 +237,8 @@ func TestRestart(t *testing.T) {
 
 // TestFullSize starts 800 symbols a minute before the full hour.
 func TestFullSize(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
+	if raced {
+		t.Skip("a market of this size is run without the race detector: make test does both")
 	}
 	synctest.Test(t, func(t *testing.T) {
 		start := at(t, "2027-01-05T10:58:40Z")
