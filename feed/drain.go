@@ -71,7 +71,7 @@ func (l *lane) tick(t market.Time, now time.Time) {
 	defer l.unlock(l.lock())
 	l.poll(now)
 	ended := l.engine.Base().Open(t)
-	if l.from == 0 || ended <= l.upTo {
+	if l.from == 0 || ended <= l.upTo || l.overtakes(ended, now) {
 		return
 	}
 	late := false
@@ -84,9 +84,34 @@ func (l *lane) tick(t market.Time, now time.Time) {
 	}
 	l.count(causeLate)
 	if !late {
-		l.upTo = ended
+		l.upTo, l.working = ended, time.Time{}
 	}
 	l.signal()
+}
+
+// The clock never overtakes the readers: what they are still working off may belong to what it would close.
+const (
+	idle     = 100 * time.Millisecond // a connection that has brought nothing for so long has nothing left
+	patience = 2 * time.Second        // the clock waits no longer
+)
+
+// overtakes reports whether the clock would: whether every connection that carries the lane still brings trades of before
+// ended that are older than the grace allows.
+func (l *lane) overtakes(ended market.Time, now time.Time) bool {
+	behind := false
+	for _, k := range l.links {
+		if !k.carries {
+			continue
+		}
+		behind = k.last.newest < ended && k.last.lag > l.f.grace && now.Sub(k.last.at) < idle
+		if !behind {
+			break
+		}
+	}
+	if behind && l.working.IsZero() {
+		l.working = now
+	}
+	return behind && now.Sub(l.working) < patience
 }
 
 // waits reports whether a symbol's close must wait for a hole that the other connection may still fill. An older hole is

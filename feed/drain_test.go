@@ -134,8 +134,6 @@ func TestTail(t *testing.T) {
 		r.trades("trades-0.0", trade(0, 2, "101", "1", bubbleTime(89*time.Second)))
 		check(tail(0, market.OneMinute, 0), "after 0s: 0:00 100 100 100 100  v1 n1 1-1  settled, 1:00 101 101 101 101  v1 n1 2-2  open")
 		check(tail(0, market.OneMinute, time.Minute), "after 0s: 1:00 101 101 101 101  v1 n1 2-2  open")
-		check(tail(0, market.OneHour, 0), "after 0s: 0:00 100 101 100 101  v2 n2 1-2  open")
-
 		r.at(120 * time.Second) // the boundary: what ended there is waited for, and the running one shown
 		check(tail(0, market.OneMinute, time.Minute),
 			"after 500ms: 1:00 101 101 101 101  v1 n1 2-2  closed, 2:00 101 101 101 101  v0 n0  open")

@@ -164,13 +164,19 @@ func (f *Feed) Run(ctx context.Context) error {
 	return errors.Join(err, drainers.Wait())
 }
 
-// tickEvery is how often the lanes look at the clock.
-const tickEvery = 20 * time.Millisecond
+// tickEvery is how often the lanes look at the clock. When they come lateTick late, the machine was suspended, the process
+// stopped, or short of time: the readers then have what was waiting first, for as long as a connection may be idle.
+const (
+	tickEvery = 20 * time.Millisecond
+	lateTick  = 10 * tickEvery
+)
 
 // tick closes by the clock what has ended, grace after its boundary.
 func (f *Feed) tick(ctx context.Context) {
 	timer := time.NewTicker(tickEvery)
 	defer timer.Stop()
+	last := time.Now()
+	resume := last
 	for {
 		select {
 		case <-ctx.Done():
@@ -178,6 +184,13 @@ func (f *Feed) tick(ctx context.Context) {
 		case now := <-timer.C:
 			if ctx.Err() != nil {
 				return // the readers have stopped: what is missing now is not known to be
+			}
+			if now.Sub(last) > lateTick {
+				resume = now.Add(idle)
+			}
+			last = now
+			if now.Before(resume) {
+				continue
 			}
 			t := f.clock.Now().Add(-f.grace)
 			for _, l := range f.lanes {
@@ -187,7 +200,7 @@ func (f *Feed) tick(ctx context.Context) {
 	}
 }
 
-// lane is the lane of a symbol; nil where it is not carried.
+// laneOf is the lane of a symbol; nil where it is not carried.
 func (f *Feed) laneOf(id market.SymbolID) (*lane, engine.Slot) {
 	if int(id) >= len(f.places) || id < 0 || f.places[id].lane < 0 {
 		return nil, 0

@@ -33,6 +33,7 @@ type lane struct {
 	heldAll  int               // trades held in the lane
 	from     market.Time       // the first boundary after its stream began; 0 until then
 	upTo     market.Time       // what ends at or before it has been closed
+	working  time.Time         // since when its closes wait for the readers; zero while they do not
 	received time.Time         // of the oldest frame behind what the drainer has not taken; zero where none is
 	wholes   []market.SymbolID // became whole since the last drain
 	closed   chan struct{}     // closed and made anew by the drainer after each drain that brought closes
@@ -68,7 +69,7 @@ func (l *lane) unlock(taken time.Time) {
 	l.f.metrics.LaneHold.Observe(held.Seconds())
 }
 
-// take applies what one read of a trade connection brought.
+// take applies what one read of a trade connection brought; there are trades in it.
 func (l *lane) take(from *link, b *market.Batch) {
 	defer l.unlock(l.lock())
 	if l.received.IsZero() {
@@ -80,6 +81,8 @@ func (l *lane) take(from *link, b *market.Batch) {
 	for i := range b.Trades {
 		l.accept(from, &b.Trades[i], b.Received)
 	}
+	newest := b.Trades[len(b.Trades)-1].Time
+	from.last = brought{at: b.Received, newest: newest, lag: l.f.clock.Now().Sub(newest)}
 	l.count(causeLate)
 	l.signal()
 }

@@ -33,6 +33,7 @@ type link struct {
 	// Of the lane; its mutex guards them.
 	carries bool    // acknowledged, and trades have come
 	began   []int64 // by slot: the first id that this connection brought, 0 before it
+	last    brought // what it brought last
 
 	// For operators.
 	component *health.Component
@@ -41,6 +42,13 @@ type link struct {
 	mu        sync.Mutex
 	state     string    // "connecting", "up", "waiting"
 	since     time.Time // of the state
+}
+
+// brought says of a read when it returned, the time of its last trade, and how old that was.
+type brought struct {
+	at     time.Time
+	newest market.Time
+	lag    time.Duration
 }
 
 // The states of a link.

@@ -171,7 +171,7 @@ type player struct {
 	w    []market.SymbolID
 }
 
-func (p *player) Now() market.Time { return p.now }
+func (y *player) Now() market.Time { return y.now }
 
 func local(t market.Time) time.Time { return t.Std() }
 

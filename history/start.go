@@ -102,7 +102,11 @@ func (q *queue) next() (s start, ok, done bool) {
 	now := time.Now()
 	for i := 0; i < len(q.starts); i++ {
 		s := q.starts[i]
-		if s.due.After(now) || s.served && !q.over(s.id) {
+		if s.due.After(now) {
+			continue
+		}
+		if s.served && !q.over(s.id) {
+			q.starts[i].due = now.Add(250 * time.Millisecond)
 			continue
 		}
 		q.starts = slices.Delete(q.starts, i, i+1)

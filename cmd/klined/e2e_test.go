@@ -279,7 +279,7 @@ func TestE2EBadInput(t *testing.T) {
 	defer silent.Close()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("listen = \"127.0.0.1:0\"\nredundency = \"1m\"\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("listen = \"127.0.0.1:0\"\nredundan = \"1m\"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	held := filepath.Join(dir, "held")
@@ -297,7 +297,7 @@ func TestE2EBadInput(t *testing.T) {
 		{serve("--intervals", "7m"), 2, []string{`"7m"`}},
 		{serve("--source", "ticks"), 2, []string{`"ticks"`, "aggTrade"}},
 		{serve("--lanes", "many"), 2, []string{"lanes", `"many"`}},
-		{serve("--config", file), 2, []string{file, `"redundency"`, `"redundancy"`}},
+		{serve("--config", file), 2, []string{file, `"redundan"`, `"redundancy"`}},
 		{serve("--config", filepath.Join(dir, "none.toml")), 2, []string{"none.toml"}},
 		{serve("extra"), 2, []string{`"extra"`}},
 		{serve("--listen", busy.Addr().String()), 1, []string{busy.Addr().String(), "in use"}},
