@@ -17,7 +17,7 @@ import (
 
 // Limits of one connection (WebSocket Market Streams, "General Info"; kept with room to spare).
 const (
-	maxStreams   = 1024                   // the exchange closes the connection at one more
+	MaxStreams   = 1024                   // the exchange closes the connection at one more
 	maxNames     = 200                    // in one SUBSCRIBE
 	controlEvery = 200 * time.Millisecond // between two control messages: 5 of the 10 a second that are allowed
 )
@@ -96,8 +96,8 @@ func (v *Venue) dial(ctx context.Context, name, path, stream string, symbols []m
 
 // checkStreams refuses more streams than a connection can carry.
 func checkStreams(n int) error {
-	if n > maxStreams {
-		return fmt.Errorf("%d streams on one connection: the exchange carries at most %d", n, maxStreams)
+	if n > MaxStreams {
+		return fmt.Errorf("%d streams on one connection: the exchange carries at most %d", n, MaxStreams)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ const (
 )
 
 func (f *Feed) newLink(o Options, name string, dial Dial, symbols []market.SymbolID) *link {
-	k := &link{f: f, name: name, dial: dial, symbols: symbols, component: o.Watchdog.Component("feed " + name)}
+	k := &link{f: f, name: name, dial: dial, symbols: symbols, component: o.Watchdog.Component("feed "+name, false)}
 	f.links = append(f.links, k)
 	k.enter(linkWaiting)
 	return k

@@ -19,9 +19,10 @@ type Watchdog struct {
 	components []*Component // in the order they were added
 }
 
-// Component is one part that reports. Its methods may be called from any goroutine.
+// Component is one part of the process, or of what it depends on, that reports. Its methods may be called from any goroutine.
 type Component struct {
 	name   string
+	vital  bool
 	beat   atomic.Int64           // Unix ns of the last report
 	reason atomic.Pointer[string] // why it fails; nil while it works
 	warned bool                   // the watchdog's
@@ -40,9 +41,10 @@ func NewWatchdog(log *slog.Logger) *Watchdog {
 	return &Watchdog{log: log.With("target", "life")}
 }
 
-// Component adds a component; its life counts from now.
-func (w *Watchdog) Component(name string) *Component {
-	c := &Component{name: name}
+// Component adds a component; its life counts from now. One that is vital is the process's own: without it the process
+// does not work. The others depend on the outside.
+func (w *Watchdog) Component(name string, vital bool) *Component {
+	c := &Component{name: name, vital: vital}
 	c.Beat()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,14 +78,14 @@ func (c *Component) state() ComponentState {
 	return s
 }
 
-// State is every component's standing, in the order they were added, and whether all of them work.
+// State is every component's standing, in the order they were added, and whether all that are vital work.
 func (w *Watchdog) State() (ok bool, components []ComponentState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ok = true
 	for _, c := range w.components {
 		s := c.state()
-		ok = ok && s.OK
+		ok = ok && (s.OK || !c.vital)
 		components = append(components, s)
 	}
 	return ok, components

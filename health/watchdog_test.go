@@ -14,7 +14,7 @@ func TestWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		w := NewWatchdog(slog.New(slog.NewTextHandler(&out, nil)))
-		feed, store := w.Component("feed 0.1"), w.Component("store")
+		feed, store, outside := w.Component("feed", true), w.Component("store", true), w.Component("a connection", false)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { w.Run(ctx); close(done) }()
@@ -28,11 +28,12 @@ func TestWatchdog(t *testing.T) {
 			warns  int
 		}{
 			{"both work", func() {}, 30 * time.Second, true, "", 0},
-			{"one goes silent", store.Beat, 40 * time.Second, false, "silent for 1m10s", 1},
-			{"a warning is not repeated", store.Beat, 40 * time.Second, false, "silent for 1m50s", 1},
-			{"it is back", func() { feed.Beat(); store.Beat() }, 6 * time.Second, true, "", 1},
+			{"one goes silent", func() { store.Beat(); outside.Beat() }, 40 * time.Second, false, "silent for 1m10s", 1},
+			{"a warning is not repeated", func() { store.Beat(); outside.Beat() }, 40 * time.Second, false, "silent for 1m50s", 1},
+			{"it is back", func() { feed.Beat(); store.Beat(); outside.Beat() }, 6 * time.Second, true, "", 1},
 			{"the other fails", func() { feed.Beat(); store.Fail("disk full") }, 6 * time.Second, false, "disk full", 2},
-			{"and works again", func() { feed.Beat(); store.Beat() }, 6 * time.Second, true, "", 2},
+			{"what is not vital may fail", func() { feed.Beat(); store.Beat(); outside.Fail("refused") }, 6 * time.Second, true, "refused", 3},
+			{"and works again", func() { feed.Beat(); store.Beat(); outside.Beat() }, 6 * time.Second, true, "", 3},
 		} {
 			step.do()
 			time.Sleep(step.wait)

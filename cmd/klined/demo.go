@@ -75,8 +75,12 @@ func runDemo(ctx context.Context, o serveOptions, so simOptions, stdout io.Write
 
 	// The exchange outlives the server, so that the server stops in order.
 	simCtx, stopSim := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, stopServer := context.WithCancel(ctx)
 	var g errgroup.Group
-	g.Go(func() error { return simulate(simCtx, x, listener) })
+	g.Go(func() error {
+		defer stopServer() // without an exchange there is nothing to show
+		return simulate(simCtx, x, listener)
+	})
 	err = runServe(ctx, o, network{}, log, func(addr net.Addr) { announce(stdout, addr, x) })
 	stopSim()
 	return errors.Join(err, g.Wait())

@@ -75,6 +75,10 @@ func choose(listings []binance.Listing, names []string) ([]binance.Listing, erro
 
 // buildFeed lays the lanes; every drain goes to the store first, then to the clients.
 func (s *server) buildFeed(carried []market.SymbolID) error {
+	if perConn := (len(carried) + s.o.Lanes - 1) / s.o.Lanes; perConn > binance.MaxStreams {
+		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
+			len(carried), s.o.Lanes, perConn, binance.MaxStreams)
+	}
 	var err error
 	s.feed, err = feed.New(feed.Options{
 		Symbols: carried, Intervals: s.o.Intervals, Source: s.o.Source, Lanes: s.o.Lanes, Redundancy: s.o.Redundancy,
@@ -176,10 +180,10 @@ func (c *infoCache) get(ctx context.Context) ([]byte, error) {
 	if time.Since(c.at) < infoKept {
 		return c.raw, nil
 	}
-	info, err := c.rest.ExchangeInfo(ctx, market.ClassClients)
+	info, err := c.rest.ExchangeInfo(context.WithoutCancel(ctx), market.ClassClients)
 	if err == nil {
 		c.raw = info.Raw
 	}
-	c.at = time.Now()
+	c.at = time.Now() // after a failure too: the old answer is served until it is asked for again
 	return c.raw, nil
 }

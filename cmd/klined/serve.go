@@ -160,7 +160,8 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	if err := s.buildFeed(carried); err != nil {
 		return err
 	}
-	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Clock: s.clock, Log: log})
+	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Clock: s.clock, Log: log,
+		Intervals: o.Intervals})
 	s.serve = s.buildServe()
 	defer s.serve.Close()
 
@@ -172,9 +173,9 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 // drain, the clients; the store flushes last, when it is closed.
 func (s *server) run(ctx context.Context, listener net.Listener, carried []market.SymbolID) error {
 	g, ctx := errgroup.WithContext(ctx)
-	http := serve.NewHTTPServer(s.serve.Handler(), s.log)
+	server := serve.NewHTTPServer(s.serve.Handler(), s.log)
 	g.Go(func() error {
-		if err := http.Serve(listener); ctx.Err() == nil {
+		if err := server.Serve(listener); ctx.Err() == nil {
 			return err
 		}
 		return nil
@@ -186,13 +187,23 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	g.Go(func() error { s.watchStore(ctx); return nil })
 	g.Go(func() error {
 		<-ctx.Done()
-		return http.Close()
+		return stopHTTP(ctx, server)
 	})
 	s.log.Info("serving", "target", "life", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
 	err := g.Wait()
 	s.log.Info("stopping", "target", "life")
 	return err
+}
+
+// stopHTTP lets the requests under way end, for a second at most. WebSocket clients are the hub's.
+func stopHTTP(ctx context.Context, server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return server.Close()
+	}
+	return nil
 }
 
 // unlessStopped is err, or nil when it only says that ctx has ended.
@@ -203,12 +214,12 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// resyncEvery is how often the exchange's time is asked again.
-const resyncEvery = time.Minute
+// resyncEvery is how often the exchange's time is asked again: twice before the watchdog would call the clock silent.
+const resyncEvery = health.Silence / 2
 
 // keepTime asks for the exchange's time again and again, and reports the clock's health.
 func (s *server) keepTime(ctx context.Context) {
-	c := s.dog.Component("clock")
+	c := s.dog.Component("clock", false)
 	ask := func(ctx context.Context) (market.Time, error) {
 		t, err := s.rest.Time(ctx)
 		if err == nil {
@@ -217,7 +228,7 @@ func (s *server) keepTime(ctx context.Context) {
 		return t, err
 	}
 	log := s.log.With("target", "clock")
-	s.clock.Run(ctx, ask, resyncEvery/2, func(err error) {
+	s.clock.Run(ctx, ask, resyncEvery, func(err error) {
 		c.Fail(err.Error())
 		log.Warn("cannot synchronise", "error", err)
 	})
@@ -225,7 +236,7 @@ func (s *server) keepTime(ctx context.Context) {
 
 // watchStore reports the store's health.
 func (s *server) watchStore(ctx context.Context) {
-	c := s.dog.Component("store")
+	c := s.dog.Component("store", true)
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
