@@ -154,6 +154,7 @@ func offset(t *testing.T, j *judge) time.Duration {
 // TestE2EMarket runs 200 symbols at 5,000 trades a second over real sockets for two minutes and more, so that all
 // fifteen intervals close at one boundary, with a client on every stream, and holds every closed kline against the truth.
 func TestE2EMarket(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		source  string
