@@ -5,6 +5,8 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 3s
 LINT     := bin/golangci-lint
+# The race detector needs a C compiler; where there is none, the tests say so and run without it.
+RACE     := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
 .PHONY: check fmt vet lint test fuzz build e2e bench clean
 
@@ -29,8 +31,9 @@ $(LINT): tools/go.mod tools/go.sum
 # then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one, and a second run without it for what is too
 # large for it.
 test:
-	go test -race $$(go list ./... | grep -v /cmd/klined)
-	go test -race -cpu 1 ./cmd/klined
+	@[ -n "$(RACE)" ] || echo "no C compiler here: testing without the race detector"
+	go test $(RACE) $$(go list ./... | grep -v /cmd/klined)
+	go test $(RACE) -cpu 1 ./cmd/klined
 	go test ./cmd/klined
 
 # Each fuzz target for a moment; a failing input is kept below testdata/fuzz.
