@@ -181,7 +181,8 @@ func (f *Feed) tick(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-timer.C:
+		case <-timer.C:
+			now := time.Now() // what the ticker sends is when the tick was due, not when it came
 			if ctx.Err() != nil {
 				return // the readers have stopped: what is missing now is not known to be
 			}

@@ -84,20 +84,22 @@ func (k *link) status() ConnStatus {
 // Gaps are the open gaps and the youngest that ended, youngest first.
 func (f *Feed) Gaps() []GapRecord { return f.gaps.list() }
 
-// Ready reports whether every lane has a connection and at least 99 % of the symbols are whole, with the counts.
-func (f *Feed) Ready() (ok bool, symbols map[State]int) {
+// Ready reports whether every lane has a connection and at least 99 % of the symbols are whole, with the counts and the
+// lanes that no connection carries.
+func (f *Feed) Ready() (ok bool, symbols map[State]int, uncarried []int) {
 	symbols = map[State]int{Waiting: 0, Whole: 0, Behind: 0}
-	ok = true
 	for _, l := range f.lanes {
 		l.mu.Lock()
-		ok = ok && l.carriers() > 0
+		if l.carriers() == 0 {
+			uncarried = append(uncarried, l.n)
+		}
 		for i := range l.symbols {
 			symbols[l.symbols[i].state]++
 		}
 		l.mu.Unlock()
 	}
 	all := symbols[Waiting] + symbols[Whole] + symbols[Behind]
-	return ok && symbols[Whole]*100 >= all*99, symbols
+	return len(uncarried) == 0 && symbols[Whole]*100 >= all*99, symbols, uncarried
 }
 
 // Grace is how long after its boundary the clock closes a kline.

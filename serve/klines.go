@@ -67,14 +67,16 @@ func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market
 		g = q.begin(g, first)
 	}
 	rows, err := s.rows(ctx, sc, q.series, g.span(iv), now, addr)
-	if err != nil || q.start < 0 || g.last >= g.bound || len(rows) > 0 && iv.Ordinal(rows[0].OpenTime) == g.first {
+	begins := len(rows) > 0 && iv.Ordinal(rows[0].OpenTime) == g.first
+	if err != nil || q.start < 0 || iv < market.OneMinute || g.last >= g.bound || begins {
 		return rows, err
 	}
-	first, known := market.Time(0), len(rows) > 0
-	if known {
-		first = rows[0].OpenTime
-	} else if first, known, err = s.firstOpen(ctx, q.series, g, addr); err != nil || !known {
+	first, known, err := s.firstOpen(ctx, q.series, addr)
+	if err != nil {
 		return nil, err
+	}
+	if !known || iv.Ordinal(first) <= g.first {
+		return rows, nil
 	}
 	s.firsts.set(q.series, first)
 	return s.rows(ctx, sc, q.series, q.begin(g, first).span(iv), now, addr)
@@ -265,10 +267,9 @@ func foldRuns(iv market.Interval, parts []market.Kline) []market.Kline {
 	return out
 }
 
-// firstOpen asks the exchange for the open time of the first kline of series behind g.
-func (s *Server) firstOpen(ctx context.Context, series market.Series, g grid, addr netip.Addr) (first market.Time, known bool, err error) {
-	iv := series.Interval
-	if iv < market.OneMinute || s.opt.Upstream == nil {
+// firstOpen asks the exchange for the open time of the very first kline of series, of a minute or longer.
+func (s *Server) firstOpen(ctx context.Context, series market.Series, addr netip.Addr) (first market.Time, known bool, err error) {
+	if s.opt.Upstream == nil {
 		return 0, false, nil
 	}
 	release, err := s.slots.acquire(ctx, addr)
@@ -277,17 +278,17 @@ func (s *Server) firstOpen(ctx context.Context, series market.Series, g grid, ad
 	}
 	defer release()
 	asked := series
-	if !iv.OnExchange() {
+	if !asked.Interval.OnExchange() {
 		asked.Interval = market.OneMinute
 	}
-	rows, err := s.opt.Upstream(ctx, asked, market.Span{From: iv.OpenAt(g.last + 1), To: iv.OpenAt(g.bound + 1)}, 1)
+	rows, err := s.opt.Upstream(ctx, asked, market.Span{From: 1}, 1)
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}
-	return iv.Open(rows[0].OpenTime), true, nil
+	return series.Interval.Open(rows[0].OpenTime), true, nil
 }
 
-// firsts remembers the open time of a series' first kline, where a request came upon it.
+// firsts remembers the open time of a series' first kline, where a request began before it.
 type firsts struct {
 	mu   sync.Mutex
 	open map[market.Series]market.Time

@@ -122,7 +122,7 @@ func TestRefusals(t *testing.T) {
 	}
 	w.fetch = nil
 	rec = w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=10")
-	if want := `klines of BTCUSDT 1m: the exchange is down`; rec.Code != 503 || !strings.HasPrefix(rec.Body.String(), `{"code":-1001,"msg":"`) || !strings.Contains(rec.Body.String(), want) {
+	if want := `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`; rec.Code != 503 || rec.Body.String() != want {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }
@@ -168,5 +168,26 @@ func TestOwnIntervals(t *testing.T) {
 	rec = w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1s&limit=5")
 	if got := rec.Header().Get("X-Klined-State"); got != "settled=0,closed=1,open=1,gap=0" || len(w.fetched) != 0 {
 		t.Errorf("%d %s %s, fetched %v", rec.Code, got, rec.Body, w.fetched)
+	}
+}
+
+// TestHoleIsNoListing: a series that misses klines in its midst, as after a downtime below a minute, or where the exchange
+// itself has none, still shows what lies before.
+func TestHoleIsNoListing(t *testing.T) {
+	for _, iv := range []market.Interval{interval("1s"), market.OneMinute} {
+		w := newWorld(t, fixedClock(at("13:00:00")))
+		series := market.Series{Symbol: btc, Interval: iv}
+		early, late := at("12:00:00"), at("12:40:00")
+		w.store.rows[series] = append(run(iv, early, early+5*market.Time(iv), market.StateSettled), run(iv, late, late+5*market.Time(iv), market.StateSettled)...)
+		w.store.known[series] = []market.Span{{From: 0, To: at("13:00:00")}}
+		w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
+			return []market.Kline{kline(early, "1", market.StateSettled)}, nil
+		}
+		before := w.get(fmt.Sprintf("/fapi/v1/klines?symbol=BTCUSDT&interval=%s&startTime=%d&limit=2", iv, early)).Body.String()
+		w.get(fmt.Sprintf("/fapi/v1/klines?symbol=BTCUSDT&interval=%s&startTime=%d&limit=30", iv, early+10*market.Time(iv)))
+		after := w.get(fmt.Sprintf("/fapi/v1/klines?symbol=BTCUSDT&interval=%s&startTime=%d&limit=2", iv, early)).Body.String()
+		if before != after || !strings.Contains(before, fmt.Sprint(int64(early))) {
+			t.Errorf("%s: before %s, after a request across the hole %s", iv, before, after)
+		}
 	}
 }

@@ -60,7 +60,7 @@ func refusal(err error) *apiError {
 			msg: "Too many requests; current limit is 2400 requests per minute. Please use the websocket for live updates to avoid polling the API.",
 		}
 	}
-	return &apiError{status: http.StatusServiceUnavailable, code: -1001, msg: "Internal error; unable to process your request. Please try again. (" + err.Error() + ")"}
+	return &apiError{status: http.StatusServiceUnavailable, code: -1001, msg: "Internal error; unable to process your request. Please try again."}
 }
 
 // routes lays out every path of the listen address.

@@ -109,7 +109,7 @@ func TestKlinesGrid(t *testing.T) {
 		w.store.known[minutes(btc)] = []market.Span{{From: 0, To: at("12:08:00")}} // confirmed empty before 12:00
 		w.live.rows[minutes(btc)] = append(run(market.OneMinute, at("12:06:00"), at("12:09:00"), market.StateClosed), kline(at("12:09:00"), "5.00", market.StateOpen))
 		w.upstream = func(_ market.Series, span market.Span, _ int) ([]market.Kline, error) {
-			if span.From > from || span.To <= from {
+			if span.From > from || span.To != 0 && span.To <= from {
 				return nil, nil
 			}
 			return []market.Kline{kline(from, "1", market.StateSettled)}, nil

@@ -262,6 +262,44 @@ func TestE2ERestart(t *testing.T) {
 	}
 }
 
+// TestE2EStopped stops the process across a boundary: what the sockets held meanwhile is read before anything closes.
+func TestE2EStopped(t *testing.T) {
+	t.Parallel()
+	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "5", "--rate", "300", "--start", "2027-01-05T10:00:45Z")
+	p, addr := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
+		"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", "trade", "--intervals", "1s,5s,1m", "--lanes", "1")
+	j := newJudge("http://"+addr, "http://"+xAddr, network{})
+	ahead := offset(t, j)
+	now := func() market.Time { return market.TimeOf(time.Now().Add(ahead)) }
+	symbols, err := j.symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ivs, err := parseIntervals("1s,5s,1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard, err := j.listen(t.Context(), symbols, ivs, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := at(t, "2027-01-05T10:01:00Z")
+	for _, step := range []struct {
+		at     market.Time
+		signal syscall.Signal
+	}{{first + 57500, syscall.SIGSTOP}, {first + 63500, syscall.SIGCONT}} {
+		time.Sleep(step.at.Sub(now()))
+		if err := p.cmd.Process.Signal(step.signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := first + 75*market.Second
+	time.Sleep((end + 3*market.Second).Sub(now()))
+	heard.close()
+	v, _, err := heard.check(j, symbols, ivs, first, end, false)
+	must(t, "pushed", v, err)
+}
+
 // TestE2EBadInput starts the program with what cannot be: one line on stderr that names the thing, and the right status.
 func TestE2EBadInput(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -34,7 +35,7 @@ func (s *server) list(ctx context.Context) ([]market.SymbolID, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, err)
 	}
-	s.info = &infoCache{rest: s.rest, raw: info.Raw, at: time.Now()}
+	s.info = &infoCache{rest: s.rest, log: s.log, raw: info.Raw, at: time.Now()}
 	listed, err := choose(info.Listings, s.o.Symbols)
 	if err != nil {
 		return nil, err
@@ -129,10 +130,11 @@ func (s *server) buildServe() *serve.Server {
 
 // ready reports whether clock, store and feed are up and nearly all symbols are whole.
 func (s *server) ready() (bool, any) {
-	whole, symbols := s.feed.Ready()
+	whole, symbols, uncarried := s.feed.Ready()
 	_, synced := s.clock.Synced()
 	state := s.store.Status().State
-	return whole && synced && state == store.StateOK, map[string]any{"symbols": symbols, "clock": synced, "store": state}
+	return whole && synced && state == store.StateOK, map[string]any{"symbols": symbols, "clock": synced, "store": state,
+		"lanes_without_connection": len(uncarried)}
 }
 
 // status is what /klined/v1/status shows.
@@ -167,6 +169,7 @@ const infoKept = 5 * time.Minute
 // infoCache keeps the exchange's answer to exchangeInfo, as received.
 type infoCache struct {
 	rest *binance.REST
+	log  *slog.Logger
 
 	mu  sync.Mutex // held while asking: one question for all who wait
 	raw []byte
@@ -183,6 +186,9 @@ func (c *infoCache) get(ctx context.Context) ([]byte, error) {
 	info, err := c.rest.ExchangeInfo(context.WithoutCancel(ctx), market.ClassClients)
 	if err == nil {
 		c.raw = info.Raw
+	}
+	if err != nil {
+		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "target", "serve", "error", err)
 	}
 	c.at = time.Now() // after a failure too: the old answer is served until it is asked for again
 	return c.raw, nil

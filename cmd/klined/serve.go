@@ -135,7 +135,9 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	if err := s.openStore(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.store.Close()) }()
+	defer func() {
+		err = errors.Join(unlessStopped(ctx, err), s.store.Close()) // what a stop cuts short is no failure
+	}()
 
 	// The exchange's time and symbols: everything behind is numbers.
 	client := n.client()
@@ -262,5 +264,6 @@ func (s *server) probe(ctx context.Context) error {
 		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
 	}
 	conn.Close("probe")
+	s.metrics.Frames.DeleteLabelValues("probe")
 	return nil
 }
