@@ -14,6 +14,7 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/readyz", checked(s.opt.Ready))
 	mux.Handle("/metrics", promhttp.HandlerFor(s.opt.Metrics.Registry, promhttp.HandlerOpts{DisableCompression: true}))
 	mux.HandleFunc("/klined/v1/status", s.status)
+	mux.HandleFunc("/klined/v1/gaps", s.gaps)
 }
 
 // checked answers 200 or 503 with the check's detail. Without a check it answers 200.
@@ -40,6 +41,14 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 		status = s.opt.Status()
 	}
 	writeValue(w, http.StatusOK, status)
+}
+
+func (s *Server) gaps(w http.ResponseWriter, _ *http.Request) {
+	gaps := any([]struct{}{})
+	if s.opt.Gaps != nil {
+		gaps = s.opt.Gaps()
+	}
+	writeValue(w, http.StatusOK, gaps)
 }
 
 // writeValue answers with v as indented JSON: people read these.

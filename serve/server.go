@@ -48,6 +48,7 @@ type Options struct {
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
 	Status func() any                   // what /klined/v1/status shows
+	Gaps   func() any                   // what /klined/v1/gaps shows
 	Health func() (ok bool, detail any) // what /healthz shows
 	Ready  func() (ok bool, detail any) // what /readyz shows
 

@@ -122,6 +122,7 @@ func (s *server) buildServe() *serve.Server {
 		},
 		ExchangeInfo: s.info.get,
 		Status:       func() any { return s.status() },
+		Gaps:         func() any { return s.gaps() },
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
 		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
@@ -161,6 +162,25 @@ func (s *server) status() status {
 	st.Clock.Offset = float64(s.clock.Offset().Microseconds()) / 1000
 	st.Clock.Within = float64(within.Microseconds()) / 1000
 	return st
+}
+
+// gap is one entry of /klined/v1/gaps; times are Unix ms on the exchange's clock.
+type gap struct {
+	Symbol   string        `json:"symbol"`
+	First    int64         `json:"first"` // missing id
+	Last     int64         `json:"last"`
+	SeenAt   market.Time   `json:"seen_at"`
+	State    feed.GapState `json:"state"`
+	HealedAt market.Time   `json:"healed_at,omitempty"`
+}
+
+// gaps are the recent ones, youngest first.
+func (s *server) gaps() []gap {
+	gaps := []gap{}
+	for _, g := range s.feed.Gaps() {
+		gaps = append(gaps, gap{s.symbols.Get(g.Symbol).Name, g.First, g.Last, g.SeenAt, g.State, g.EndedAt})
+	}
+	return gaps
 }
 
 // infoKept is how long the exchange's symbol list is served before it is asked for again.

@@ -37,6 +37,24 @@ func (m *fakeMarket) status() (st status) {
 	return st
 }
 
+// gaps is the server's own list.
+func (m *fakeMarket) gaps() (gaps []gap) {
+	m.t.Helper()
+	body, err := m.judge.get(m.judge.server, "/klined/v1/gaps", nil)
+	if err == nil {
+		err = json.Unmarshal(body, &gaps)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, g := range gaps {
+		if g.Symbol == "" || g.Last < g.First || g.SeenAt == 0 || g.State == "" {
+			m.t.Errorf("gap %+v", g)
+		}
+	}
+	return gaps
+}
+
 // oldestConns are the exchange's numbers of each lane's older connection. A single malformed frame tells which two
 // connections carry a symbol.
 func (m *fakeMarket) oldestConns() (oldest []int) {
@@ -106,6 +124,9 @@ func TestTrouble(t *testing.T) {
 				}
 				if c.gaps && st.Gaps["seen"] == 0 {
 					t.Error("no gap was seen: the fault did not happen")
+				}
+				if listed := m.gaps(); len(listed) != min(st.Gaps["seen"], 1000) {
+					t.Errorf("%d gaps listed of %d seen", len(listed), st.Gaps["seen"])
 				}
 				t.Logf("%d klines marked gap, gaps %v, symbols %v", marked, st.Gaps, st.Symbols)
 				if m.net.brokenOff() == 0 && strings.Contains(c.name, "cut") {
