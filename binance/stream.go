@@ -118,13 +118,21 @@ func (s *Stream) drain(b *market.Batch) (n int, err error) {
 	}
 }
 
-// message decodes one message; the error is a refusal, which ends the connection.
+// errUnreadable is an answer to a control message that says nothing that can be understood.
+var errUnreadable = errors.New("an answer that cannot be read")
+
+// message decodes one message; the error is a refusal, which ends the connection. A bad answer is dropped like any bad
+// frame.
 func (s *Stream) message(payload []byte, b *market.Batch) error {
 	kind, err := s.decoder.Frame(payload, b)
-	if err == nil && (kind == KindAck || kind == KindRefusal) {
-		return s.subs.answer(payload)
+	if err != nil || kind != KindAck && kind != KindRefusal {
+		return nil
 	}
-	return nil
+	if err = s.subs.answer(payload); err == errUnreadable {
+		s.decoder.drop(payload, ErrSyntax)
+		return nil
+	}
+	return err
 }
 
 func (s *Stream) count(n int) {

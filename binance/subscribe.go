@@ -138,6 +138,8 @@ func (s *subscriptions) next(now time.Time) []byte {
 //
 //	{"result":null,"id":1}
 //	{"error":{"code":4,"msg":"Too many subscriptions"},"id":1}
+//
+// An answer that cannot be read is errUnreadable.
 func (s *subscriptions) answer(frame []byte) error {
 	var a struct {
 		ID    uint64 `json:"id"`
@@ -147,7 +149,7 @@ func (s *subscriptions) answer(frame []byte) error {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(frame, &a); err != nil {
-		return fmt.Errorf("cannot read the answer %q: %w", frame, err)
+		return errUnreadable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -71,6 +71,9 @@ func (l *lane) tick(t market.Time, now time.Time) {
 	defer l.unlock(l.lock())
 	l.poll(now)
 	ended := l.engine.Base().Open(t)
+	if done := max(l.upTo, l.from); ended > done+stride {
+		ended = l.engine.Base().Ceil(done + stride)
+	}
 	if l.from == 0 || ended <= l.upTo || l.overtakes(ended, now) {
 		return
 	}
@@ -88,6 +91,9 @@ func (l *lane) tick(t market.Time, now time.Time) {
 	}
 	l.signal()
 }
+
+// stride is how much one tick closes at most: after a standstill the drainer takes what each brought before the next.
+const stride = 10 * market.Minute
 
 // The clock never overtakes the readers: what they are still working off may belong to what it would close.
 const (

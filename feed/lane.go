@@ -15,7 +15,7 @@ const (
 	holdTime   = 2 * time.Second        // a gap older than this is let through
 	holdTrades = 4096                   // of one symbol
 	holdAll    = 256 << 10              // of all symbols, shared out evenly among the lanes
-	burntKept  = 64                     // runs of burnt ids remembered per symbol, in case one comes after all
+	burntKept  = 4096                   // runs of burnt ids remembered per symbol, in case one comes after all
 )
 
 // lane is one mutex around the sequences of its symbols and their engine. A reader takes it once per read; ticks, heals
@@ -51,9 +51,10 @@ type symbol struct {
 	sequence
 	id    market.SymbolID
 	state State
-	blind market.Time // since when it cannot be known whether a trade was missed; 0 where it can
-	gappy bool        // some of its gaps are marked
-	watch uint64      // bit i: somebody wants the running kline of Feed.intervals[i]
+	blind market.Time     // since when it cannot be known whether a trade was missed; 0 where it can
+	gappy bool            // some of its gaps are marked
+	said  [2]market.Kline // the venue's own of the youngest two minutes, by ordinal, as frames brought them
+	watch uint64          // bit i: somebody wants the running kline of Feed.intervals[i]
 }
 
 // lock takes the mutex. Give what it returns to unlock.
@@ -150,15 +151,16 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
 }
 
 // apply hands a trade to the engine and counts what became of it.
-func (l *lane) apply(slot engine.Slot, t *market.Trade) {
+func (l *lane) apply(slot engine.Slot, t *market.Trade) engine.Applied {
 	if l.from == 0 {
-		return // before the stream's first boundary is known, no minute is ours
+		return engine.Before // until the stream's first boundary is known, no minute is ours
 	}
 	l.tally.trades++
-	switch l.engine.Apply(slot, t) {
-	case engine.Late, engine.TooLate:
+	applied := l.engine.Apply(slot, t)
+	if applied == engine.Late || applied == engine.TooLate {
 		l.f.metrics.LateTrades.Inc()
 	}
+	return applied
 }
 
 // release passes on the held trades that follow s.next without a hole.
@@ -226,12 +228,9 @@ func (s *symbol) burn(id int64, at market.Time) {
 		return
 	}
 	s.gaps = append(s.gaps, gap{first: s.next, last: id - 1, span: market.Span{From: s.lastTime, To: at + 1}})
-	burnt := 0
-	for i := len(s.gaps) - 1; i >= 0; i-- {
-		if s.gaps[i].record == nil && !s.gaps[i].official {
-			if burnt++; burnt > burntKept {
-				s.gaps = slices.Delete(s.gaps, i, i+1)
-			}
+	if len(s.gaps) > burntKept {
+		if i := slices.IndexFunc(s.gaps, func(g gap) bool { return g.record == nil && !g.official }); i >= 0 {
+			s.gaps = slices.Delete(s.gaps, i, i+1)
 		}
 	}
 }

@@ -25,6 +25,7 @@ func (l *lane) declare(slot engine.Slot, s *symbol) {
 	l.f.metrics.Gaps.Inc()
 	l.f.metrics.GapTrades.Add(float64(g.Last - g.First + 1))
 	l.mark(slot, s)
+	l.recall(slot, s)
 }
 
 // through passes on the held trades whose time lies before the given one, over the ids that are missing below them.
@@ -39,6 +40,9 @@ func (l *lane) through(slot engine.Slot, s *symbol, before market.Time) {
 		s.next = first
 		l.mark(slot, s)
 		l.release(slot, s)
+		if added := len(s.gaps) - 1; added >= 0 && l.settledAll(slot, s.gaps[added].span) {
+			l.endOfficial(slot, s) // its minutes were official before it was let through
+		}
 	}
 }
 
@@ -63,13 +67,18 @@ func (l *lane) filled(slot engine.Slot, s *symbol) {
 func (l *lane) late(slot engine.Slot, s *symbol, i int, t *market.Trade) {
 	g, cause := s.gaps[i], causeLate
 	if g.record != nil {
-		l.f.metrics.HealedTrades.Inc()
 		cause = causeHeal
 	}
 	l.count(causeLate)
 	s.reach(t)
-	l.apply(slot, t)
+	applied := l.apply(slot, t)
 	l.count(cause)
+	if applied == engine.TooLate {
+		return // it entered nothing: what it belongs to stays marked
+	}
+	if g.record != nil {
+		l.f.metrics.HealedTrades.Inc()
+	}
 	if whole := s.fill(i, t.ID); whole && (g.record != nil || g.official) {
 		l.end(s, g.record, GapHealed)
 		l.mark(slot, s)
@@ -124,8 +133,28 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 		spans = append(spans, market.Span{From: s.blind, To: never})
 	}
 	l.count(causeLate)
-	l.engine.Mark(slot, spans)
+	l.engine.Mark(slot, l.joined(spans))
 	l.count(causeHeal)
+}
+
+// joined widens spans to whole base klines, which is what carries the mark, and joins those that meet: many holes in one
+// kline are one span.
+func (l *lane) joined(spans []market.Span) []market.Span {
+	base := l.engine.Base()
+	n := 0
+	for _, s := range spans {
+		s.From = base.Open(s.From)
+		if s.To != never {
+			s.To = base.Ceil(s.To)
+		}
+		if n > 0 && s.From <= spans[n-1].To && s.From >= spans[n-1].From {
+			spans[n-1].To = max(spans[n-1].To, s.To)
+			continue
+		}
+		spans[n] = s
+		n++
+	}
+	return spans[:n]
 }
 
 // recovered looks whether a symbol that was behind misses nothing any more.
@@ -187,6 +216,9 @@ func (l *lane) lost(from *link, lastFrame time.Time) {
 	}
 	l.era++
 	since := l.f.clock.Now().Add(-time.Since(lastFrame)) - blindMargin
+	if from.last.lag > l.f.grace {
+		since = min(since, from.last.newest) // it lagged: what is younger has not come
+	}
 	for slot := range l.symbols {
 		if s := &l.symbols[slot]; s.blind == 0 {
 			s.blind = since

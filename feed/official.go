@@ -14,11 +14,23 @@ func (l *lane) witness(updates []market.Update) {
 	for i := range updates {
 		u := &updates[i]
 		slot := l.f.places[u.Symbol].slot
+		if u.Interval == market.OneMinute {
+			l.symbols[slot].said[market.OneMinute.Ordinal(u.OpenTime)&1] = u.Kline
+		}
 		if u.Interval == market.OneMinute && (l.absent(slot, u.Interval, u.OpenTime) || l.marked(slot, u.OpenTime)) {
 			l.official(slot, u.Interval, &u.Kline)
 		}
 	}
 	l.signal()
+}
+
+// recall takes what the venue said of minutes that carry the mark only now.
+func (l *lane) recall(slot engine.Slot, s *symbol) {
+	for i := range s.said {
+		if k := &s.said[i]; k.OpenTime != 0 && l.marked(slot, k.OpenTime) {
+			l.official(slot, market.OneMinute, k)
+		}
+	}
 }
 
 // official puts the exchange's kline in place of ours, if it is believed.

@@ -24,9 +24,15 @@ type Trade struct {
 // into one kline.
 var maxNotional = fixed.Mul(1e7*fixed.One, 1e8*fixed.One)
 
+// Bounds of ids: one may be added to the greatest, and the fills of 9 milliard trades at the bound can be counted.
+const (
+	maxID    = 1e18
+	maxFills = 1e9 // of one trade
+)
+
 // Why a record is not a Trade. They are returned as they are: the check stands on the hot path.
 var (
-	ErrIDs      = errors.New("ids out of order or negative")
+	ErrIDs      = errors.New("ids out of order or out of range")
 	ErrPrice    = errors.New("price 0 with a quantity")
 	ErrNotional = errors.New("price × quantity beyond the bound of 10¹⁵")
 	ErrTime     = errors.New("time out of range")
@@ -38,7 +44,7 @@ const maxTime Time = 253402300799999
 // Check refuses a record that cannot be summed: each kline it would enter stays exact.
 func (t *Trade) Check() error {
 	switch {
-	case t.ID < 0 || t.FirstID < 0 || t.LastID < t.FirstID:
+	case t.ID < 0 || t.FirstID < 0 || t.LastID < t.FirstID || t.ID > maxID || t.LastID > maxID || t.LastID-t.FirstID >= maxFills:
 		return ErrIDs
 	case t.Qty != 0 && t.Price == 0:
 		return ErrPrice

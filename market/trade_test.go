@@ -24,6 +24,10 @@ func TestTradeCheck(t *testing.T) {
 		{"price × quantity at the bound", func(t *Trade) { t.Price, t.Qty = fixed.MustParse("10000000"), fixed.MustParse("100000000") }, nil},
 
 		{"id −1", func(t *Trade) { t.ID = -1 }, ErrIDs},
+		{"id that cannot be added to", func(t *Trade) { t.ID = 1<<63 - 1 }, ErrIDs},
+		{"last id beyond the bound", func(t *Trade) { t.LastID = 1e18 + 1 }, ErrIDs},
+		{"fills that would wrap the count", func(t *Trade) { t.FirstID, t.LastID = 0, 1<<63-1 }, ErrIDs},
+		{"more fills than a trade may have", func(t *Trade) { t.LastID = t.FirstID + 1e9 }, ErrIDs},
 		{"first id −1", func(t *Trade) { t.FirstID = -1 }, ErrIDs},
 		{"last id before the first", func(t *Trade) { t.LastID = t.FirstID - 1 }, ErrIDs},
 		{"price 0", func(t *Trade) { t.Price = 0 }, ErrPrice},
