@@ -31,7 +31,7 @@ var (
 	ErrSyntax = errors.New("not JSON")
 	ErrField  = errors.New("a field is missing, doubled or of another type")
 	ErrNumber = errors.New("a number that cannot be kept exactly")
-	ErrIDs    = errors.New("ids out of order or negative")
+	ErrIDs    = errors.New("ids out of order or out of range")
 	ErrTime   = errors.New("a time out of range or off the interval's grid")
 	ErrSymbol = errors.New("a symbol's name is empty, too long or not the same throughout")
 	ErrUTF8   = errors.New("a symbol's name is not UTF-8")

@@ -133,7 +133,7 @@ func TestReplay(t *testing.T) {
 		{"unreadable rows", map[string]string{agg: aggHeader + "x,1\n" + agg1 + "2,1e3,1,4,4,60000,true\n2,1,1,4,4,60000,yes\n2,1,1,4,3,60000,true\n2,1,-1,4,4,60000,true\n" +
 			"9223372036854775808,1,1,4,4,60000,true\n" + agg2 + agg3}, agg, replayed{stdout: rows, stderr: agg + `: line 2: wrong number of columns, want 7: "x,1"` + "\n" +
 			agg + `: line 4: price "1e3": not a decimal number` + "\n" + agg + `: line 5: is_buyer_maker "yes": want true or false` + "\n" +
-			agg + ": line 6: ids out of order or negative\n" + agg + `: line 7: quantity "-1": not a decimal number` + "\n" + agg + ": 6 unreadable rows dropped\n"}},
+			agg + ": line 6: ids out of order or out of range\n" + agg + `: line 7: quantity "-1": not a decimal number` + "\n" + agg + ": 6 unreadable rows dropped\n"}},
 		{"more digits than can be kept", map[string]string{agg: agg1 + "2,10.123456789,1,4,4,60000,true\n"}, agg,
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n", stderr: agg + `: line 2: price "10.123456789": more decimals than can be kept` + "\n" +
 				agg + ": 1 unreadable row dropped\n"}},
