@@ -342,8 +342,8 @@ func TestNew(t *testing.T) {
 		if len(r.f.lanes) != 3 || !r.f.Carries(7) || r.f.Carries(5) || r.f.Carries(-1) || r.f.Carries(10) || r.f.Standing(5) != "" {
 			t.Error(len(r.f.lanes), r.f.places)
 		}
-		if r.f.Grace() != 500*time.Millisecond || DefaultGrace(market.SourceTrade) != 100*time.Millisecond {
-			t.Error(r.f.Grace())
+		if r.f.grace != 500*time.Millisecond || DefaultGrace(market.SourceTrade) != 100*time.Millisecond {
+			t.Error(r.f.grace)
 		}
 		if _, ok := r.f.Begun(5); ok {
 			t.Error("begun")

@@ -102,9 +102,6 @@ func (f *Feed) Ready() (ok bool, symbols map[State]int, uncarried []int) {
 	return len(uncarried) == 0 && symbols[Whole]*100 >= all*99, symbols, uncarried
 }
 
-// Grace is how long after its boundary the clock closes a kline.
-func (f *Feed) Grace() time.Duration { return f.grace }
-
 // Standing is the state of one symbol.
 func (f *Feed) Standing(id market.SymbolID) State {
 	l, slot := f.laneOf(id)

@@ -132,7 +132,7 @@ func (h *History) keep(series market.Series, page market.Span, rows []market.Kli
 		absent = append(absent, series.Interval.Open(k.OpenTime))
 		return true
 	})
-	rows = slices.DeleteFunc(foldTo(series.Interval, rows), func(k market.Kline) bool {
+	rows = slices.DeleteFunc(market.FoldAll(series.Interval, rows), func(k market.Kline) bool {
 		return slices.Contains(absent, k.OpenTime)
 	})
 	rest, from := rows, page.From
@@ -147,19 +147,4 @@ func (h *History) keep(series market.Series, page market.Span, rows []market.Kli
 		rest, from = rest[n:], series.Interval.Next(open)
 	}
 	return rows, doubted
-}
-
-// foldTo folds consecutive rows into klines of iv.
-func foldTo(iv market.Interval, rows []market.Kline) []market.Kline {
-	var folded []market.Kline
-	for _, k := range rows {
-		open := iv.Open(k.OpenTime)
-		if n := len(folded); n > 0 && folded[n-1].OpenTime == open {
-			folded[n-1] = market.Fold(folded[n-1], k)
-			continue
-		}
-		k.OpenTime = open
-		folded = append(folded, k)
-	}
-	return folded
 }

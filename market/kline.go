@@ -117,6 +117,21 @@ func Fold(a, b Kline) Kline {
 	return k
 }
 
+// FoldAll folds klines, oldest first and one following the other, into those of the longer interval iv.
+func FoldAll(iv Interval, parts []Kline) []Kline {
+	var folded []Kline
+	for _, k := range parts {
+		open := iv.Open(k.OpenTime)
+		if n := len(folded); n > 0 && folded[n-1].OpenTime == open {
+			folded[n-1] = Fold(folded[n-1], k)
+			continue
+		}
+		k.OpenTime = open
+		folded = append(folded, k)
+	}
+	return folded
+}
+
 // join adds what adds and takes open and ids from first and last; both have trades.
 func join(a, b Kline, first, last *Kline) Kline {
 	return Kline{

@@ -249,22 +249,7 @@ func (s *Server) upstream(ctx context.Context, series market.Series, span market
 	if err != nil {
 		return nil, err
 	}
-	return foldRuns(series.Interval, minutes), nil
-}
-
-// foldRuns folds klines, by open time, into those of a longer interval.
-func foldRuns(iv market.Interval, parts []market.Kline) []market.Kline {
-	var out []market.Kline
-	for i := range parts {
-		k := parts[i]
-		if n := len(out); n > 0 && iv.Open(k.OpenTime) == out[n-1].OpenTime {
-			out[n-1] = market.Fold(out[n-1], k)
-			continue
-		}
-		k.OpenTime = iv.Open(k.OpenTime)
-		out = append(out, k)
-	}
-	return out
+	return market.FoldAll(series.Interval, minutes), nil
 }
 
 // firstOpen asks the exchange for the open time of the very first kline of series, of a minute or longer.
