@@ -22,6 +22,12 @@ const (
 	defaultWeight = 1200            // a minute, of the 2,400 that the exchange allows one address
 	healShare     = 10              // one part in so many is kept free for ClassHeal
 	clientsWait   = 5 * time.Second // what ClassClients waits at most
+	lookAgain     = time.Second     // how long who waits relies on what the clock said
+)
+
+const (
+	clockSlack    = time.Second     // by which the clock may be put right without having jumped
+	longestMinute = 2 * time.Minute // whatever the clock says, the exchange has begun another by then
 )
 
 // BudgetOptions say how much the exchange may be asked.
@@ -32,18 +38,28 @@ type BudgetOptions struct {
 }
 
 // Budget shares out the request weight that the exchange allows one address in each UTC minute: by class, within a
-// class in the order of asking, and none while the exchange has told us to wait. It may be used from any goroutine.
+// class in the order of asking, and none while the exchange has told us to wait. When that is over one request goes
+// alone; the others follow when it has been answered. It may be used from any goroutine.
+//
+// The clock says when minutes begin. It may be put right at any moment and by any amount, so that how long something
+// lasts is measured without it.
 type Budget struct {
 	perMinute int
 	clock     Clock
 	metrics   *health.Metrics
 
-	mu      sync.Mutex
-	minute  market.Time // the UTC minute that used is of
-	used    int
-	blocked market.Time // nothing is asked before it
-	why     string      // it is blocked
-	waiting [classes][]*turn
+	mu       sync.Mutex
+	used     int         // weight in this minute: what we have taken, or more where the exchange says so
+	inFlight int         // weight taken by requests that have not ended
+	began    time.Time   // the minute, as it was noticed here
+	ends     market.Time // the minute, on the exchange's clock
+	seen     market.Time // what the clock said when it was last looked at,
+	seenAt   time.Time   // and when that was
+	blocked  time.Time   // nothing is asked before it
+	why      string      // it is blocked
+	refused  time.Time   // when the exchange last refused
+	trial    bool        // it has answered nothing that was asked since
+	waiting  [classes][]*turn
 }
 
 const classes = int(market.ClassBackfill) + 1
@@ -66,9 +82,10 @@ func NewBudget(o BudgetOptions) *Budget {
 	return b
 }
 
-// Acquire takes weight out of the budget, when it is the caller's turn. ClassClients waits at most 5 s, and gets a
-// *market.BudgetError where it would be longer; the others wait until ctx ends.
-func (b *Budget) Acquire(ctx context.Context, class market.Class, weight int) error {
+// acquire takes weight out of the budget, when it is the caller's turn; who gets it calls end when the request is over.
+// ClassClients waits at most 5 s, and gets a *market.BudgetError where it would be longer; the others wait until ctx
+// ends.
+func (b *Budget) acquire(ctx context.Context, class market.Class, weight int) error {
 	if limit := b.limit(class); weight > limit {
 		return fmt.Errorf("a request of weight %d is beyond the budget of %d a minute", weight, limit)
 	}
@@ -97,8 +114,8 @@ func (b *Budget) wait(ctx context.Context, class market.Class, w *turn) error {
 		}
 		patience = time.After(clientsWait)
 	}
-	change := time.NewTimer(b.untilChange())
-	defer change.Stop()
+	look := time.NewTimer(min(b.untilChange(), lookAgain))
+	defer look.Stop()
 	for {
 		select {
 		case <-w.granted:
@@ -107,24 +124,25 @@ func (b *Budget) wait(ctx context.Context, class market.Class, w *turn) error {
 			return b.giveUp(class, w, ctx.Err())
 		case <-patience:
 			return b.refuse(class, w)
-		case <-change.C:
+		case <-look.C:
 			b.mu.Lock()
 			b.grant()
 			b.mu.Unlock()
-			change.Reset(b.untilChange())
+			look.Reset(min(b.untilChange(), lookAgain))
 		}
 	}
 }
 
-// take counts weight without waiting, or says that the exchange may not be asked at all.
+// take takes weight without waiting, beyond the budget too, or says that the exchange may not be asked at all. Who gets
+// it calls end when the request is over.
 func (b *Budget) take(weight int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.turnMinute()
-	if now < b.blocked {
-		return b.error(now)
+	b.turnMinute()
+	if b.closed() {
+		return b.error()
 	}
-	b.used += weight
+	b.spend(weight)
 	return nil
 }
 
@@ -136,6 +154,23 @@ func (b *Budget) Used() int {
 	return b.used
 }
 
+// Room is how much weight the class could take now without waiting: none while the exchange has told us to wait, or
+// somebody of the class or of one before it waits.
+func (b *Budget) Room(class market.Class) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.grant()
+	if b.closed() {
+		return 0
+	}
+	for _, turns := range b.waiting[:class+1] {
+		if len(turns) > 0 {
+			return 0
+		}
+	}
+	return max(0, b.limit(class)-b.used)
+}
+
 // limit is up to where a class may use the budget.
 func (b *Budget) limit(class market.Class) int {
 	if class == market.ClassHeal {
@@ -144,64 +179,82 @@ func (b *Budget) limit(class market.Class) int {
 	return b.perMinute - b.perMinute/healShare
 }
 
-// turnMinute begins a new minute where one has begun. mu is held.
-func (b *Budget) turnMinute() market.Time {
-	now := b.clock.Now()
-	if minute := market.OneMinute.Open(now); minute != b.minute {
-		b.minute, b.used = minute, 0
+// turnMinute begins a new minute where the clock has come to one; what is in flight then may be counted in it. A minute
+// that the clock has jumped to, on or back, may be the one that the exchange is in all the time: what is used stays so
+// until the next begins. mu is held.
+func (b *Budget) turnMinute() {
+	now, here := b.clock.Now(), time.Now()
+	jumped := (now.Sub(b.seen) - here.Sub(b.seenAt)).Abs() > clockSlack
+	switch {
+	case now >= b.ends && !jumped, here.Sub(b.began) >= longestMinute:
+		b.used, b.began, b.ends = b.inFlight, here, market.OneMinute.Next(now)
+	case jumped:
+		b.ends = market.OneMinute.Next(now)
 	}
-	return now
+	b.seen, b.seenAt = now, here
+}
+
+// closed reports whether nobody may ask. mu is held.
+func (b *Budget) closed() bool {
+	return time.Now().Before(b.blocked) || b.trial && b.inFlight > 0
+}
+
+// spend is called with mu held.
+func (b *Budget) spend(weight int) {
+	b.used += weight
+	b.inFlight += weight
 }
 
 // grant lets go who may. One who has to wait lets nobody of a later class pass. mu is held.
 func (b *Budget) grant() {
-	if b.turnMinute() < b.blocked {
-		return
-	}
+	b.turnMinute()
 	for class := range b.waiting {
 		for len(b.waiting[class]) > 0 {
 			w := b.waiting[class][0]
-			if b.used+w.weight > b.limit(market.Class(class)) {
+			if b.closed() || b.used+w.weight > b.limit(market.Class(class)) {
 				return
 			}
-			b.used += w.weight
+			b.spend(w.weight)
 			b.waiting[class] = b.waiting[class][1:]
 			close(w.granted)
 		}
 	}
 }
 
-// untilChange is how long it takes until time alone lets somebody go.
+// untilChange is how long it takes until somebody can be let go.
 func (b *Budget) untilChange() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.change(b.clock.Now())
+	b.turnMinute()
+	return b.change()
 }
 
-// change is the time from now until a new minute begins, or until what blocks ends. mu is held.
-func (b *Budget) change(now market.Time) time.Duration {
-	if now < b.blocked {
-		return b.blocked.Sub(now)
+// change is the time until what blocks ends, or until a new minute begins. mu is held.
+func (b *Budget) change() time.Duration {
+	switch wait := time.Until(b.blocked); {
+	case wait > 0:
+		return wait
+	case b.closed():
+		return lookAgain
 	}
-	return market.OneMinute.Next(now).Sub(now)
+	return max(b.ends.Sub(b.clock.Now()), time.Millisecond)
 }
 
 // refuse takes a turn back and says when to come again; nil where it has been granted meanwhile.
 func (b *Budget) refuse(class market.Class, w *turn) error {
 	b.mu.Lock()
-	now := b.clock.Now()
-	refusal := b.error(now)
+	refusal := b.error()
 	b.mu.Unlock()
 	return b.giveUp(class, w, refusal)
 }
 
 // error says why the exchange may not be asked, and until when. mu is held.
-func (b *Budget) error(now market.Time) *market.BudgetError {
+func (b *Budget) error() *market.BudgetError {
 	reason := "the request weight of this minute is used up"
-	if now < b.blocked {
+	if b.closed() {
 		reason = b.why
 	}
-	return &market.BudgetError{RetryAfter: b.change(now), Reason: reason}
+	return &market.BudgetError{RetryAfter: b.change(), Reason: reason}
 }
 
 // giveUp takes a turn back; nil where it has been granted meanwhile.
@@ -218,25 +271,44 @@ func (b *Budget) giveUp(class market.Class, w *turn, why error) error {
 	return nil
 }
 
-// said takes in what the exchange says is used, in answer to a request of that time: an answer that crossed the
-// minute's end tells nothing about the new one.
-func (b *Budget) said(used int, asked market.Time) {
+// said takes in how much the exchange says is used, 0 where it says nothing, in answer to a request of that weight and
+// moment. What else is in flight it may not have counted yet; of a question that the minute before asked, it may speak
+// of that. Our own count stays where it is more: answers overtake each other.
+func (b *Budget) said(used, weight int, asked time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turnMinute()
-	if market.OneMinute.Open(asked) == b.minute {
-		b.used = max(b.used, used)
+	if asked.After(b.refused) {
+		b.trial = false
+	}
+	if used == 0 {
+		return
+	}
+	if !asked.Before(b.began) {
+		b.used = max(b.used, used+b.inFlight-weight)
 	}
 	if b.metrics != nil {
 		b.metrics.RESTUsedWeight.Set(float64(used))
 	}
 }
 
-// block keeps everyone from asking before until.
-func (b *Budget) block(until market.Time, why string) {
+// end takes in that a request of that weight is over, answered or not.
+func (b *Budget) end(weight int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if until > b.blocked {
+	b.inFlight -= weight
+	b.grant()
+}
+
+// block keeps everyone from asking for so long, and says whether that was not known before.
+func (b *Budget) block(wait time.Duration, why string) (news bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused, b.trial = time.Now(), true
+	until := b.refused.Add(wait)
+	news = until.Sub(b.blocked) > time.Second
+	if until.After(b.blocked) {
 		b.blocked, b.why = until, why
 	}
+	return news
 }

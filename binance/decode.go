@@ -22,6 +22,7 @@ const (
 	KindOther   Kind = iota // an event that is not ours to decode; it is not checked any further
 	KindTrade               // a record of the decoder's source: one Trade, or none where its symbol is unknown
 	KindKline               // a kline event: one official kline where it says x:true, else none
+	KindTicker              // miniTicker rows, one or many: a Ticker of each whose symbol is known
 	KindAck                 // {"result":…,"id":…}
 	KindRefusal             // {"error":…}
 )
@@ -48,12 +49,15 @@ func reasons() map[error]string {
 // maxName bounds the bytes of a symbol's name; the exchange's longest has 17.
 const maxName = 64
 
-// Decoder turns frames into trades and official klines, in place: nothing of a frame is kept. It belongs to one
-// connection (or one file) and is not safe for concurrent use.
+// Decoder turns frames into trades, official klines and tickers, in place: nothing of a frame is kept. It belongs to
+// one connection (or one file) and is not safe for concurrent use.
 type Decoder struct {
 	// OnUnknown, where set, is told the name of a symbol that is not registered; the bytes are valid during the call.
-	// A name that it registers is known at once: the frame counts.
+	// A name that it registers is known at once: the frame, or the ticker's row, counts.
 	OnUnknown func(name []byte)
+
+	// Tickers says that miniTicker rows are wanted. Where it is not set, they and all other arrays are KindOther, unread.
+	Tickers bool
 
 	symbols *market.Symbols
 	source  market.Source
@@ -83,7 +87,8 @@ func NewDecoder(symbols *market.Symbols, source market.Source, metrics *health.M
 }
 
 // Frame decodes one frame and appends what it brings to b. An error means that the frame was dropped; it has been
-// counted and logged, and the next frame may be decoded.
+// counted and logged, and the next frame may be decoded. Of many tickers in one frame a bad one is dropped alone, counted
+// and logged too, and is no error.
 //
 // A frame is either bare or wrapped:
 //
@@ -98,7 +103,7 @@ func (d *Decoder) Frame(frame []byte, b *market.Batch) (Kind, error) {
 		kind, err = d.tolerant(frame, b)
 	}
 	if err != nil {
-		d.drop(frame, err)
+		d.drop("frame", frame, err)
 	}
 	return kind, err
 }
@@ -117,7 +122,7 @@ func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, e
 		return 0, false, nil
 	}
 	if len(payload) > 0 && payload[0] == '[' {
-		return KindOther, true, nil
+		return KindOther, !d.Tickers, nil
 	}
 	if !bytes.HasPrefix(payload, []byte(eventHead)) {
 		return 0, false, nil
@@ -137,6 +142,8 @@ func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, e
 		return kind, true, err
 	case string(event) == "kline":
 		return KindKline, stillOpen(payload), nil
+	case d.Tickers && string(event) == miniTicker:
+		return KindTicker, false, nil
 	}
 	return KindOther, true, nil
 }
@@ -194,11 +201,21 @@ func checked(err error) error {
 	return ErrNumber
 }
 
-// symbol finds a name. One that is not registered is counted and offered to OnUnknown.
+// symbol finds the name of a trade's or a kline's symbol. One that is not registered is offered to OnUnknown, and
+// counted where that does not register it.
 func (d *Decoder) symbol(name []byte) (market.SymbolID, bool, error) {
 	if id, ok := d.symbols.Lookup(name); ok {
 		return id, true, nil
 	}
+	id, known, err := d.offer(name)
+	if !known && err == nil && d.unknown != nil {
+		d.unknown.Inc()
+	}
+	return id, known, err
+}
+
+// offer checks a name that is not registered and tells OnUnknown.
+func (d *Decoder) offer(name []byte) (market.SymbolID, bool, error) {
 	switch {
 	case len(name) == 0 || len(name) > maxName:
 		return 0, false, ErrSymbol
@@ -211,22 +228,19 @@ func (d *Decoder) symbol(name []byte) (market.SymbolID, bool, error) {
 			return id, true, nil
 		}
 	}
-	if d.unknown != nil {
-		d.unknown.Inc()
-	}
 	return 0, false, nil
 }
 
-// shownBytes is how much of a dropped frame the log shows.
+// shownBytes is how much of what was dropped the log shows.
 const shownBytes = 120
 
-// drop counts a frame that could not be decoded, and logs it at a limited rate.
-func (d *Decoder) drop(frame []byte, err error) {
+// drop counts a frame, or a row of one, that could not be decoded, and logs it at a limited rate.
+func (d *Decoder) drop(what string, text []byte, err error) {
 	if c, ok := d.dropped[err]; ok {
 		c.Inc()
 	}
 	if silent, ok := d.quiet.allow(time.Now()); ok {
-		shown := frame[:min(len(frame), shownBytes)]
-		d.log.Warn("dropped a frame", "reason", err, "frame", string(shown), "bytes", len(frame), "unlogged", silent)
+		shown := text[:min(len(text), shownBytes)]
+		d.log.Warn("dropped a "+what, "reason", err, what, string(shown), "bytes", len(text), "unlogged", silent)
 	}
 }

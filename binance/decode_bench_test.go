@@ -2,6 +2,7 @@ package binance
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"klined/market"
@@ -54,6 +55,22 @@ func BenchmarkEncodingJSON(b *testing.B) {
 		}
 		if err := json.Unmarshal(text, &t); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDecodeTickers: one of the frames that come every second.
+func BenchmarkDecodeTickers(b *testing.B) {
+	const rows = 500
+	text := []byte(`[` + strings.Repeat(tickerFrame+`,`, rows-1) + tickerFrame + `]`)
+	d, batch := NewDecoder(registry(), market.SourceAggTrade, nil, nil), market.Batch{Tickers: make([]market.Ticker, 0, rows)}
+	d.Tickers = true
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		batch.Reset()
+		if _, err := d.Frame(text, &batch); err != nil || len(batch.Tickers) != rows {
+			b.Fatal(err, len(batch.Tickers))
 		}
 	}
 }

@@ -24,8 +24,8 @@ func (s span) absent() bool { return s.to == 0 }
 // object is where the values of one JSON object stand: those of one-letter keys, and of the few long ones that matter.
 // Names are matched by case, unlike in encoding/json: t and T are two.
 type object struct {
-	letter              ['z' - 'A' + 1]span
-	data, result, error span
+	letter                  ['z' - 'A' + 1]span
+	st, data, result, error span
 }
 
 // get is the value of a one-letter key.
@@ -40,6 +40,8 @@ func (o *object) slot(key []byte) *span {
 		return nil
 	}
 	switch string(key) {
+	case "st":
+		return &o.st
 	case "data":
 		return &o.data
 	case "result":

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -271,7 +272,7 @@ func TestDecodeErrorsAreCountedAndLogged(t *testing.T) {
 	if n := testutil.ToFloat64(metrics.DecodeErrors.WithLabelValues("syntax")); n != 3 {
 		t.Errorf("counted %v, want 3", n)
 	}
-	if n := strings.Count(lines.String(), "\n"); n != 1 || !strings.Contains(lines.String(), `\x00xxx`) || lines.Len() > 400 {
+	if n := strings.Count(lines.String(), "\n"); n != 1 || !strings.Contains(lines.String(), `msg="dropped a frame"`) || !strings.Contains(lines.String(), `\x00xxx`) || lines.Len() > 400 {
 		t.Errorf("%d lines: %s", n, lines)
 	}
 }
@@ -280,9 +281,8 @@ func TestDecodeErrorsAreCountedAndLogged(t *testing.T) {
 // doubles it: the decoder refuses or agrees with encoding/json.
 func TestDecodeCorruptedFrames(t *testing.T) {
 	const bytesToTry = "\"\\{}[]:,.-+eEtTfns019 \n\x00\x1f\x7f\x80\xc3\xff"
-	for _, source := range []market.Source{market.SourceAggTrade, market.SourceTrade} {
-		c := newComparer(source)
-		for _, frame := range []string{aggFrame, aggDoc, aggOld, aggWrapped, tradeFrame, klineClosed, klineOpen} {
+	corrupt := func(c *comparer, frames ...string) {
+		for _, frame := range frames {
 			for i := range len(frame) {
 				for j := range len(bytesToTry) {
 					c.compare(t, []byte(frame[:i]+bytesToTry[j:j+1]+frame[i+1:]))
@@ -293,6 +293,17 @@ func TestDecodeCorruptedFrames(t *testing.T) {
 			}
 		}
 	}
+	for _, source := range []market.Source{market.SourceAggTrade, market.SourceTrade} {
+		corrupt(newComparer(source), aggFrame, aggDoc, aggOld, aggWrapped, tradeFrame, klineClosed, klineOpen)
+	}
+	const row = `{"e":"24hrMiniTicker","E":1,"s":"BTCUSDT","c":"1","v":"2","st":1}`
+	corrupt(newComparer(market.SourceAggTrade).wantsTickers(), row, `[`+row+`,`+row+`]`, `{"stream":"x","data":[`+row+`]}`)
+}
+
+// wantsTickers makes c that of a connection for tickers.
+func (c *comparer) wantsTickers() *comparer {
+	c.d.Tickers, c.o.tickers = true, true
+	return c
 }
 
 // comparer holds a decoder against the oracle.
@@ -304,22 +315,22 @@ type comparer struct {
 
 func newComparer(source market.Source) *comparer {
 	symbols := registry("\ufffd", "A\ufffd")
-	return &comparer{d: NewDecoder(symbols, source, nil, nil), o: oracle{symbols, source}}
+	return &comparer{d: NewDecoder(symbols, source, nil, nil), o: oracle{symbols: symbols, source: source}}
 }
 
 func (c *comparer) compare(t *testing.T, frame []byte) {
 	t.Helper()
 	c.b.Reset()
 	kind, err := c.d.Frame(frame, &c.b)
-	if err != nil && len(c.b.Trades)+len(c.b.Official) > 0 {
+	if err != nil && len(c.b.Trades)+len(c.b.Official)+len(c.b.Tickers) > 0 {
 		t.Fatalf("%q: error %v, and yet %+v", frame, err, c.b)
 	}
-	trades, official := c.o.decode(frame)
+	want := c.o.decode(frame)
 	if kind == KindKline && err == nil && stillOpen(frame) {
-		official = nil // says x:false somewhere, and is not read any further
+		want.Official = nil // says x:false somewhere, and is not read any further
 	}
-	if !cmp.Equal(trades, append([]market.Trade(nil), c.b.Trades...)) || !cmp.Equal(official, append([]market.Update(nil), c.b.Official...)) {
-		t.Fatalf("%q\nkind %d, error %v\ntrades %+v\nwant   %+v\nofficial %+v\nwant     %+v", frame, kind, err, c.b.Trades, trades, c.b.Official, official)
+	if !slices.Equal(c.b.Trades, want.Trades) || !slices.Equal(c.b.Official, want.Official) || !slices.Equal(c.b.Tickers, want.Tickers) {
+		t.Fatalf("%q\nkind %d, error %v\ngot  %+v\nwant %+v", frame, kind, err, c.b, want)
 	}
 }
 
@@ -345,17 +356,18 @@ func FuzzDecode(f *testing.F) {
 		aggFrame, aggDoc, aggOld, aggWrapped, tradeFrame, klineOpen, klineClosed, `{"result":null,"id":1}`,
 		`{"data":` + aggFrame + `,"stream":"x"}`, `{"\u0065":"trade","\u0041":[{},[],"\ud83d\ude00\ud800",1.5e+7,-0,true,null]}`,
 		strings.Replace(aggFrame, "BTCUSDT", `\u5e01安\u4eba\u751fUSDT`, 1), strings.Replace(tradeFrame, "MARKET", "NA", 1),
-		` { "e" : "aggTrade" , "m" : true } `,
+		` { "e" : "aggTrade" , "m" : true } `, tickerFrame, tickersFrame, `{"stream":"!miniTicker@arr","data":` + tickersFrame + `}`, ` [ ] `,
 	} {
 		f.Add([]byte(frame))
 	}
-	agg, trade := newComparer(market.SourceAggTrade), newComparer(market.SourceTrade)
+	agg, trade, tickers := newComparer(market.SourceAggTrade), newComparer(market.SourceTrade), newComparer(market.SourceAggTrade).wantsTickers()
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if bytes.Count(frame, []byte("["))+bytes.Count(frame, []byte("{")) > maxDepth {
 			t.Skip("may lie deeper than the decoder goes")
 		}
 		agg.compare(t, frame)
 		trade.compare(t, frame)
+		tickers.compare(t, frame)
 	})
 }
 
@@ -366,7 +378,8 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	f := func(name string, source market.Source, frame string) {
 		t.Helper()
 		d := NewDecoder(registry(), source, health.NewMetrics(), nil)
-		b, text := market.Batch{Trades: make([]market.Trade, 0, 8), Official: make([]market.Update, 0, 8)}, []byte(frame)
+		d.Tickers = strings.Contains(frame, "MiniTicker")
+		b, text := market.Batch{Trades: make([]market.Trade, 0, 8), Official: make([]market.Update, 0, 8), Tickers: make([]market.Ticker, 0, 8)}, []byte(frame)
 		if n := testing.AllocsPerRun(100, func() {
 			b.Reset()
 			if _, err := d.Frame(text, &b); err != nil {
@@ -385,6 +398,8 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	f("trade tolerant", market.SourceTrade, " "+tradeFrame)
 	f("kline open", market.SourceAggTrade, klineOpen)
 	f("kline closed", market.SourceAggTrade, klineClosed)
+	f("ticker", market.SourceAggTrade, tickerFrame)
+	f("tickers", market.SourceAggTrade, tickersFrame)
 }
 
 func TestMain(m *testing.M) { os.Exit(leakless(m)) }

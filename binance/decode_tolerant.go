@@ -16,7 +16,7 @@ func (d *Decoder) tolerant(frame []byte, b *market.Batch) (Kind, error) {
 	}
 	switch frame[s.at] {
 	case '[':
-		return KindOther, nil
+		return d.array(frame, s.at, b)
 	case '{':
 	default:
 		return KindOther, ErrSyntax
@@ -46,7 +46,11 @@ func (d *Decoder) wrapped(frame []byte, o *object, b *market.Batch) (Kind, error
 	if !o.get('e').absent() {
 		return KindOther, ErrField
 	}
-	if frame[o.data.from] != '{' {
+	switch frame[o.data.from] {
+	case '[':
+		return d.rows(frame, int(o.data.from), b), nil
+	case '{':
+	default:
 		return KindOther, nil
 	}
 	s := scanner{text: frame, at: int(o.data.from)}
@@ -63,6 +67,8 @@ func (d *Decoder) payload(frame []byte, o *object, b *market.Batch) (Kind, error
 		return d.trade(frame, o, b)
 	case isText(frame, o.get('e'), "kline"):
 		return d.kline(frame, o, b)
+	case d.Tickers && isText(frame, o.get('e'), miniTicker):
+		return KindTicker, d.ticker(frame, o, b)
 	}
 	return KindOther, nil
 }

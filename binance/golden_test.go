@@ -32,13 +32,17 @@ func brought(d *Decoder, frame []byte) string {
 		}
 		symbol := d.symbols.Get(t.SymbolID)
 		return fmt.Sprintf("%s %d %d-%d %s × %s at %d %s", symbol.Name, t.ID, t.FirstID, t.LastID, t.Price, t.Qty, t.Time, side)
+	case len(b.Tickers) == 1:
+		t := b.Tickers[0]
+		symbol := d.symbols.Get(t.SymbolID)
+		return fmt.Sprintf("ticker %s %s of %s at %d", symbol.Name, t.Close, t.Volume, t.Time)
 	case len(b.Official) == 1:
 		u := b.Official[0]
 		symbol := d.symbols.Get(u.Symbol)
 		return fmt.Sprintf("%s %s %s %d %d-%d %s %s %s %s %s %s %d %s %s", u.State, symbol.Name, u.Interval, u.OpenTime, u.FirstID, u.LastID,
 			u.Open, u.High, u.Low, u.Close, u.Volume, u.QuoteVolume, u.TradeCount, u.TakerBuyVolume, u.TakerBuyQuoteVolume)
 	}
-	return [...]string{"other", "trade", "kline", "answer", "refusal"}[kind]
+	return [...]string{"other", "trade", "kline", "ticker", "answer", "refusal"}[kind]
 }
 
 func TestDecodeGolden(t *testing.T) {
@@ -60,6 +64,13 @@ func TestDecodeGolden(t *testing.T) {
 				t.Errorf("%s\ngot  %s\nwant %s", lines[0], got, want)
 			}
 			c.compare(t, []byte(lines[0]))
+		}
+		c := newComparer(market.SourceAggTrade).wantsTickers()
+		c.compare(t, []byte(lines[0]))
+		if want := lines[len(lines)-1]; strings.HasPrefix(want, "tickers: ") {
+			if got := "tickers: " + brought(c.d, []byte(lines[0])); got != want {
+				t.Errorf("%s\ngot  %s\nwant %s", lines[0], got, want)
+			}
 		}
 	}
 }

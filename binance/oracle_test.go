@@ -13,20 +13,23 @@ import (
 type oracle struct {
 	symbols *market.Symbols
 	source  market.Source
+	tickers bool
 }
 
 // decode gives what the frame brings: nothing where it brings nothing or is to be refused.
-func (o oracle) decode(frame []byte) (trades []market.Trade, official []market.Update) {
+func (o oracle) decode(frame []byte) (b market.Batch) {
 	top, ok := fieldsOf(frame)
 	if !ok {
-		return nil, nil
+		b.Tickers = o.rows(frame)
+		return b
 	}
 	if data, wrapped := top["data"]; wrapped {
 		if _, both := top["e"]; both {
-			return nil, nil
+			return b
 		}
 		if top, ok = fieldsOf(data); !ok {
-			return nil, nil
+			b.Tickers = o.rows(data)
+			return b
 		}
 	}
 	event, ok := textOf(top["e"])
@@ -34,14 +37,52 @@ func (o oracle) decode(frame []byte) (trades []market.Trade, official []market.U
 	case !ok:
 	case event == o.source.String():
 		if t, ok := o.trade(top); ok {
-			trades = append(trades, t)
+			b.Trades = append(b.Trades, t)
 		}
 	case event == "kline":
 		if u, ok := o.kline(top); ok {
-			official = append(official, u)
+			b.Official = append(b.Official, u)
+		}
+	case event == "24hrMiniTicker" && o.tickers:
+		if t, ok := o.ticker(top); ok {
+			b.Tickers = append(b.Tickers, t)
 		}
 	}
-	return trades, official
+	return b
+}
+
+// rows are the tickers of an array.
+func (o oracle) rows(array []byte) (tickers []market.Ticker) {
+	var rows []json.RawMessage
+	if !o.tickers || json.Unmarshal(array, &rows) != nil {
+		return nil
+	}
+	for _, row := range rows {
+		m, ok := fieldsOf(row)
+		if event, isText := textOf(m["e"]); !ok || !isText || event != "24hrMiniTicker" {
+			continue
+		}
+		if t, ok := o.ticker(m); ok {
+			tickers = append(tickers, t)
+		}
+	}
+	return tickers
+}
+
+func (o oracle) ticker(m map[string]json.RawMessage) (t market.Ticker, ok bool) {
+	var oks [6]bool
+	at, isInt := intOf(m["E"])
+	t.Time, oks[0] = market.Time(at), isInt
+	oks[1] = at >= 0 && at <= 253402300799999
+	t.Close, oks[2] = valueOf(m["c"])
+	t.Volume, oks[3] = sumOf(m["v"])
+	t.SymbolID, oks[4] = o.symbol(m["s"])
+	oks[5] = true
+	if st, has := m["st"]; has {
+		contract, isInt := intOf(st)
+		oks[5] = isInt && contract != 2
+	}
+	return t, all(oks[:]...)
 }
 
 // fieldsOf are an object's members; false where it is none, or where a member that matters comes twice.
@@ -60,7 +101,7 @@ func fieldsOf(text []byte) (map[string]json.RawMessage, bool) {
 			return nil, false
 		}
 		key := name.(string)
-		if _, twice := fields[key]; twice && (oneLetter(key) || key == "data" || key == "result" || key == "error") {
+		if _, twice := fields[key]; twice && (oneLetter(key) || key == "st" || key == "data" || key == "result" || key == "error") {
 			return nil, false
 		}
 		fields[key] = value

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	restTimeout = 20 * time.Second
-	maxBody     = 16 << 20 // of an answer, unpacked; exchangeInfo has 1.2 MB
+	restTimeout  = 20 * time.Second
+	maxBody      = 16 << 20       // of an answer, unpacked; exchangeInfo has 1.2 MB
+	longestBlock = 72 * time.Hour // the exchange bans for three days at most
 )
 
 // RESTOptions say where the exchange's REST is and what it may cost.
@@ -29,7 +30,8 @@ type RESTOptions struct {
 	HTTP    *http.Client // one of our own where nil
 	Budget  *Budget      // one of the default size where nil
 	Symbols *market.Symbols
-	Clock   Clock // this machine's where nil
+	Source  market.Source // whose ids LatestID tells
+	Clock   Clock         // this machine's where nil
 	Metrics *health.Metrics
 	Log     *slog.Logger
 }
@@ -74,12 +76,22 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("status %d, code %d: %s", e.Status, e.Code, e.Msg)
 }
 
+// ErrTooOld is the refusal of what lies further back than the exchange reaches: 48 hours with AggTrades. The *APIError
+// says so to errors.Is.
+var ErrTooOld = errors.New("older than the exchange reaches back")
+
+// codeTooOld: {"code":-4166,"msg":"Search window is restricted to recent 2 days only."}
+const codeTooOld = -4166
+
+// Is reports whether e is a refusal that has a name here.
+func (e *APIError) Is(target error) bool { return target == ErrTooOld && e.Code == codeTooOld }
+
 // Time is the exchange's time. It does not wait for its turn: the answer would be worth nothing to who measures it.
 func (r *REST) Time(ctx context.Context) (market.Time, error) {
 	if err := r.budget.take(1); err != nil {
 		return 0, fmt.Errorf("GET %s: %w", pathTime, err)
 	}
-	body, err := r.once(ctx, pathTime, nil)
+	body, err := r.once(ctx, pathTime, 1, nil)
 	if err != nil {
 		return 0, fmt.Errorf("GET %s: %w", pathTime, err)
 	}
@@ -98,10 +110,10 @@ func (r *REST) Time(ctx context.Context) (market.Time, error) {
 // get asks one question in its turn; again where the exchange refused it for its weight and the class may wait.
 func (r *REST) get(ctx context.Context, class market.Class, endpoint string, weight int, query url.Values) ([]byte, error) {
 	for {
-		err := r.budget.Acquire(ctx, class, weight)
+		err := r.budget.acquire(ctx, class, weight)
 		if err == nil {
 			var body []byte
-			if body, err = r.once(ctx, endpoint, query); err == nil {
+			if body, err = r.once(ctx, endpoint, weight, query); err == nil {
 				return body, nil
 			}
 		}
@@ -124,9 +136,10 @@ func question(endpoint string, query url.Values) string {
 	return endpoint + "?" + text
 }
 
-// once sends one request and reads the answer. Where the exchange wants us to wait, the budget knows, and the error is
-// a *market.BudgetError.
-func (r *REST) once(ctx context.Context, endpoint string, query url.Values) ([]byte, error) {
+// once sends one request, whose weight has been taken, and reads the answer. Where the exchange wants us to wait, the
+// budget knows, and the error is a *market.BudgetError.
+func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.Values) ([]byte, error) {
+	defer r.budget.end(weight)
 	tooLate := fmt.Errorf("no answer within %s: %w", restTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, restTimeout, tooLate)
 	defer cancel()
@@ -138,7 +151,7 @@ func (r *REST) once(ctx context.Context, endpoint string, query url.Values) ([]b
 	if err != nil {
 		return nil, err
 	}
-	asked := r.o.Clock.Now()
+	asked := time.Now()
 	answer, err := r.o.HTTP.Do(request)
 	if err != nil {
 		r.count(endpoint, "error")
@@ -146,19 +159,27 @@ func (r *REST) once(ctx context.Context, endpoint string, query url.Values) ([]b
 	}
 	defer answer.Body.Close()
 	r.count(endpoint, strconv.Itoa(answer.StatusCode))
-	if used, err := strconv.Atoi(answer.Header.Get("X-Mbx-Used-Weight-1m")); err == nil {
-		r.budget.said(used, asked)
-	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
+	refusal := r.refused(answer, body)
+	r.budget.said(usedWeight(answer), weight, asked)
 	switch {
+	case refusal != nil:
+		return nil, refusal
 	case err != nil:
 		return nil, fmt.Errorf("cannot read the answer: %w", transport(ctx, err))
 	case len(body) > maxBody:
 		return nil, fmt.Errorf("an answer of more than %d bytes", maxBody)
-	case answer.StatusCode == http.StatusOK:
-		return body, nil
 	}
-	return nil, r.refused(answer, body)
+	return body, nil
+}
+
+// usedWeight is what an answer says this address has used in the minute; 0 where it does not say.
+func usedWeight(answer *http.Response) int {
+	used, err := strconv.Atoi(answer.Header.Get("X-Mbx-Used-Weight-1m"))
+	if err != nil {
+		return 0
+	}
+	return max(0, used)
 }
 
 // transport is the cause of an error of net/http, without the address: who asks names it.
@@ -179,10 +200,13 @@ func (r *REST) count(endpoint, status string) {
 	}
 }
 
-// refused reads an answer that is not 200:
+// refused reads an answer that is not 200; nil where it is:
 //
 //	{"code":-1121,"msg":"Invalid symbol."}
 func (r *REST) refused(answer *http.Response, body []byte) error {
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
 	e := &APIError{Status: answer.StatusCode}
 	var said struct {
 		Code int    `json:"code"`
@@ -200,10 +224,11 @@ func (r *REST) refused(answer *http.Response, body []byte) error {
 		return e
 	}
 	now := r.o.Clock.Now()
-	until := waitUntil(now, e, answer.Header.Get("Retry-After"))
+	until := min(waitUntil(now, e, answer.Header.Get("Retry-After")), now.Add(longestBlock))
 	reason := fmt.Sprintf("the exchange refuses requests (%v)", e)
-	r.budget.block(until, reason)
-	r.log.Warn("the exchange refuses requests", "status", e.Status, "code", e.Code, "msg", e.Msg, "until", until)
+	if r.budget.block(until.Sub(now), reason) {
+		r.log.Warn("the exchange refuses requests", "status", e.Status, "code", e.Code, "msg", e.Msg, "until", until)
+	}
 	return &market.BudgetError{RetryAfter: until.Sub(now), Reason: reason}
 }
 

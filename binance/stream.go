@@ -23,6 +23,9 @@ var ErrClosed = errors.New("connection closed by us")
 // It ends with the first error of Read, or with Close.
 type Stream struct {
 	conn    net.Conn
+	began   time.Time
+	symbols *market.Symbols
+	suffix  string // what the names of symbols' streams end in
 	subs    *subscriptions
 	frames  atomic.Uint64
 	counted prometheus.Counter // nil where nothing counts
@@ -38,15 +41,18 @@ type Stream struct {
 }
 
 // newStream takes conn over; head is what has been read of it behind the handshake.
-func newStream(conn net.Conn, head []byte, v *Venue, name, stream string) *Stream {
+func newStream(conn net.Conn, head []byte, v *Venue, name, suffix string) *Stream {
 	s := &Stream{
 		conn:    conn,
-		subs:    newSubscriptions(v.o.Symbols, stream),
+		began:   time.Now(),
+		symbols: v.o.Symbols,
+		suffix:  suffix,
+		subs:    newSubscriptions(),
 		framer:  newFramer(conn, head),
 		decoder: NewDecoder(v.o.Symbols, v.o.Source, v.o.Metrics, logOrNone(v.o.Log).With("conn", name)),
 		timeout: v.o.ReadTimeout,
 	}
-	s.decoder.OnUnknown = v.o.OnUnknown
+	s.decoder.OnUnknown, s.decoder.Tickers = v.o.OnUnknown, suffix == tickerStream
 	if v.o.Metrics != nil {
 		s.counted = v.o.Metrics.Frames.WithLabelValues(name)
 	}
@@ -54,14 +60,14 @@ func newStream(conn net.Conn, head []byte, v *Venue, name, stream string) *Strea
 	return s
 }
 
-// Read waits until at least one frame has come, then decodes every one that has come whole into b, which it resets.
-// The batch may bring nothing, as where the frame was an answer. A frame that cannot be decoded is dropped. An error
+// Read waits until at least one frame has come, or the answer to a ping, then decodes every one that has come whole into
+// b, which it resets. The batch may bring nothing, as where the frame was an answer. A frame that cannot be decoded is dropped. An error
 // means that the connection is over; what came before it has been handed out by then.
 func (s *Stream) Read(b *market.Batch) error {
 	b.Reset()
 	n, err := 0, s.failed
-	for n == 0 && err == nil {
-		if n, err = s.drain(b); n == 0 && err == nil {
+	for n == 0 && !b.Pong && err == nil {
+		if n, err = s.drain(b); n == 0 && !b.Pong && err == nil {
 			err = s.fill()
 			b.Received = time.Now()
 		}
@@ -81,7 +87,7 @@ func (s *Stream) Read(b *market.Batch) error {
 	if s.failed == nil {
 		s.failed = s.reason(err)
 	}
-	if len(b.Trades)+len(b.Official) > 0 {
+	if len(b.Trades)+len(b.Official)+len(b.Tickers) > 0 {
 		return nil // the error comes with the next Read
 	}
 	s.end("")
@@ -112,6 +118,8 @@ func (s *Stream) drain(b *market.Batch) (n int, err error) {
 			}
 		case ws.OpPing:
 			s.writer.pong(payload)
+		case ws.OpPong:
+			b.Pong = true
 		case ws.OpClose:
 			return n, closeError(payload)
 		}
@@ -129,7 +137,7 @@ func (s *Stream) message(payload []byte, b *market.Batch) error {
 		return nil
 	}
 	if err = s.subs.answer(payload); err == errUnreadable {
-		s.decoder.drop(payload, ErrSyntax)
+		s.decoder.drop("frame", payload, ErrSyntax)
 		return nil
 	}
 	return err
@@ -142,26 +150,42 @@ func (s *Stream) count(n int) {
 	}
 }
 
-// reason puts the end of the connection into words.
+// reason puts the end of the connection into words, and where it was not we who closed it, how far it had come: one
+// that never served says something else than one at the end of its day.
 func (s *Stream) reason(err error) error {
-	if why := s.writer.ending(); why != nil {
-		return why
-	}
+	why := s.writer.ending()
 	switch {
+	case errors.Is(why, ErrClosed):
+		return why
+	case why != nil:
+		err = why
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("nothing has come for %s: %w", s.timeout, err)
+		err = fmt.Errorf("nothing has come for %s: %w", s.timeout, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("the exchange ended the connection without a word: %w", err)
+		err = fmt.Errorf("the exchange ended the connection without a word: %w", err)
 	}
-	return err
+	up := time.Since(s.began).Round(time.Second)
+	return fmt.Errorf("%w (after %s and %d frames; %s)", err, up, s.frames.Load(), s.subs.progress())
 }
 
 // Subscribe adds symbols to what the connection carries. They are asked for in the background, within the limits;
 // Batch.Ready is false until all of them have been acknowledged.
-func (s *Stream) Subscribe(symbols ...market.SymbolID) error { return s.subs.begin(symbols) }
+func (s *Stream) Subscribe(symbols ...market.SymbolID) error {
+	return s.subs.begin(streamNames(s.symbols, symbols, s.suffix))
+}
 
 // Unsubscribe takes symbols out of what the connection carries, in the background.
-func (s *Stream) Unsubscribe(symbols ...market.SymbolID) { s.subs.end(symbols) }
+func (s *Stream) Unsubscribe(symbols ...market.SymbolID) {
+	s.subs.end(streamNames(s.symbols, symbols, s.suffix))
+}
+
+// Ping asks the exchange for a sign of life, which Batch.Pong shows. It does not wait.
+func (s *Stream) Ping() {
+	select {
+	case s.writer.pings <- struct{}{}:
+	default: // one is on its way
+	}
+}
 
 // Frames is how many frames have come, pings left out.
 func (s *Stream) Frames() uint64 { return s.frames.Load() }

@@ -107,6 +107,39 @@ func TestStreamAnswersPings(t *testing.T) {
 	})
 }
 
+// TestStreamPings: the answer to our own ping shows in the read that brings it, after all that came before.
+func TestStreamPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &exchange{t: t}
+		e.serve = func(p *peer) {
+			c, _ := p.control()
+			_ = p.send(string(ack(c.ID)))
+			if _, op, ok := p.frame(); !ok || op != ws.OpPing {
+				t.Errorf("got %v, want a ping", op)
+			}
+			_ = p.send(aggFrame)
+			if _, err := p.conn.Write(compiled(ws.NewPongFrame(nil))); err != nil {
+				t.Error(err)
+			}
+		}
+		s := e.dialled(1)
+		untilReady(t, s)
+		s.Ping()
+		s.Ping() // one is on its way already, or it is sent behind it: neither blocks
+		var b market.Batch
+		trades := 0
+		for !b.Pong {
+			if err := s.Read(&b); err != nil {
+				t.Fatal(err)
+			}
+			trades += len(b.Trades)
+		}
+		if trades != 1 {
+			t.Errorf("%d trades before the answer", trades)
+		}
+	})
+}
+
 // TestStreamPacesItsQuestions: 1,024 streams are asked for in 6 messages, 5 a second, none with more than 200 names.
 func TestStreamPacesItsQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +171,7 @@ func TestStreamPacesItsQuestions(t *testing.T) {
 		if err := s.Subscribe(firstIDs(1024)...); err != nil {
 			t.Errorf("the same again: %v", err)
 		}
-		s.subs.symbols.Put(market.Symbol{Name: "ONEMOREUSDT"})
+		s.symbols.Put(market.Symbol{Name: "ONEMOREUSDT"})
 		if err := s.Subscribe(1024); err == nil || !strings.Contains(err.Error(), "1025 streams") {
 			t.Errorf("one more: %v", err)
 		}
@@ -228,7 +261,13 @@ func TestStreamEnds(t *testing.T) {
 		_ = p.send(`{"error":{"code":3,"msg":"Invalid JSON"}}`)
 		p.acknowledge()
 	}, "the exchange refused a control message: 3 Invalid JSON", nil, 0)
-	f("cut", func(p *peer) { _, _ = p.control() }, "without a word", nil, 0)
+	f("cut", func(p *peer) { _, _ = p.control() }, "without a word: EOF (after 0s and 0 frames; 2 streams, 2 not acknowledged)", io.EOF, 0)
+	f("cut later", func(p *peer) {
+		c, _ := p.control()
+		_ = p.send(string(ack(c.ID)))
+		time.Sleep(54 * time.Second)
+		_ = p.send(aggFrame, aggFrame)
+	}, "without a word: EOF (after 54s and 3 frames; all of 2 streams acknowledged)", io.EOF, 54*time.Second)
 	f("silent", func(p *peer) { p.acknowledgeSilently() }, "nothing has come for 5m0s", os.ErrDeadlineExceeded, 5*time.Minute)
 	f("not answered", func(p *peer) {
 		go p.acknowledgeSilently()
@@ -292,7 +331,7 @@ func TestStreamClose(t *testing.T) {
 		synctest.Wait()
 		s.Close("rotated")
 		s.Close("twice")
-		if err := <-failed; !errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), "rotated") {
+		if err := <-failed; !errors.Is(err, ErrClosed) || err.Error() != "connection closed by us: rotated" {
 			t.Errorf("Read: %v", err)
 		}
 		if got := <-code; got != ws.StatusNormalClosure {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"klined/market"
 )
 
 // answerTimeout is how long a control message may stay without an answer; the exchange takes a fraction of a second.
@@ -15,12 +13,10 @@ const answerTimeout = 30 * time.Second
 // subscriptions is what a connection carries, and what of it has still to be asked for or acknowledged. It may be used
 // from any goroutine.
 type subscriptions struct {
-	symbols *market.Symbols
-	stream  string        // the streams' names after the symbol's
-	wake    chan struct{} // holds one token while something is to be asked for
+	wake chan struct{} // holds one token while something is to be asked for
 
 	mu      sync.Mutex
-	carried map[market.SymbolID]bool
+	carried map[string]bool // by the stream's name
 	queue   []ask
 	sent    map[uint64]sent // by the message's id
 	lastID  uint64
@@ -45,52 +41,48 @@ const (
 	methodUnsubscribe = "UNSUBSCRIBE"
 )
 
-func newSubscriptions(symbols *market.Symbols, stream string) *subscriptions {
-	return &subscriptions{
-		symbols: symbols, stream: stream, wake: make(chan struct{}, 1),
-		carried: make(map[market.SymbolID]bool), sent: make(map[uint64]sent),
-	}
+func newSubscriptions() *subscriptions {
+	return &subscriptions{wake: make(chan struct{}, 1), carried: make(map[string]bool), sent: make(map[uint64]sent)}
 }
 
-// begin queues the streams of symbols that are not carried yet; none where they would be too many together.
-func (s *subscriptions) begin(symbols []market.SymbolID) error {
+// begin queues the streams that are not carried yet; none where they would be too many together.
+func (s *subscriptions) begin(names []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	total := len(s.carried)
-	for _, id := range symbols {
-		if !s.carried[id] {
+	for _, name := range names {
+		if !s.carried[name] {
 			total++
 		}
 	}
 	if err := checkStreams(total); err != nil {
 		return err
 	}
-	for _, id := range symbols {
-		if !s.carried[id] {
-			s.carried[id] = true
+	for _, name := range names {
+		if !s.carried[name] {
+			s.carried[name] = true
 			s.waiting++
-			s.enqueue(methodSubscribe, id)
+			s.enqueue(ask{methodSubscribe, name})
 		}
 	}
 	return nil
 }
 
-// end queues the end of the streams of symbols that are carried.
-func (s *subscriptions) end(symbols []market.SymbolID) {
+// end queues the end of the streams that are carried.
+func (s *subscriptions) end(names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range symbols {
-		if s.carried[id] {
-			delete(s.carried, id)
-			s.enqueue(methodUnsubscribe, id)
+	for _, name := range names {
+		if s.carried[name] {
+			delete(s.carried, name)
+			s.enqueue(ask{methodUnsubscribe, name})
 		}
 	}
 }
 
 // enqueue is called with mu held.
-func (s *subscriptions) enqueue(method string, id market.SymbolID) {
-	symbol := s.symbols.Get(id)
-	s.queue = append(s.queue, ask{method, streamSymbol(symbol.Name) + s.stream})
+func (s *subscriptions) enqueue(a ask) {
+	s.queue = append(s.queue, a)
 	s.signal()
 }
 
@@ -178,4 +170,14 @@ func (s *subscriptions) state(now time.Time) (ready bool, err error) {
 		}
 	}
 	return s.waiting == 0, nil
+}
+
+// progress says how far the connection has come with what it carries.
+func (s *subscriptions) progress() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting == 0 {
+		return fmt.Sprintf("all of %d streams acknowledged", len(s.carried))
+	}
+	return fmt.Sprintf("%d streams, %d not acknowledged", len(s.carried), s.waiting)
 }

@@ -11,7 +11,7 @@ const (
 // Where streams are served (WebSocket Market Streams, "Important WebSocket Change Notice"). A stream that is asked for
 // on another path is acknowledged and silent. On /ws frames come bare.
 const (
-	marketPath = "/market/ws" // aggTrade, kline
+	marketPath = "/market/ws" // aggTrade, kline, miniTicker
 	publicPath = "/public/ws" // trade
 )
 
@@ -20,7 +20,11 @@ const (
 	aggTradeStream = "@aggTrade"
 	tradeStream    = "@trade"
 	klineStream    = "@kline_1m"
+	tickerStream   = "@miniTicker"
 )
+
+// allTickers is the stream of every symbol's miniTicker.
+const allTickers = "!miniTicker@arr"
 
 // Paths of the REST questions.
 const (
@@ -28,6 +32,7 @@ const (
 	pathExchangeInfo = "/fapi/v1/exchangeInfo"
 	pathKlines       = "/fapi/v1/klines"
 	pathAggTrades    = "/fapi/v1/aggTrades"
+	pathTrades       = "/fapi/v1/trades"
 )
 
 // tradesOf says where the trades of a source are: path and stream.
@@ -36,6 +41,16 @@ func tradesOf(source market.Source) (path, stream string) {
 		return publicPath, tradeStream
 	}
 	return marketPath, aggTradeStream
+}
+
+// streamNames are the names of the streams of symbols; suffix is what stands after the symbol's.
+func streamNames(symbols *market.Symbols, ids []market.SymbolID, suffix string) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		symbol := symbols.Get(id)
+		names[i] = streamSymbol(symbol.Name) + suffix
+	}
+	return names
 }
 
 // streamSymbol is a symbol's name within a stream's: ASCII letters lower, all else as it is.

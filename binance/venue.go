@@ -63,16 +63,23 @@ func NewVenue(o VenueOptions) *Venue {
 // labels its figures.
 func (v *Venue) DialTrades(ctx context.Context, name string, symbols []market.SymbolID) (*Stream, error) {
 	path, stream := tradesOf(v.o.Source)
-	return v.dial(ctx, name, path, stream, symbols)
+	return v.dial(ctx, name, path, stream, streamNames(v.o.Symbols, symbols, stream))
 }
 
 // DialKlines opens a connection for the official 1m klines of symbols, as DialTrades does for trades.
 func (v *Venue) DialKlines(ctx context.Context, name string, symbols []market.SymbolID) (*Stream, error) {
-	return v.dial(ctx, name, marketPath, klineStream, symbols)
+	return v.dial(ctx, name, marketPath, klineStream, streamNames(v.o.Symbols, symbols, klineStream))
 }
 
-func (v *Venue) dial(ctx context.Context, name, path, stream string, symbols []market.SymbolID) (*Stream, error) {
-	if err := checkStreams(len(symbols)); err != nil {
+// DialTickers opens a connection for the tickers of everything that is traded: rows of symbols that are not registered
+// are offered to OnUnknown, and bring nothing.
+func (v *Venue) DialTickers(ctx context.Context, name string) (*Stream, error) {
+	return v.dial(ctx, name, marketPath, tickerStream, []string{allTickers})
+}
+
+// dial opens a connection that carries the given streams; suffix is what the names of further symbols' streams end in.
+func (v *Venue) dial(ctx context.Context, name, path, suffix string, streams []string) (*Stream, error) {
+	if err := checkStreams(len(streams)); err != nil {
 		return nil, err
 	}
 	address := strings.TrimSuffix(v.o.URL, "/") + path
@@ -86,8 +93,8 @@ func (v *Venue) dial(ctx context.Context, name, path, stream string, symbols []m
 		head, _ = reader.Peek(reader.Buffered())
 		defer ws.PutReader(reader)
 	}
-	s := newStream(conn, head, v, name, stream)
-	if err := s.Subscribe(symbols...); err != nil {
+	s := newStream(conn, head, v, name, suffix)
+	if err := s.subs.begin(streams); err != nil {
 		s.Close("cannot subscribe")
 		return nil, err
 	}

@@ -13,7 +13,8 @@ import (
 type writer struct {
 	conn    net.Conn
 	subs    *subscriptions
-	pongs   chan []byte // the payload of the newest ping not yet answered
+	pongs   chan []byte   // the payload of the newest ping not yet answered
+	pings   chan struct{} // holds one while a ping is to be sent
 	closing chan struct{}
 	done    chan struct{} // closed when run has returned
 
@@ -24,7 +25,8 @@ type writer struct {
 // start begins to write to conn what subs asks for.
 func (w *writer) start(conn net.Conn, subs *subscriptions) {
 	w.conn, w.subs = conn, subs
-	w.pongs, w.closing, w.done = make(chan []byte, 1), make(chan struct{}), make(chan struct{})
+	w.pongs, w.pings = make(chan []byte, 1), make(chan struct{}, 1)
+	w.closing, w.done = make(chan struct{}), make(chan struct{})
 	go w.run()
 }
 
@@ -41,6 +43,8 @@ func (w *writer) run() {
 			return
 		case payload := <-w.pongs:
 			err = w.send(ws.NewPongFrame(payload))
+		case <-w.pings:
+			err = w.send(ws.NewPingFrame(nil))
 		case <-pace.C:
 			wake = w.subs.wake
 		case <-wake:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"klined/engine"
 	"klined/market"
 )
 
@@ -21,7 +22,7 @@ func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Serie
 		return dst, nil
 	}
 	open := series.Interval.Open(f.clock.Now())
-	deadline := time.NewTimer(f.grace + closeWait)
+	deadline := time.NewTimer(f.graceNow() + closeWait)
 	defer deadline.Stop()
 	for {
 		l.mu.Lock()
@@ -118,3 +119,47 @@ func (f *Feed) BusyFirst(ids []market.SymbolID) {
 
 // Waiting reports whether the symbol is not yet whole.
 func (f *Feed) Waiting(id market.SymbolID) bool { return f.Standing(id) == Waiting }
+
+// owedMost is how many minutes one symbol's range of Owed spans at most.
+const owedMost = 99
+
+// Owed lists, symbol by symbol, the time in which minutes lack trades, or may, and are over by then: official klines make
+// them whole. At most 99 minutes a symbol are told at once, the oldest.
+func (f *Feed) Owed(by market.Time) (owed []market.Range) {
+	for _, l := range f.lanes {
+		l.mu.Lock()
+		for slot := range l.symbols {
+			s := &l.symbols[slot]
+			if l.from == 0 || !s.gappy && !s.hole.declared && s.blind.from == 0 {
+				continue
+			}
+			if span := l.owed(engine.Slot(slot), s, by); !span.Empty() {
+				span.To = min(span.To, span.From+owedMost*market.Minute)
+				owed = append(owed, market.Range{Symbol: s.id, Span: span})
+			}
+		}
+		l.mu.Unlock()
+	}
+	return owed
+}
+
+// Official offers an official kline of 1m or 1h that REST has brought at least some seconds after its close; confirmed
+// says that an earlier read has brought the same.
+func (f *Feed) Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
+	l, slot := f.laneOf(id)
+	if l == nil {
+		return market.OutOfReach
+	}
+	defer l.unlock(l.lock())
+	defer l.signal()
+	return l.rest(slot, iv, k, confirmed)
+}
+
+// Paid says that the symbol's minutes before upTo are official in the store: those that Official found out of reach.
+func (f *Feed) Paid(id market.SymbolID, upTo market.Time) {
+	if l, slot := f.laneOf(id); l != nil {
+		defer l.unlock(l.lock())
+		l.paid(slot, &l.symbols[slot], upTo)
+		l.signal()
+	}
+}

@@ -70,11 +70,12 @@ func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes boo
 func (l *lane) tick(t market.Time, now time.Time) {
 	defer l.unlock(l.lock())
 	l.poll(now)
+	l.caughtUp(now)
 	ended := l.engine.Base().Open(t)
 	if done := max(l.upTo, l.from); ended > done+stride {
 		ended = l.engine.Base().Ceil(done + stride)
 	}
-	if l.from == 0 || ended <= l.upTo || l.overtakes(ended, now) {
+	if l.from == 0 || ended <= l.upTo || l.unproved(now) || l.overtakes(ended, now) {
 		return
 	}
 	late := false
@@ -85,7 +86,7 @@ func (l *lane) tick(t market.Time, now time.Time) {
 			l.engine.TickOne(engine.Slot(slot), ended)
 		}
 	}
-	l.count(causeLate)
+	l.count(l.cause)
 	if !late {
 		l.upTo, l.working = ended, time.Time{}
 	}
@@ -101,37 +102,72 @@ const (
 	patience = 2 * time.Second        // the clock waits no longer
 )
 
-// overtakes reports whether the clock would: whether every connection that carries the lane still brings trades of before
-// ended that are older than the grace allows.
-func (l *lane) overtakes(ended market.Time, now time.Time) bool {
-	behind := false
-	for _, k := range l.links {
-		if !k.carries {
+// behind reports whether every connection that carries the lane still brings trades of before t that are older than the
+// grace allows.
+func (l *lane) behind(t market.Time, now time.Time) (behind bool) {
+	for _, c := range l.conns {
+		if !c.carries {
 			continue
 		}
-		behind = k.last.newest < ended && k.last.lag > l.f.grace && now.Sub(k.last.at) < idle
+		behind = c.last.newest < t && c.last.lag > l.f.graceNow() && now.Sub(c.last.at) < idle
 		if !behind {
-			break
+			return false
 		}
 	}
-	if behind && l.working.IsZero() {
+	return behind
+}
+
+// overtakes reports whether the clock would overtake the readers. After patience it does, and what closes carries the
+// mark until they have caught up.
+func (l *lane) overtakes(ended market.Time, now time.Time) bool {
+	if l.lagging != 0 || !l.behind(ended, now) {
+		return false
+	}
+	if l.working.IsZero() {
 		l.working = now
 	}
-	return behind && now.Sub(l.working) < patience
+	if now.Sub(l.working) < patience {
+		return true
+	}
+	for _, c := range l.conns {
+		if c.carries {
+			l.lagging = max(l.lagging, c.last.newest)
+		}
+	}
+	l.markAll()
+	return false
+}
+
+// caughtUp ends the mark of what closed ahead of the readers, once one of them is up to date.
+func (l *lane) caughtUp(now time.Time) {
+	if l.lagging != 0 && !l.behind(never, now) {
+		l.lagging = 0
+		l.markAll()
+		l.signal()
+	}
+}
+
+// markAll marks every symbol anew.
+func (l *lane) markAll() {
+	for slot := range l.symbols {
+		l.mark(engine.Slot(slot), &l.symbols[slot])
+	}
 }
 
 // waits reports whether a symbol's close must wait for a hole that the other connection may still fill. An older hole is
-// a gap, and the held trades of what has ended are let through before it closes.
+// a gap, and the held trades of what has ended are let through before it closes, up to the next hole that is young.
 func (l *lane) waits(slot engine.Slot, ended market.Time, now time.Time) bool {
 	s := &l.symbols[slot]
 	boundary, begun := l.engine.Boundary(slot)
-	if len(s.held) == 0 || !begun || boundary > ended {
-		return false
+	for begun && boundary <= ended && len(s.held) > 0 {
+		if !l.isLate(slot, s, now) {
+			return true
+		}
+		l.declare(slot, s)
+		if len(s.held) == 0 || s.held[0].Time >= ended || !l.believes(s) {
+			return false
+		}
+		l.through(slot, s, s.held[0].Time+1)
 	}
-	if now.Sub(s.held[0].since) < otherLate && l.carriersOf(slot) > 1 {
-		return true
-	}
-	l.declare(slot, s)
-	l.through(slot, s, ended)
 	return false
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,9 +18,11 @@ import (
 )
 
 // Conn is one connection of the venue. Read blocks until something has come and fills the batch, which is valid until
-// the next Read; its error means that the connection is over. Close unblocks it. Frames is how many have come.
+// the next Read; its error means that the connection is over. Close unblocks it. Frames is how many have come. Ping asks
+// for a sign of life, at once or never, and does not wait: a Read says when it has come, after all that came before.
 type Conn interface {
 	Read(*market.Batch) error
+	Ping()
 	Frames() uint64
 	Close(reason string)
 }
@@ -27,45 +30,51 @@ type Conn interface {
 // Dial opens a connection that carries the given symbols; name labels it for operators.
 type Dial func(ctx context.Context, name string, symbols []market.SymbolID) (Conn, error)
 
-// Options say what a Feed carries, and how. All functions and the first five fields must be set.
+// Options say what a Feed carries, and how. The fields up to Log must be set, but for those that say otherwise.
 type Options struct {
-	Symbols    []market.SymbolID // spread over the lanes in turn
-	Intervals  []market.Interval
-	DialTrades Dial                                                     // the trades of one lane
-	DialKlines Dial                                                     // the venue's own 1m klines, of at most KlinesPerConn symbols
-	Drain      func(*market.Changes)                                    // takes what a lane's drain brought; called by one goroutine a lane
-	OnWhole    func(symbol market.SymbolID, lane int, from market.Time) // after the drain that made the symbol whole; may be nil
-	Clock      interface{ Now() market.Time }
-	Metrics    *health.Metrics
-	Watchdog   *health.Watchdog
-	Log        *slog.Logger
+	Symbols     []market.SymbolID // spread over the lanes in turn
+	Intervals   []market.Interval
+	DialTrades  Dial                                                     // the trades of one lane
+	DialKlines  Dial                                                     // the venue's own 1m klines, of at most KlinesPerConn symbols
+	DialTickers Dial                                                     // the venue's summary of all symbols; nil: no such witness
+	Healer      Healer                                                   // how missing trades are asked for
+	Drain       func(*market.Changes)                                    // takes what a lane's drain brought; called by one goroutine a lane
+	OnWhole     func(symbol market.SymbolID, lane int, from market.Time) // after the drain that made the symbol whole; may be nil
+	Clock       interface{ Now() market.Time }
+	Doubt       func(context.Context)        // has the clock measured anew, and returns when that is done; nil: it is always right
+	Name        func(market.SymbolID) string // for logs; nil: the number
+	Metrics     *health.Metrics
+	Watchdog    *health.Watchdog
+	Log         *slog.Logger
 
 	Source        market.Source
 	Lanes         int           // 4 when 0; never more than symbols
 	Redundancy    int           // connections that carry the same lane; 2 when 0
-	Grace         time.Duration // how long after its boundary the clock closes a kline; DefaultGrace(Source) when 0
+	Grace         time.Duration // how long after its boundary the clock closes a kline; learnt when 0
+	Rotate        time.Duration // how long a connection lives before it is replaced; 23 hours when 0
 	KlinesPerConn int           // 1,000 when 0
-}
-
-// DefaultGrace is how long the clock waits for the last trades of an interval: aggTrades are batched over 100 ms.
-func DefaultGrace(source market.Source) time.Duration {
-	if source == market.SourceTrade {
-		return 100 * time.Millisecond
-	}
-	return 500 * time.Millisecond
 }
 
 // Feed is the lanes and their connections.
 type Feed struct {
 	intervals []market.Interval
 	source    market.Source
-	grace     time.Duration
+	grace     atomic.Int64 // ns
+	learner   *learner     // nil where the grace is given
 	lanes     []*lane
 	places    []place // by SymbolID; read-only after New
+	carried   int     // symbols
 	links     []*link
 	gaps      gapLog
+	healer    *healer
+	ahead     aheadLog
+
+	lastTicker   atomic.Int64 // Unix ns of the last row of the venue's summary
+	clockDoubted atomic.Int64 // Unix ns of when the clock was last doubted
 
 	clock   interface{ Now() market.Time }
+	doubt   func(context.Context)
+	name    func(market.SymbolID) string
 	drain   func(*market.Changes)
 	onWhole func(market.SymbolID, int, market.Time)
 	metrics *health.Metrics
@@ -86,11 +95,23 @@ func New(o Options) (*Feed, error) {
 	if len(o.Intervals) > 64 {
 		return nil, fmt.Errorf("%d intervals; at most 64", len(o.Intervals))
 	}
+	o.Rotate = orDefault(o.Rotate, rotateAfter)
 	f := &Feed{
-		intervals: o.Intervals, source: o.Source, grace: orDefault(o.Grace, DefaultGrace(o.Source)),
-		clock: o.Clock, drain: o.Drain, onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
+		intervals: o.Intervals, source: o.Source, carried: len(o.Symbols), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
+		onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
 	}
-	f.metrics.GraceSeconds.Set(f.grace.Seconds())
+	if f.name == nil {
+		f.name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }
+	}
+	if f.doubt == nil {
+		f.doubt = func(context.Context) {}
+	}
+	f.healer = newHealer(f, o.Healer)
+	begin, _, _ := graceOf(o.Source)
+	f.setGrace(orDefault(o.Grace, begin))
+	if o.Grace == 0 {
+		f.learner = &learner{}
+	}
 	if err := f.layLanes(o); err != nil {
 		return nil, err
 	}
@@ -111,7 +132,7 @@ func (f *Feed) layLanes(o Options) error {
 		if err != nil {
 			return err
 		}
-		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, closed: make(chan struct{}), wake: make(chan struct{}, 1)})
+		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, cause: causeLate, closed: make(chan struct{}), wake: make(chan struct{}, 1)})
 	}
 	for i, id := range o.Symbols {
 		l := f.lanes[i%lanes]
@@ -130,12 +151,14 @@ func (f *Feed) layLinks(o Options) {
 		}
 		for r := range orDefault(o.Redundancy, 2) {
 			k := f.newLink(o, fmt.Sprintf("trades-%d.%d", l.n, r), o.DialTrades, ids)
-			k.lane, k.began = l, make([]int64, len(ids))
-			l.links = append(l.links, k)
+			k.lane = l
 		}
 	}
 	for n, ids := range slices.Collect(slices.Chunk(o.Symbols, orDefault(o.KlinesPerConn, 1000))) {
 		f.newLink(o, fmt.Sprintf("klines-%d", n), o.DialKlines, ids)
+	}
+	if o.DialTickers != nil {
+		f.newLink(o, "tickers", o.DialTickers, nil)
 	}
 }
 
@@ -147,7 +170,8 @@ func orDefault[T comparable](v, whenZero T) T {
 	return v
 }
 
-// Run dials, reads, applies, ticks and drains until ctx ends. The drainers end last, with what the readers have left.
+// Run dials, reads, applies, heals, ticks and drains until ctx ends. The drainers end last, with what the readers have
+// left.
 func (f *Feed) Run(ctx context.Context) error {
 	draining, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -158,47 +182,12 @@ func (f *Feed) Run(ctx context.Context) error {
 	for _, k := range f.links {
 		readers.Go(func() error { k.run(ctx); return nil })
 	}
+	readers.Go(func() error { f.healer.run(ctx); return nil })
+	readers.Go(func() error { f.watch(ctx); return nil })
 	f.tick(ctx)
 	err := readers.Wait()
 	stop()
 	return errors.Join(err, drainers.Wait())
-}
-
-// tickEvery is how often the lanes look at the clock. When they come lateTick late, the machine was suspended, the process
-// stopped, or short of time: the readers then have what was waiting first, for as long as a connection may be idle.
-const (
-	tickEvery = 20 * time.Millisecond
-	lateTick  = 10 * tickEvery
-)
-
-// tick closes by the clock what has ended, grace after its boundary.
-func (f *Feed) tick(ctx context.Context) {
-	timer := time.NewTicker(tickEvery)
-	defer timer.Stop()
-	last := time.Now()
-	resume := last
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-			now := time.Now() // what the ticker sends is when the tick was due, not when it came
-			if ctx.Err() != nil {
-				return // the readers have stopped: what is missing now is not known to be
-			}
-			if now.Sub(last) > lateTick {
-				resume = now.Add(idle)
-			}
-			last = now
-			if now.Before(resume) {
-				continue
-			}
-			t := f.clock.Now().Add(-f.grace)
-			for _, l := range f.lanes {
-				l.tick(t, now)
-			}
-		}
-	}
 }
 
 // laneOf is the lane of a symbol; nil where it is not carried.

@@ -47,7 +47,7 @@ func runningLane(t interface{ Fatal(...any) }, symbols int, intervals []market.I
 		b.Trades = append(b.Trades, market.Trade{SymbolID: market.SymbolID(id), ID: 1, FirstID: 2, LastID: 3, Price: fixed.One, Qty: fixed.One, Time: s.at})
 	}
 	for range 2 { // the second opens the first whole minute
-		y.l.take(y.l.links[0], &b)
+		y.l.take(y.conns[0], &b)
 		s.at = tapeBegin + 61*market.Second
 		for i := range b.Trades {
 			b.Trades[i].ID, b.Trades[i].Time = 2, s.at
@@ -62,15 +62,15 @@ func runningLane(t interface{ Fatal(...any) }, symbols int, intervals []market.I
 func TestTakeAllocates(t *testing.T) {
 	y, s := runningLane(t, 50, market.ExchangeIntervals())
 	var b market.Batch
-	for _, k := range y.l.links { // what grows once
+	for _, k := range y.conns { // what grows once
 		s.fill(&b, 100)
-		y.l.take(y.l.links[0], &b)
+		y.l.take(y.conns[0], &b)
 		y.l.take(k, &b)
 	}
 	if n := testing.AllocsPerRun(500, func() {
 		s.fill(&b, 100)
-		y.l.take(y.l.links[0], &b)
-		y.l.take(y.l.links[1], &b)
+		y.l.take(y.conns[0], &b)
+		y.l.take(y.conns[1], &b)
 	}); n != 0 {
 		t.Errorf("%v allocations for 200 trades", n)
 	}
@@ -98,7 +98,7 @@ func BenchmarkPathFeed(b *testing.B) {
 					}
 					b.StartTimer()
 				}
-				for _, k := range y.l.links[:c.links] {
+				for _, k := range y.conns[:c.links] {
 					y.l.take(k, &ready[i])
 				}
 				if i%16 == 0 {

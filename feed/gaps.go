@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -13,8 +14,9 @@ type GapState string
 // How a gap may stand.
 const (
 	GapOpen     GapState = "open"     // ids are missing
-	GapHealed   GapState = "healed"   // every id came
+	GapHealed   GapState = "healed"   // every id came, or was never given
 	GapOfficial GapState = "official" // its minutes are the exchange's own klines now
+	GapLost     GapState = "lost"     // there were too many to wait for each: its minutes wait together with others
 )
 
 // GapRecord is a gap as operators see it.
@@ -27,13 +29,14 @@ type GapRecord struct {
 	State   GapState
 }
 
-// keptGaps is how many ended gaps are remembered.
+// keptGaps is how many gaps are listed, and how many ended ones are remembered.
 const keptGaps = 1000
 
-// gapLog remembers gaps for operators: all open ones and the youngest that ended.
+// gapLog remembers gaps for operators: all open ones, which the symbols' bounds hold within theirs, and the youngest that
+// ended.
 type gapLog struct {
 	mu     sync.Mutex
-	open   []*GapRecord
+	open   map[*GapRecord]struct{}
 	ended  []GapRecord // oldest first
 	seen   int         // so far
 	healed int
@@ -45,7 +48,10 @@ func (l *gapLog) add(g GapRecord) *GapRecord {
 	defer l.mu.Unlock()
 	l.seen++
 	record := &g
-	l.open = append(l.open, record)
+	if l.open == nil {
+		l.open = make(map[*GapRecord]struct{})
+	}
+	l.open[record] = struct{}{}
 	return record
 }
 
@@ -53,11 +59,10 @@ func (l *gapLog) add(g GapRecord) *GapRecord {
 func (l *gapLog) end(g *GapRecord, state GapState, at market.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.Index(l.open, g)
-	if i < 0 {
+	if _, open := l.open[g]; !open {
 		return
 	}
-	l.open = slices.Delete(l.open, i, i+1)
+	delete(l.open, g)
 	g.State, g.EndedAt = state, at
 	if state == GapHealed {
 		l.healed++
@@ -68,6 +73,14 @@ func (l *gapLog) end(g *GapRecord, state GapState, at market.Time) {
 	}
 }
 
+// withdraw forgets a gap that there never was.
+func (l *gapLog) withdraw(g *GapRecord) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, g)
+	l.seen--
+}
+
 // counts is how many gaps were seen so far, how many of them are open, and how many were healed by trades.
 func (l *gapLog) counts() (seen, open, healed int) {
 	l.mu.Lock()
@@ -75,14 +88,19 @@ func (l *gapLog) counts() (seen, open, healed int) {
 	return l.seen, len(l.open), l.healed
 }
 
-// list copies the remembered gaps, youngest first.
+// list copies the remembered gaps, youngest first, the open ones before the others.
 func (l *gapLog) list() []GapRecord {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := slices.Clone(l.ended)
-	for _, g := range l.open {
+	all := make([]GapRecord, 0, len(l.open)+len(l.ended))
+	for g := range l.open {
 		all = append(all, *g)
 	}
-	slices.Reverse(all)
+	slices.SortFunc(all, func(a, b GapRecord) int {
+		return cmp.Or(cmp.Compare(b.SeenAt, a.SeenAt), cmp.Compare(a.Symbol, b.Symbol), cmp.Compare(b.First, a.First))
+	})
+	for i := len(l.ended) - 1; i >= 0; i-- {
+		all = append(all, l.ended[i])
+	}
 	return all[:min(len(all), keptGaps)]
 }

@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ const (
 	holdTime   = 2 * time.Second        // a gap older than this is let through
 	holdTrades = 4096                   // of one symbol
 	holdAll    = 256 << 10              // of all symbols, shared out evenly among the lanes
-	burntKept  = 4096                   // runs of burnt ids remembered per symbol, in case one comes after all
+	burntKept  = 1024                   // runs of burnt ids remembered per symbol, in case one comes after all
 )
 
 // lane is one mutex around the sequences of its symbols and their engine. A reader takes it once per read; ticks, heals
@@ -24,21 +23,30 @@ type lane struct {
 	f *Feed
 	n int
 
-	mu       sync.Mutex
-	engine   *engine.Engine
-	symbols  []symbol          // by engine.Slot
-	links    []*link           // its trade connections
-	era      int               // how often no connection was left that carried it
-	holes    []engine.Slot     // symbols with held trades
-	heldAll  int               // trades held in the lane
-	from     market.Time       // the first boundary after its stream began; 0 until then
-	upTo     market.Time       // what ends at or before it has been closed
-	working  time.Time         // since when its closes wait for the readers; zero while they do not
-	received time.Time         // of the oldest frame behind what the drainer has not taken; zero where none is
-	wholes   []market.SymbolID // became whole since the last drain
-	closed   chan struct{}     // closed and made anew by the drainer after each drain that brought closes
-	tally    tally
-	counted  engine.Counts // what the counters have been told of the engine's
+	mu          sync.Mutex
+	engine      *engine.Engine
+	symbols     []symbol          // by engine.Slot
+	conns       []*carrier        // its trade connections that are up
+	era         int               // how often no connection was left that carried it
+	holes       []engine.Slot     // symbols with held trades
+	heldAll     int               // trades held in the lane
+	from        market.Time       // the first boundary after its stream began; 0 until then
+	upTo        market.Time       // what ends at or before it has been closed
+	working     time.Time         // since when its closes wait for the readers; zero while they do not
+	lagging     market.Time       // what is younger has not been read, though closes go on; 0: the readers keep up
+	unproven    market.Time       // nothing ran here from then on until woke; 0: the connections have shown since that they live
+	woke        time.Time         // see unproven
+	provenBy    time.Time         // see unproven
+	received    time.Time         // of the oldest frame behind what the drainer has not taken; zero where none is
+	wholes      []market.SymbolID // became whole since the last drain
+	closed      chan struct{}     // closed and made anew by the drainer after each drain that brought closes
+	lags        lags              // of the trades that came first
+	unseenAfter time.Time         // no connection is ended before it because nobody brings a symbol
+	unseenEnds  uint8             // how many were, since all came
+	tally       tally
+	counted     engine.Counts // what the counters have been told of the engine's
+	cause       string        // why what is applied now revises klines that have closed
+	spans       []market.Span // scratch of mark
 
 	wake chan struct{} // of the drainer; holds one
 }
@@ -49,12 +57,14 @@ type tally struct{ trades, duplicates int }
 // symbol is what a lane knows of one symbol besides its klines.
 type symbol struct {
 	sequence
-	id    market.SymbolID
-	state State
-	blind market.Time     // since when it cannot be known whether a trade was missed; 0 where it can
-	gappy bool            // some of its gaps are marked
-	said  [2]market.Kline // the venue's own of the youngest two minutes, by ordinal, as frames brought them
-	watch uint64          // bit i: somebody wants the running kline of Feed.intervals[i]
+	id           market.SymbolID
+	state        State
+	blind        blind
+	gappy        bool            // some of its gaps are marked
+	passedBefore int64           // its last id in order at the last look for silence
+	said         [2]market.Kline // the venue's own of the youngest two minutes, by ordinal, as frames brought them
+	seen         seen            // of the venue's own summary
+	watch        uint64          // bit i: somebody wants the running kline of Feed.intervals[i]
 }
 
 // lock takes the mutex. Give what it returns to unlock.
@@ -71,27 +81,29 @@ func (l *lane) unlock(taken time.Time) {
 }
 
 // take applies what one read of a trade connection brought; there are trades in it.
-func (l *lane) take(from *link, b *market.Batch) {
+func (l *lane) take(from *carrier, b *market.Batch) {
 	defer l.unlock(l.lock())
 	if l.received.IsZero() {
 		l.received = b.Received
 	}
 	if b.Ready && !from.carries {
-		l.seen(from)
+		l.begin(from)
 	}
+	now := l.f.clock.Now()
 	for i := range b.Trades {
-		l.accept(from, &b.Trades[i], b.Received)
+		l.accept(from, &b.Trades[i], b.Received, now)
 	}
 	newest := b.Trades[len(b.Trades)-1].Time
-	from.last = brought{at: b.Received, newest: newest, lag: l.f.clock.Now().Sub(newest)}
-	l.count(causeLate)
+	from.last = brought{at: b.Received, newest: newest, lag: now.Sub(newest)}
+	l.count(l.cause)
 	l.signal()
 }
 
-// seen counts a connection as carrying its symbols: all its streams are acknowledged and trades come. The lane's stream
+// begin counts a connection as carrying its symbols: all its streams are acknowledged and trades come. The lane's stream
 // begins with the first such connection: from the next full minute on, every minute is whole from its first trade.
-func (l *lane) seen(from *link) {
-	from.carries = true
+func (l *lane) begin(from *carrier) {
+	from.carry(l)
+	l.see()
 	if l.from != 0 {
 		return
 	}
@@ -99,28 +111,37 @@ func (l *lane) seen(from *link) {
 	for slot := range l.symbols {
 		l.engine.Begin(engine.Slot(slot), l.from)
 	}
-	l.f.log.Info("stream began", "lane", l.n, "symbols", len(l.symbols), "first_boundary", l.from.String())
+	go l.f.log.Info("stream began", "lane", l.n, "symbols", len(l.symbols), "first_boundary", l.from.String())
 }
 
 // beginMargin is how far before a boundary a stream must have begun for the minute after it to be ours: more than the
 // clock may be off.
 const beginMargin = market.Second
 
-// accept puts one trade in its place: passes it on, holds it, or drops it.
-func (l *lane) accept(from *link, t *market.Trade, received time.Time) {
+// accept puts one trade in its place: passes it on, holds it, or drops it. It came over from, at the time now.
+func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now market.Time) {
 	own, slot := l.f.laneOf(t.SymbolID)
 	if own != l { // nobody subscribed to it here
 		l.f.metrics.UnknownSymbols.Inc()
 		return
 	}
 	s := &l.symbols[slot]
-	if from.began[slot] == 0 {
-		from.began[slot] = t.ID
+	p, i := s.place(t)
+	if p == isNext || p == isAhead {
+		l.lags.add(now - t.Time)
+		if s.hole.record != nil && t.ID <= s.hole.last {
+			l.f.metrics.HealedTrades.Inc()
+		}
 	}
-	p, i := s.place(t.ID)
-	if s.hole != nil && t.ID <= s.hole.Last && (p == isNext || p == isAhead) {
-		l.f.metrics.HealedTrades.Inc()
+	from.bring(slot, s, t.ID)
+	l.enter(from, slot, s, t, p, i, received)
+	if s.gappy && l.f.source == market.SourceTrade {
+		l.burnt(from, slot, s, t.ID)
 	}
+}
+
+// enter does what the place of a trade asks for; from is nil where REST has brought it.
+func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade, p placed, i int, received time.Time) {
 	switch p {
 	case isNext:
 		l.pass(slot, s, t, l.era)
@@ -135,19 +156,21 @@ func (l *lane) accept(from *link, t *market.Trade, received time.Time) {
 		l.late(slot, s, i, t)
 	case isEarlier:
 		l.earlier(slot, s, t)
-	}
-	if s.gappy && l.f.source == market.SourceTrade {
-		l.burnt(from, slot, s, t.ID)
+	case isBackwards:
+		l.backwards(s, t)
 	}
 }
 
 // pass applies the next trade in order, received in the given era.
 func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
-	if s.blind != 0 && era == l.era {
+	if s.blind.from != 0 && era == l.era {
 		l.sighted(slot, s, t)
 	}
 	s.note(t)
 	l.apply(slot, t)
+	if len(s.held) > 0 && s.held[0].ID > s.next {
+		l.underneath(slot, s, t)
+	}
 }
 
 // apply hands a trade to the engine and counts what became of it.
@@ -159,94 +182,48 @@ func (l *lane) apply(slot engine.Slot, t *market.Trade) engine.Applied {
 	applied := l.engine.Apply(slot, t)
 	if applied == engine.Late || applied == engine.TooLate {
 		l.f.metrics.LateTrades.Inc()
+		l.f.metrics.LateSeconds.Observe(l.f.clock.Now().Sub(t.Time).Seconds())
 	}
 	return applied
 }
 
-// release passes on the held trades that follow s.next without a hole.
-func (l *lane) release(slot engine.Slot, s *symbol) {
-	n := 0
-	for n < len(s.held) && s.held[n].ID <= s.next {
-		if s.held[n].ID == s.next {
-			l.pass(slot, s, &s.held[n].Trade, s.held[n].era)
-		}
-		n++
-	}
-	if n > 0 {
-		l.unhold(slot, s, n)
-		l.filled(slot, s)
-	}
-}
-
-// unhold forgets the first n held trades, which have been passed on.
-func (l *lane) unhold(slot engine.Slot, s *symbol, n int) {
-	s.held = slices.Delete(s.held, 0, n)
-	l.heldAll -= n
-	if len(s.held) == 0 {
-		i := slices.Index(l.holes, slot)
-		l.holes = slices.Delete(l.holes, i, i+1)
-	}
-}
-
 // jump passes over burnt ids: with --source trade a connection that has carried every id from below s.next up to id
-// without a break proves that what did not come does not exist. Trades held up to id are passed on.
-func (l *lane) jump(from *link, slot engine.Slot, s *symbol, id int64) {
-	if l.f.source != market.SourceTrade || from.began[slot] == 0 || from.began[slot] >= s.next {
+// without a break proves that what did not come does not exist. Trades held up to id are passed on, where it is believed
+// that they are that far ahead.
+func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
+	if l.f.source != market.SourceTrade || from == nil || from.first(slot) == 0 || from.first(slot) >= s.next {
 		return
 	}
-	n := 0
-	for n < len(s.held) && s.held[n].ID <= id {
-		h := &s.held[n]
+	for len(s.held) > 0 && s.held[0].ID <= id && l.believes(s) {
+		h := s.held[0]
 		s.burn(h.ID, h.Time)
+		l.unhold(slot, s, 0, 1)
 		l.pass(slot, s, &h.Trade, h.era)
-		n++
-	}
-	if n > 0 {
-		l.unhold(slot, s, n)
 		l.release(slot, s)
-		l.filled(slot, s)
+		l.boundGaps(slot, s)
 	}
 }
 
 // burnt ends the gaps that the connection's run proves to be burnt ids, as jump does for what is still held.
-func (l *lane) burnt(from *link, slot engine.Slot, s *symbol, id int64) {
+func (l *lane) burnt(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		if (g.record != nil || g.official) && from.began[slot] < g.first && g.last < id {
+		if !g.burnt() && from.first(slot) < g.first && g.last < id {
 			record := g.record
 			g.record, g.official = nil, false
 			l.end(s, record, GapHealed)
 			l.mark(slot, s)
 			l.recovered(s)
+			return // mark may have moved the others
 		}
 	}
 }
 
 // burn remembers the ids from s.next up to id as burnt.
 func (s *symbol) burn(id int64, at market.Time) {
-	if id == s.next {
-		return
-	}
-	s.gaps = append(s.gaps, gap{first: s.next, last: id - 1, span: market.Span{From: s.lastTime, To: at + 1}})
-	if len(s.gaps) > burntKept {
-		if i := slices.IndexFunc(s.gaps, func(g gap) bool { return g.record == nil && !g.official }); i >= 0 {
-			s.gaps = slices.Delete(s.gaps, i, i+1)
-		}
-	}
-}
-
-// hold keeps a trade back until the ids below it have come. Beyond the bounds it is let through.
-func (l *lane) hold(slot engine.Slot, s *symbol, i int, t *market.Trade, received time.Time) {
-	if len(s.held) == 0 {
-		l.holes = append(l.holes, slot)
-	}
-	if i < len(s.held) {
-		received = s.held[i].since // the trade above has shown the hole already
-	}
-	s.held = slices.Insert(s.held, i, heldTrade{*t, received, l.era})
-	l.heldAll++
-	if len(s.held) > holdTrades || l.heldAll > holdAll/len(l.f.lanes) {
-		l.through(slot, s, never)
+	if id != s.next {
+		s.gaps = append(s.gaps, gap{first: s.next, last: id - 1, span: market.Span{From: s.lastTime, To: at + 1}})
+		s.next = id
 	}
 }
 

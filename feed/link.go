@@ -22,18 +22,20 @@ const (
 	steady    = time.Minute
 )
 
-// link keeps one connection alive: dials, reads, hands over, and dials again.
+const (
+	rotateAfter  = 23 * time.Hour   // the venue ends a connection after 24
+	rotateWait   = 10 * time.Minute // how long a connection stays beside its successor at most, until that delivers
+	replaceAgain = time.Minute      // after it did not work
+)
+
+// link keeps one connection alive: dials, reads, hands over, dials again, and replaces it before the venue ends it.
 type link struct {
 	f       *Feed
 	name    string
 	dial    Dial
 	symbols []market.SymbolID
-	lane    *lane // nil for klines
-
-	// Of the lane; its mutex guards them.
-	carries bool    // acknowledged, and trades have come
-	began   []int64 // by slot: the first id that this connection brought, 0 before it
-	last    brought // what it brought last
+	lane    *lane         // nil for klines and the witness
+	rotate  time.Duration // how long a connection lives before it is replaced
 
 	// For operators.
 	component *health.Component
@@ -44,11 +46,17 @@ type link struct {
 	since     time.Time // of the state
 }
 
-// brought says of a read when it returned, the time of its last trade, and how old that was.
-type brought struct {
-	at     time.Time
-	newest market.Time
-	lag    time.Duration
+// session is one connection's life.
+type session struct {
+	conn    Conn
+	carrier *carrier      // nil where it carries no lane
+	carried chan struct{} // closed when it delivers
+	up      time.Time
+	ended   chan error // gets why it ended, once the lane knows
+
+	// Its reader's own.
+	heard     market.Time // when its last frame came
+	delivered bool        // carried is closed; of a connection without a lane
 }
 
 // The states of a link.
@@ -58,8 +66,16 @@ const (
 	linkWaiting    = "waiting"
 )
 
+// Reasons why we end a connection ourselves.
+const (
+	rotated = "rotated"
+	silent  = "silent"
+)
+
 func (f *Feed) newLink(o Options, name string, dial Dial, symbols []market.SymbolID) *link {
 	k := &link{f: f, name: name, dial: dial, symbols: symbols, component: o.Watchdog.Component("feed "+name, false)}
+	// They are not replaced all at once.
+	k.rotate = o.Rotate - o.Rotate/10*time.Duration(len(f.links)%10)/10
 	f.links = append(f.links, k)
 	k.enter(linkWaiting)
 	return k
@@ -101,51 +117,130 @@ func (k *link) run(ctx context.Context) {
 	}
 }
 
-// live is one connection's life. It returns why it ended: in one word for the metric, and in full.
+// live is the life of one connection and of those that replace it. It returns why the last one ended: in one word for
+// the metric, and in full.
 func (k *link) live(ctx context.Context) (reason string, err error) {
 	k.enter(linkConnecting)
-	conn, err := k.dial(ctx, k.name, k.symbols)
+	s, err := k.open(ctx)
 	if err != nil {
 		return "dial", err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close("shutting down") })
-	defer stop()
-	defer conn.Close("done")
 	k.enter(linkUp)
-	up := time.Now().UnixNano()
-	err = k.read(conn)
-	if k.lane != nil && ctx.Err() == nil {
-		k.lane.lost(k, time.Unix(0, max(up, k.lastFrame.Load())))
+	age := time.NewTimer(k.rotate)
+	defer age.Stop()
+	for {
+		select {
+		case err := <-s.ended:
+			return k.reason(s, err), err
+		case <-age.C:
+			next := k.replace(ctx, s)
+			age.Reset(k.rotate)
+			if next == s {
+				age.Reset(replaceAgain)
+			}
+			s = next
+		}
 	}
-	return reasonOf(err), err
+}
+
+// open dials and begins to read.
+func (k *link) open(ctx context.Context) (*session, error) {
+	conn, err := k.dial(ctx, k.name, k.symbols)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn, up: time.Now(), heard: k.f.clock.Now(), ended: make(chan error, 1), carried: make(chan struct{})}
+	if k.lane != nil {
+		s.carrier = k.lane.newCarrier(k, conn)
+		s.carried = s.carrier.carried
+	}
+	go func() {
+		stop := context.AfterFunc(ctx, func() { conn.Close("shutting down") })
+		err := k.read(ctx, s)
+		stop()
+		conn.Close("done")
+		if k.lane != nil && ctx.Err() == nil {
+			k.lane.lost(s.carrier, s.heard)
+		}
+		s.ended <- err
+	}()
+	return s, nil
+}
+
+// replace opens a successor and ends the old connection once that delivers: there is no time without one. It returns
+// the connection that lives on.
+func (k *link) replace(ctx context.Context, old *session) *session {
+	next, err := k.open(ctx)
+	if err == nil {
+		patience := time.NewTimer(rotateWait)
+		defer patience.Stop()
+		select {
+		case <-next.carried:
+		case <-patience.C:
+		case err := <-old.ended: // it did not live to see it
+			k.f.metrics.Reconnects.WithLabelValues(k.reason(old, err)).Inc()
+			return next
+		case err = <-next.ended:
+		}
+	}
+	if err != nil {
+		k.f.log.Warn("cannot replace a connection yet", "conn", k.name, "error", err, "again_in", replaceAgain)
+		return old
+	}
+	old.conn.Close(rotated)
+	end := <-old.ended
+	k.f.metrics.Reconnects.WithLabelValues(rotated).Inc()
+	k.f.log.Info("connection replaced", "conn", k.name, "after", time.Since(old.up).Round(time.Second), "end", end)
+	return next
 }
 
 // read hands over what comes until the connection is over.
-func (k *link) read(conn Conn) error {
+func (k *link) read(ctx context.Context, s *session) error {
 	var b market.Batch
-	before := k.frames.Load()
+	frames := uint64(0)
 	for {
-		if err := conn.Read(&b); err != nil {
+		if err := s.conn.Read(&b); err != nil {
 			return err
 		}
-		k.frames.Store(before + conn.Frames())
+		now := s.conn.Frames()
+		k.frames.Add(now - frames)
+		frames = now
 		k.lastFrame.Store(time.Now().UnixNano())
+		s.heard = k.f.clock.Now()
 		k.component.Beat()
-		if k.lane == nil {
-			k.f.witness(b.Official)
-		} else if len(b.Trades) > 0 {
-			k.lane.take(k, &b)
-		}
+		k.hand(ctx, s, &b)
 	}
 }
 
-// witness hands each lane the venue's own klines of its symbols.
-func (f *Feed) witness(updates []market.Update) {
-	for i := range updates {
-		if l, _ := f.laneOf(updates[i].Symbol); l != nil {
-			l.witness(updates[i : i+1])
+// hand gives a read to whom it is for.
+func (k *link) hand(ctx context.Context, s *session, b *market.Batch) {
+	if k.lane == nil {
+		k.f.frames(b.Official)
+		k.f.witness(b.Tickers, s.up)
+		if !s.delivered && b.Ready && len(b.Official)+len(b.Tickers) > 0 {
+			s.delivered = true
+			close(s.carried)
 		}
+		return
 	}
+	k.f.believeTimes(ctx, b)
+	if b.Pong {
+		defer k.lane.answered(s.carrier, b.Received)
+	}
+	switch {
+	case len(b.Trades) > 0:
+		k.lane.take(s.carrier, b)
+	case b.Ready && s.carrier.ready.IsZero():
+		k.lane.acknowledged(s.carrier)
+	}
+}
+
+// reason is why a connection ended, in one word.
+func (k *link) reason(s *session, err error) string {
+	if s.carrier != nil && k.lane.foundSilent(s.carrier) != "" {
+		return silent
+	}
+	return reasonOf(err)
 }
 
 // reasonOf is why a connection ended, in one word.
@@ -158,4 +253,13 @@ func reasonOf(err error) string {
 		return "eof"
 	}
 	return "error"
+}
+
+// frames hands each lane the venue's own klines of its symbols.
+func (f *Feed) frames(updates []market.Update) {
+	for i := range updates {
+		if l, _ := f.laneOf(updates[i].Symbol); l != nil {
+			l.frames(updates[i : i+1])
+		}
+	}
 }

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"cmp"
+	"context"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -22,6 +23,8 @@ type tape struct {
 	random  *rand.Rand
 	source  market.Source
 	minutes int
+	lies    int              // that each connection brings
+	rest    bool             // REST brings what is missing
 	trades  [][]market.Trade // by symbol and id: the truth
 	lost    [][]bool         // as trades: nobody brings it
 	down    [2][]market.Span // when a connection is away
@@ -40,7 +43,7 @@ func newTape(seed uint64, source market.Source, symbols, minutes int, down [2][]
 	p := &tape{random: rand.New(rand.NewPCG(seed, 7)), source: source, minutes: minutes, down: down}
 	for s := range symbols {
 		mean := []int{200, 2000, 20_000, 100_000}[p.random.IntN(4)] // ms between trades
-		id, fill := int64(1+p.random.IntN(100)), int64(1+p.random.IntN(1000))
+		id, fill := int64(10_000_001+p.random.IntN(100)), int64(1+p.random.IntN(1000))
 		price := int64(10_000)
 		var all []market.Trade
 		for at := tapeBegin; ; at += market.Time(p.random.ExpFloat64() * float64(mean)) {
@@ -163,12 +166,13 @@ func (p *tape) truth(symbol market.SymbolID, open, next market.Time) market.Klin
 // player plays a tape into a lane, without goroutines: its own clock says what time it is.
 type player struct {
 	*tape
-	f    *Feed
-	l    *lane
-	now  market.Time
-	last map[market.Update]market.Kline // by series and open time: what was handed on last
-	c    market.Changes
-	w    []market.SymbolID
+	f     *Feed
+	l     *lane
+	conns [2]*carrier
+	now   market.Time
+	last  map[market.Update]market.Kline // by series and open time: what was handed on last
+	c     market.Changes
+	w     []market.SymbolID
 }
 
 func (y *player) Now() market.Time { return y.now }
@@ -186,6 +190,9 @@ func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interva
 	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}}
 	o := Options{Intervals: intervals, Source: p.source, Lanes: 1, Clock: y, Metrics: health.NewMetrics(),
 		Watchdog: health.NewWatchdog(log), Log: log, Drain: func(*market.Changes) {}}
+	if p.rest { // heal asks itself
+		o.Healer.Trades = func(context.Context, market.SymbolID, int64, int) ([]market.Trade, error) { return nil, nil }
+	}
 	for s := range p.trades {
 		o.Symbols = append(o.Symbols, market.SymbolID(s))
 	}
@@ -194,6 +201,9 @@ func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interva
 		t.Fatal(err)
 	}
 	y.l = y.f.lanes[0]
+	for c := range y.conns {
+		y.conns[c] = y.l.newCarrier(y.f.links[c], nil)
+	}
 	return y
 }
 
@@ -206,13 +216,26 @@ func (y *player) play(seed uint64, officials float64) {
 		for _, s := range y.down[c] {
 			silent := s.From - market.Time(random.IntN(1000)) // the last frame may have been a while ago
 			events = append(events, event{s.From, func() {
-				y.l.lost(y.l.links[c], time.Now().Add(-s.From.Sub(y.lastFrame(c, s.From, silent))))
+				y.l.lost(y.conns[c], y.lastFrame(c, s.From, silent))
+				y.conns[c] = y.l.newCarrier(y.f.links[c], nil)
 			}})
 		}
 	}
 	end := tapeBegin + market.Time(y.minutes)*market.Minute
 	for at := tapeBegin; at < end+10*market.Second; at += 20 + market.Time(random.IntN(2)*random.IntN(200)) {
-		events = append(events, event{at, func() { y.l.tick(at.Add(-y.f.grace), local(at)) }})
+		events = append(events, event{at, func() { y.l.tick(at.Add(-y.f.graceNow()), local(at)) }})
+	}
+	for at := tapeBegin; at < end+13*market.Second; at += market.Second {
+		events = append(events, event{at, func() { y.latest(random) }})
+	}
+	for at := tapeBegin; y.rest && at < end+13*market.Second; at += 300 {
+		events = append(events, event{at, func() { y.heal(random) }})
+	}
+	for c := range 2 {
+		for range y.lies {
+			at := tapeBegin + 20*market.Second + market.Time(random.Int64N(int64(end-tapeBegin-25*market.Second)))
+			events = append(events, event{at, func() { y.lie(random, c) }})
+		}
 	}
 	for m := range y.minutes {
 		open := tapeBegin + market.Time(m)*market.Minute
@@ -228,6 +251,62 @@ func (y *player) play(seed uint64, officials float64) {
 		}
 	}
 	y.drain()
+}
+
+// latest lets REST tell the newest ids, which it knows some time after they were given.
+func (y *player) latest(random *rand.Rand) {
+	known := y.now - market.Time(random.IntN(900))
+	for id, trades := range y.trades {
+		for i := len(trades) - 1; i >= 0; i-- {
+			if trades[i].Time <= known {
+				y.l.judge(engine.Slot(id), y.symbol(market.SymbolID(id)), trades[i].ID, trades[i].Time, local(y.now))
+				break
+			}
+		}
+	}
+}
+
+// heal lets REST bring the ids that are missing, as far as it knows them; now and then it does not answer.
+func (y *player) heal(random *rand.Rand) {
+	known := y.now - market.Time(random.IntN(400))
+	for _, w := range y.f.wants(local(y.now)) {
+		for _, span := range w.spans {
+			if random.IntN(3) == 0 {
+				continue
+			}
+			var rows []market.Trade
+			limit := int(min(span.last-span.first+2, 5))
+			for _, t := range y.trades[w.id] {
+				if t.ID >= span.first && t.Time <= known && len(rows) < limit {
+					rows = append(rows, t)
+				}
+			}
+			y.l.heal(engine.Slot(w.id), span.first, min(span.last, span.first+int64(limit)-2), rows, len(rows) < limit, local(y.now))
+		}
+	}
+}
+
+// lie lets a connection bring a well-formed trade that cannot be true, of a symbol that trades.
+func (y *player) lie(random *rand.Rand, c int) {
+	id := random.IntN(len(y.trades))
+	s := y.symbol(market.SymbolID(id))
+	if s.next == 0 || y.away(c, y.now) {
+		return
+	}
+	t := market.Trade{SymbolID: market.SymbolID(id), ID: s.next, FirstID: 1, LastID: 1, Price: fixed.One, Qty: 1000 * fixed.One, Time: y.now - 100}
+	switch random.IntN(3) {
+	case 0:
+		t.Time += market.Hour
+	case 1:
+		t.ID += 1_000_000 + int64(random.IntN(3))
+	case 2:
+		t.ID = s.first - 2_000_000
+	}
+	b := market.Batch{Ready: true, Received: local(y.now), Trades: []market.Trade{t}}
+	y.f.believeTimes(context.Background(), &b)
+	if len(b.Trades) > 0 {
+		y.l.take(y.conns[c], &b)
+	}
 }
 
 // lastFrame is when a connection last brought something before it ended.
@@ -252,7 +331,7 @@ func (y *player) reads(random *rand.Rand) (events []event) {
 			for _, d := range rest[:n] {
 				b.Trades = append(b.Trades, d.Trade)
 			}
-			events = append(events, event{rest[n-1].at, func() { y.l.take(y.l.links[c], &b) }})
+			events = append(events, event{rest[n-1].at, func() { y.l.take(y.conns[c], &b) }})
 			rest = rest[n:]
 		}
 	}
@@ -266,7 +345,7 @@ func (y *player) official(random *rand.Rand, open market.Time, share float64) {
 		if open == tapeBegin || random.Float64() < share {
 			k := y.truth(market.SymbolID(s), open, open+market.Minute)
 			k.State = market.StateSettled
-			y.l.witness([]market.Update{{Series: market.Series{Symbol: market.SymbolID(s), Interval: market.OneMinute}, Kline: k}})
+			y.l.frames([]market.Update{{Series: market.Series{Symbol: market.SymbolID(s), Interval: market.OneMinute}, Kline: k}})
 		}
 	}
 }

@@ -1,15 +1,13 @@
 package feed
 
 import (
-	"slices"
-
 	"klined/engine"
 	"klined/market"
 )
 
-// witness takes the venue's own closed klines as they come over a connection: where ours is not whole they stand in for
+// frames takes the venue's own closed klines as they come over a connection: where ours is not whole they stand in for
 // it. That is the minute in which the stream began, and those that carry the mark.
-func (l *lane) witness(updates []market.Update) {
+func (l *lane) frames(updates []market.Update) {
 	defer l.unlock(l.lock())
 	for i := range updates {
 		u := &updates[i]
@@ -35,15 +33,42 @@ func (l *lane) recall(slot engine.Slot, s *symbol) {
 
 // official puts the exchange's kline in place of ours, if it is believed.
 func (l *lane) official(slot engine.Slot, iv market.Interval, k *market.Kline) {
-	s := &l.symbols[slot]
-	if !l.believed(s, iv, k) {
-		return
+	if l.believed(&l.symbols[slot], iv, k) {
+		l.replace(slot, iv, k)
 	}
-	l.count(causeLate)
-	l.engine.Replace(slot, iv, k)
+}
+
+// replace puts the exchange's kline in place of ours.
+func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) engine.Replaced {
+	s := &l.symbols[slot]
+	l.count(l.cause)
+	replaced := l.engine.Replace(slot, iv, k)
 	l.count(causeHeal)
 	l.endOfficial(slot, s)
 	l.becameWhole(slot, s)
+	return replaced
+}
+
+// rest takes an official kline that REST has brought: where it says what ours does, or what a frame did, or there is
+// none of ours; else where another read, long enough before, has said the same.
+func (l *lane) rest(slot engine.Slot, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
+	if !l.possible(iv, k) {
+		return market.Doubted
+	}
+	ours, there := l.engine.Kline(slot, iv, k.OpenTime)
+	if there && !confirmed && !market.SameValues(&ours, k) && !l.saidSo(slot, iv, k) {
+		return market.Doubted
+	}
+	if l.replace(slot, iv, k) == engine.OutOfReach {
+		return market.OutOfReach
+	}
+	return market.Believed
+}
+
+// saidSo reports whether a frame has brought the same kline.
+func (l *lane) saidSo(slot engine.Slot, iv market.Interval, k *market.Kline) bool {
+	said := &l.symbols[slot].said[market.OneMinute.Ordinal(k.OpenTime)&1]
+	return iv == market.OneMinute && said.OpenTime == k.OpenTime && market.SameValues(said, k)
 }
 
 // ours reports whether the lane hands on the kline of iv that opens at open: those that end after its stream began, the
@@ -74,30 +99,45 @@ func (l *lane) marked(slot engine.Slot, open market.Time) bool {
 // believed reports whether an official kline can be true: it is over, keeps its own rules, and leaves out no whole
 // trade of ours.
 func (l *lane) believed(s *symbol, iv market.Interval, k *market.Kline) bool {
-	return iv.Next(k.OpenTime) <= l.f.clock.Now() && k.Plausible() && (iv != market.OneMinute || !s.leavesOut(k))
+	return l.possible(iv, k) && (iv != market.OneMinute || !s.leavesOut(k))
 }
 
-// endOfficial ends the gaps of which every minute is official. Shorter klines have no official counterpart and keep the
-// mark for as long as the engine keeps them.
+// possible reports whether an official kline is over and keeps its own rules.
+func (l *lane) possible(iv market.Interval, k *market.Kline) bool {
+	return iv.Next(k.OpenTime) <= l.f.clock.Now() && k.Plausible()
+}
+
+// endOfficial ends what is missing where every minute of it is official. Shorter klines have no official counterpart and
+// keep the mark for as long as the engine keeps them.
 func (l *lane) endOfficial(slot engine.Slot, s *symbol) {
-	var ended []*GapRecord
+	ended := 0
+	end := func(record **GapRecord, official *bool, span market.Span) {
+		if *official || !l.settledAll(slot, span) {
+			return
+		}
+		was := *record
+		*record, *official = nil, true
+		l.end(s, was, GapOfficial)
+		ended++
+	}
 	for i := range s.gaps {
-		if g := &s.gaps[i]; g.record != nil && l.settledAll(slot, g.span) {
-			ended = append(ended, g.record)
-			g.record, g.official = nil, true
+		if g := &s.gaps[i]; g.open() {
+			end(&g.record, &g.official, g.span)
 		}
 	}
-	if ended == nil {
-		return
+	for i := range s.debts {
+		d := &s.debts[i]
+		end(&d.record, &d.official, d.span)
 	}
-	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool {
-		return g.official && (l.engine.Base() == market.OneMinute || g.span.To < l.upTo-market.Hour)
-	})
-	for _, record := range ended {
-		l.end(s, record, GapOfficial)
+	if b := s.blind; b.to != 0 && l.settledAll(slot, market.Span{From: b.from, To: b.to}) {
+		s.blind = blind{}
+		s.debts = append(s.debts, debt{span: market.Span{From: b.from, To: b.to}, official: true})
+		ended++
 	}
-	l.mark(slot, s)
-	l.recovered(s)
+	if ended > 0 {
+		l.mark(slot, s)
+		l.recovered(s)
+	}
 }
 
 // settledAll reports whether every minute of the span from the first boundary on is settled.
@@ -108,6 +148,56 @@ func (l *lane) settledAll(slot engine.Slot, span market.Span) bool {
 		}
 	}
 	return true
+}
+
+// owed is the time from the first to the last minute that is over by then, and of which trades are missing or may be.
+func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Span) {
+	add := func(span market.Span) {
+		for open := max(market.OneMinute.Open(span.From), l.from); open < span.To && open+market.Minute <= by; open += market.Minute {
+			if k, ok := l.engine.Kline(slot, market.OneMinute, open); ok && k.State == market.StateSettled {
+				continue
+			}
+			if owed.From == 0 || open < owed.From {
+				owed.From = open
+			}
+			owed.To = max(owed.To, open+market.Minute)
+		}
+	}
+	for i := range s.debts {
+		if d := &s.debts[i]; !d.official {
+			add(d.span)
+		}
+	}
+	for i := range s.gaps {
+		if g := &s.gaps[i]; g.open() {
+			add(g.span)
+		}
+	}
+	if s.hole.declared && len(s.held) > 0 {
+		add(s.holeSpan())
+	}
+	if b := s.blind; b.from != 0 {
+		if b.to == 0 {
+			b.to = by
+		}
+		add(market.Span{From: b.from, To: b.to})
+	}
+	return owed
+}
+
+// paid takes note that all minutes before upTo are official, though the engine does not keep them any more.
+func (l *lane) paid(slot engine.Slot, s *symbol, upTo market.Time) {
+	trim := func(span *market.Span) { span.From = min(max(span.From, upTo), span.To) }
+	for i := range s.gaps {
+		trim(&s.gaps[i].span)
+	}
+	for i := range s.debts {
+		trim(&s.debts[i].span)
+	}
+	if s.blind.from != 0 {
+		s.blind.from = max(s.blind.from, upTo)
+	}
+	l.endOfficial(slot, s)
 }
 
 // load puts klines that were known before: the store's, or official ones. Of those that are ours to hand on, only
@@ -132,7 +222,7 @@ func (l *lane) becameWhole(slot engine.Slot, s *symbol) {
 		return
 	}
 	l.stand(s, Whole)
-	if len(s.gaps) > 0 || s.blind != 0 {
+	if s.gappy || s.hole.declared || s.blind.from != 0 {
 		l.stand(s, Behind)
 		l.recovered(s)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"klined/engine"
 	"klined/market"
 )
 
@@ -31,6 +32,8 @@ func drawTape(t *rapid.T) (p *tape, complementary bool) {
 	// With --source trade only the other connection can tell a dropped trade from a burnt id.
 	complementary = source == market.SourceTrade || rapid.Bool().Draw(t, "complementary")
 	drop := rapid.SampledFrom([]float64{0, 0.001, 0.05, 0.4}).Draw(t, "drop")
+	p.lies = rapid.SampledFrom([]int{0, 0, 3, 20}).Draw(t, "lies")
+	p.rest = source == market.SourceAggTrade && rapid.Bool().Draw(t, "rest")
 	p.cut(rapid.Uint64().Draw(t, "cut"), drop, complementary, rapid.Bool().Draw(t, "disorder"))
 	return p, complementary
 }
@@ -46,8 +49,9 @@ func disjoint(spans []market.Span) (kept []market.Span) {
 	return kept
 }
 
-// TestRandomMarkets: whatever two connections drop, repeat, reorder and lose, every kline without the mark is the truth,
-// so that each that lacks a trade carries it; and where nothing is missing nothing is marked.
+// TestRandomMarkets: whatever two connections drop, repeat, reorder, lose and invent, every kline without the mark is the
+// truth, so that each that lacks a trade carries it; and where nothing is missing, or REST has brought it, nothing is
+// marked.
 func TestRandomMarkets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, _ := drawTape(t)
@@ -62,7 +66,7 @@ func TestRandomMarkets(t *testing.T) {
 }
 
 func checkSymbol(t *rapid.T, y *player, id market.SymbolID, intervals []market.Interval, officials float64) {
-	missing := slices.Contains(y.lost[id], true) || unknowable(y, id)
+	missing := slices.Contains(y.lost[id], true) && !y.rest || unknowable(y, id)
 	for _, iv := range intervals {
 		first := max(tapeBegin, y.l.from)
 		if iv > market.OneMinute {
@@ -79,7 +83,7 @@ func checkSymbol(t *rapid.T, y *player, id market.SymbolID, intervals []market.I
 			case !got.Gap && (!market.SameValues(&got, &want) || got.FirstID != want.FirstID || got.LastID != want.LastID):
 				t.Fatalf("%v %s: %s\nwant %s", series, open, klineText(&got), klineText(&want))
 			case got.Gap && (got.State == market.StateSettled || !missing):
-				t.Fatalf("%v %s: %s, but nothing is missing", series, open, klineText(&got))
+				t.Fatalf("%v %s: %s, but nothing is missing: %s, %+v", series, open, klineText(&got), y.l.reason(engine.Slot(id), y.symbol(id)), y.symbol(id).gaps)
 			case got.Gap && officials == 1 && iv >= market.OneMinute:
 				t.Fatalf("%v %s: %s, but its minutes are official", series, open, klineText(&got))
 			}

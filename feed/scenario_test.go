@@ -2,6 +2,8 @@ package feed
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +36,11 @@ var rewrite = flag.Bool("rewrite", false, "write what came into the scenario fil
 //	AB BTC 2                a read of A, then the same of B
 //	cut A, restore A        the connection ends, and is refused until it is restored
 //	official BTC 1:00 PRICE COUNT FIRST-LAST [broken]
+//	latest BTC 4            REST says that 4 is the newest id
+//	has BTC 3=101@1:10 4    from now on REST has these trades; set rest lets the feed ask it
+//	fails 3 MESSAGE         the next three questions to REST fail
+//	row BTC 1:00 PRICE COUNT [confirmed]
+//	                        REST brings an official 1m kline
 //	show                    standings, gaps, counters
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -66,11 +74,65 @@ type scenario struct {
 	t       *testing.T
 	symbols []string
 	sets    []func(*Options)
+	rest    restVenue
 	out     strings.Builder
 }
 
+// restVenue is the REST side of a scenario's venue.
+type restVenue struct {
+	mu     sync.Mutex
+	trades map[market.SymbolID][]market.Trade // by id
+	fails  int
+	why    error
+	asked  int
+}
+
+// fail is the error of the next question, if it is to fail.
+func (v *restVenue) fail() error {
+	v.asked++
+	if v.fails == 0 {
+		return nil
+	}
+	v.fails--
+	return v.why
+}
+
+func (v *restVenue) Trades(_ context.Context, id market.SymbolID, from int64, limit int) (found []market.Trade, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, t := range v.trades[id] {
+		if t.ID >= from && len(found) < limit {
+			found = append(found, t)
+		}
+	}
+	return found, v.fail()
+}
+
+func (v *restVenue) Latest(_ context.Context, id market.SymbolID) (int64, market.Time, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.trades[id]) == 0 {
+		return 0, 0, v.fail()
+	}
+	t := v.trades[id][len(v.trades[id])-1]
+	return t.ID, t.Time, v.fail()
+}
+
+// add lets REST have more trades; those of lower ids than it has begin anew.
+func (v *restVenue) add(trades []market.Trade) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, t := range trades {
+		has := v.trades[t.SymbolID]
+		if n := len(has); n > 0 && has[n-1].ID >= t.ID {
+			has = nil
+		}
+		v.trades[t.SymbolID] = append(has, t)
+	}
+}
+
 func newScenario(t *testing.T) *scenario {
-	return &scenario{t: t, symbols: []string{"BTC"}}
+	return &scenario{t: t, symbols: []string{"BTC"}, rest: restVenue{trades: map[market.SymbolID][]market.Trade{}}}
 }
 
 // play runs the lines and returns what came of them.
@@ -114,6 +176,23 @@ func (s *scenario) do(words []string) error {
 		}
 	case "official":
 		return s.kline(words[1:])
+	case "latest":
+		return s.latest(words[1], words[2])
+	case "has":
+		trades, err := s.parseTrades(words[1], words[2:])
+		s.rest.add(trades)
+		return err
+	case "fails":
+		n, err := strconv.Atoi(words[1])
+		s.rest.mu.Lock()
+		defer s.rest.mu.Unlock()
+		s.rest.fails, s.rest.why = n, errors.New(strings.Join(words[2:], " "))
+		if words[2] == "too-old" {
+			s.rest.why = ErrTooOld
+		}
+		return err
+	case "row":
+		return s.row(words[1:])
 	case "show":
 		s.show()
 	default:
@@ -128,6 +207,13 @@ func (s *scenario) set(key string, values []string) error {
 		s.symbols = values
 	case "source":
 		s.sets = append(s.sets, func(o *Options) { o.Source = market.SourceTrade })
+	case "rest":
+		s.sets = append(s.sets, func(o *Options) {
+			o.Healer.Latest = s.rest.Latest
+			if o.Source == market.SourceAggTrade {
+				o.Healer.Trades = s.rest.Trades
+			}
+		})
 	case "redundancy":
 		s.sets = append(s.sets, func(o *Options) { o.Redundancy = 1 })
 	case "intervals":
@@ -164,18 +250,26 @@ func (s *scenario) connection(verb, name string) {
 
 // read brings trades over one connection after the other.
 func (s *scenario) read(conns, symbol string, trades []string) error {
-	b := market.Batch{Ready: !strings.HasSuffix(conns, "~")}
-	for _, text := range trades {
-		t, err := s.parseTrade(symbol, text)
-		if err != nil {
-			return err
-		}
-		b.Trades = append(b.Trades, t)
+	parsed, err := s.parseTrades(symbol, trades)
+	if err != nil {
+		return err
 	}
+	b := market.Batch{Ready: !strings.HasSuffix(conns, "~"), Trades: parsed}
 	for _, c := range strings.TrimSuffix(conns, "~") {
 		s.bring(connName(string(c)), b)
 	}
 	return nil
+}
+
+func (s *scenario) parseTrades(symbol string, texts []string) (trades []market.Trade, err error) {
+	for _, text := range texts {
+		t, err := s.parseTrade(symbol, text)
+		if err != nil {
+			return nil, err
+		}
+		trades = append(trades, t)
+	}
+	return trades, nil
 }
 
 func (s *scenario) id(symbol string) (market.SymbolID, error) {
@@ -235,6 +329,47 @@ func (s *scenario) kline(words []string) error {
 	return nil
 }
 
+// row lets REST bring an official minute, and says what became of it.
+func (s *scenario) row(words []string) error {
+	id, err := s.id(words[0])
+	if err != nil {
+		return err
+	}
+	open, err := parseClock(words[1])
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(words[3], 10, 64)
+	if err != nil {
+		return err
+	}
+	u := officialMinute(id, bubbleTime(open), words[2], n, -1, -1)
+	belief := s.f.Official(id, market.OneMinute, &u.Kline, len(words) > 4)
+	synctest.Wait()
+	fmt.Fprintf(&s.out, "%s  %s %s is %s\n", clockText(bubbleClock{}.Now()), words[0], words[1],
+		[...]string{"doubted", "believed", "out of reach"}[belief])
+	return nil
+}
+
+// latest lets REST tell the newest id of a symbol.
+func (s *scenario) latest(name, text string) error {
+	id, err := s.id(name)
+	if err != nil {
+		return err
+	}
+	latest, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return err
+	}
+	l, slot := s.f.laneOf(id)
+	l.mu.Lock()
+	l.judge(slot, &l.symbols[slot], latest, bubbleClock{}.Now(), time.Now())
+	l.mu.Unlock()
+	l.signal()
+	synctest.Wait()
+	return nil
+}
+
 // parseClock reads m:ss.mmm.
 func parseClock(text string) (time.Duration, error) {
 	minutes, seconds, _ := strings.Cut(text, ":")
@@ -291,6 +426,9 @@ func (s *scenario) show() {
 		{"gaps", testutil.ToFloat64(m.Gaps)}, {"missing", testutil.ToFloat64(m.GapTrades)},
 		{"healed", testutil.ToFloat64(m.HealedTrades)}, {"unhealed", testutil.ToFloat64(m.UnhealedTrades)},
 		{"duplicate", testutil.ToFloat64(m.DuplicateTrades)}, {"late", testutil.ToFloat64(m.LateTrades)},
+		{"disbelieved time", testutil.ToFloat64(m.Disbelieved.WithLabelValues(lieTime))},
+		{"disbelieved jump", testutil.ToFloat64(m.Disbelieved.WithLabelValues(lieJump))},
+		{"disbelieved backwards", testutil.ToFloat64(m.Disbelieved.WithLabelValues(lieBackwards))},
 		{"revised late", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeLate))},
 		{"revised heal", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeHeal))},
 	} {

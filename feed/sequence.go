@@ -2,38 +2,28 @@ package feed
 
 import (
 	"slices"
-	"time"
 
 	"klined/market"
 )
 
 // sequence is the order of one symbol's trades. Its lane's mutex guards it.
 type sequence struct {
-	first    int64       // the lowest id passed on; 0 until the first trade
-	next     int64       // the id expected next; 0 until the first trade
-	lastTime market.Time // of the last trade passed on in order
-	held     []heldTrade // further than next, by id
-	hole     *GapRecord  // of the ids below held[0], once they are late; else nil
-	gaps     []gap       // ids that were passed over and have not come, oldest first
-	passed   uint64      // trades passed on
-	begins   market.Time // of the first trade with a quantity; 0 until then
-	edges    [2]edge     // the youngest two minutes with trades
+	first     int64       // the lowest id passed on; 0 until the first trade
+	next      int64       // the id expected next; 0 until the first trade
+	firstTime market.Time // of the trade first
+	lastTime  market.Time // of the last trade passed on in order
+	held      []heldTrade // further than next, by id
+	hole      hole        // the ids below held[0]
+	gaps      []gap       // ids that were passed over and have not come, by id
+	debts     []debt      // minutes whose trades are not waited for by id any more, oldest first
+	doubt     doubt       // of what its ids say
+	passed    uint64      // trades passed on
+	begins    market.Time // of the first trade with a quantity; 0 until then
+	edges     [2]edge     // the youngest two minutes with trades
 }
 
-// heldTrade waits for the ids below it.
-type heldTrade struct {
-	market.Trade
-	since time.Time // when the hole below it was first seen
-	era   int       // lane.era when it was received
-}
-
-// gap is a run of ids [first, last] that have not come.
-type gap struct {
-	first, last int64
-	span        market.Span // where their trades' times lie
-	record      *GapRecord  // what operators see of it; nil for burnt ids
-	official    bool        // its minutes are the exchange's; what is shorter than a minute keeps the mark
-}
+// inversion is by how much a trade may be younger than one with a higher id.
+const inversion = market.Second
 
 // edge knows the outer aggregates of one minute's own trades: an official kline that leaves one of them out whole
 // is not complete.
@@ -52,24 +42,17 @@ const (
 	isMissing                 // it is one of those that were passed over
 	isEarlier                 // it lies shortly before the first that came
 	isDuplicate               // it was passed on or is held already
+	isBackwards               // its id has passed, and yet it is younger than what has: a lie, or the venue counts anew
 )
 
-// place tells where id stands; i is its gap, or the index in held where it belongs.
-func (q *sequence) place(id int64) (p placed, i int) {
+// place tells where t stands; i is its gap, or the index in held where it belongs.
+func (q *sequence) place(t *market.Trade) (p placed, i int) {
+	id := t.ID
 	switch {
 	case id == q.next || q.next == 0:
 		return isNext, 0
 	case id < q.next:
-		i, found := slices.BinarySearchFunc(q.gaps, id, func(g gap, id int64) int {
-			return cmpRange(g.first, g.last, id)
-		})
-		switch {
-		case found:
-			return isMissing, i
-		case id < q.first && q.first-id <= holdTrades:
-			return isEarlier, 0
-		}
-		return isDuplicate, 0
+		return q.placeBelow(t)
 	}
 	i, found := slices.BinarySearchFunc(q.held, id, func(h heldTrade, id int64) int {
 		return cmpRange(h.ID, h.ID, id)
@@ -78,6 +61,25 @@ func (q *sequence) place(id int64) (p placed, i int) {
 		return isDuplicate, 0
 	}
 	return isAhead, i
+}
+
+// placeBelow is place for an id that has passed.
+func (q *sequence) placeBelow(t *market.Trade) (p placed, i int) {
+	if t.Time > q.lastTime+inversion {
+		return isBackwards, 0
+	}
+	if n := len(q.gaps); n > 0 && t.ID <= q.gaps[n-1].last {
+		i, found := slices.BinarySearchFunc(q.gaps, t.ID, func(g gap, id int64) int {
+			return cmpRange(g.first, g.last, id)
+		})
+		if found {
+			return isMissing, i
+		}
+	}
+	if t.ID < q.first && q.first-t.ID <= holdTrades && t.Time <= q.firstTime+inversion {
+		return isEarlier, 0
+	}
+	return isDuplicate, 0
 }
 
 // cmpRange is −1, 0, +1 as the range [first, last] lies below, around or above id.
@@ -91,34 +93,10 @@ func cmpRange(first, last, id int64) int {
 	return 0
 }
 
-// fill takes one id out of gap i, and reports whether it was the gap's last.
-func (q *sequence) fill(i int, id int64) (whole bool) {
-	g := &q.gaps[i]
-	switch {
-	case g.first == g.last:
-		q.gaps = slices.Delete(q.gaps, i, i+1)
-		return true
-	case id == g.first:
-		g.first++
-	case id == g.last:
-		g.last--
-	default:
-		rest := *g
-		rest.first, g.last = id+1, id-1
-		q.gaps = slices.Insert(q.gaps, i+1, rest)
-	}
-	return false
-}
-
-// misses reports whether ids of the record have not come.
-func (q *sequence) misses(record *GapRecord) bool {
-	return slices.ContainsFunc(q.gaps, func(g gap) bool { return g.record == record })
-}
-
 // note keeps what has to be known of a trade that is passed on in order.
 func (q *sequence) note(t *market.Trade) {
 	if q.next == 0 {
-		q.first = t.ID
+		q.first, q.firstTime = t.ID, t.Time
 	}
 	q.next = t.ID + 1
 	q.lastTime = t.Time

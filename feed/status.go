@@ -1,8 +1,10 @@
 package feed
 
 import (
+	"fmt"
 	"time"
 
+	"klined/engine"
 	"klined/market"
 )
 
@@ -48,7 +50,7 @@ type ConnStatus struct {
 
 // Status collects the feed's state.
 func (f *Feed) Status() Status {
-	s := Status{Grace: f.grace.String(), Symbols: map[State]int{Waiting: 0, Whole: 0, Behind: 0}}
+	s := Status{Grace: f.graceNow().String(), Symbols: map[State]int{Waiting: 0, Whole: 0, Behind: 0}}
 	for _, l := range f.lanes {
 		l.mu.Lock()
 		for i := range l.symbols {
@@ -111,4 +113,95 @@ func (f *Feed) Standing(id market.SymbolID) State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.symbols[slot].state
+}
+
+// SymbolStatus is one symbol as operators see it.
+type SymbolStatus struct {
+	Symbol    market.SymbolID
+	State     State
+	Reason    string      // why it is not whole, or not known to be; empty where it is
+	LastID    int64       // of the last trade in order; −1 before it
+	LastTrade market.Time // its time; 0 before it
+	LastClose market.Time // the end of its last closed kline of the shortest interval; 0 before the stream began
+	Gaps      int         // that are open
+}
+
+// Symbols tells how each symbol stands, in the order of their numbers.
+func (f *Feed) Symbols() []SymbolStatus {
+	all := make([]SymbolStatus, 0, f.carried)
+	for id := range f.places {
+		l, slot := f.laneOf(market.SymbolID(id))
+		if l == nil {
+			continue
+		}
+		l.mu.Lock()
+		all = append(all, l.symbolStatus(slot))
+		l.mu.Unlock()
+	}
+	return all
+}
+
+func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
+	s := &l.symbols[slot]
+	st := SymbolStatus{Symbol: s.id, State: s.state, LastID: s.next - 1, LastTrade: s.lastTime, Reason: l.reason(slot, s)}
+	if boundary, begun := l.engine.Boundary(slot); begun {
+		st.LastClose = l.engine.Base().Open(boundary - 1)
+	}
+	for i := range s.gaps {
+		if s.gaps[i].open() {
+			st.Gaps++
+		}
+	}
+	for i := range s.debts {
+		if !s.debts[i].official {
+			st.Gaps++
+		}
+	}
+	if s.hole.declared {
+		st.Gaps++
+	}
+	return st
+}
+
+// reason is why a symbol is not whole; empty where it is.
+func (l *lane) reason(slot engine.Slot, s *symbol) string {
+	switch {
+	case l.from == 0:
+		return "no connection has brought a trade of its lane yet"
+	case s.state == Waiting:
+		return l.waitsFor(slot)
+	case s.blind.from != 0 && s.blind.to == 0:
+		return "no connection carries it since " + s.blind.from.String()
+	case s.blind.from != 0:
+		return "its next trade, or official klines, must show whether one was missed since " + s.blind.from.String()
+	case s.hole.declared && len(s.held) > 0:
+		return fmt.Sprintf("trades %d to %d are missing", s.next, s.held[0].ID-1)
+	}
+	for i := range s.gaps {
+		if g := &s.gaps[i]; g.open() {
+			return fmt.Sprintf("trades %d to %d are missing", g.first, g.last)
+		}
+	}
+	for i := range s.debts {
+		if d := &s.debts[i]; !d.official {
+			return "official klines are missing since " + d.span.From.String()
+		}
+	}
+	return ""
+}
+
+// waitsFor is what a symbol lacks to become whole.
+func (l *lane) waitsFor(slot engine.Slot) string {
+	if now := l.f.clock.Now(); now < l.from {
+		return "its first whole minute begins at " + l.from.String()
+	}
+	if _, there := l.engine.Kline(slot, market.OneMinute, l.from-market.Minute); !there {
+		return "the official kline of the minute in which its stream began is missing"
+	}
+	for _, iv := range l.f.intervals {
+		if _, ok := l.engine.Running(slot, iv); !ok {
+			return fmt.Sprintf("official klines that its %s kline is folded from are missing", iv)
+		}
+	}
+	return "a price is missing"
 }

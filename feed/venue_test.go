@@ -20,13 +20,14 @@ import (
 // venue is an exchange in memory: tests say what its connections bring, and when they end.
 type venue struct {
 	mu     sync.Mutex
-	conns  map[string]*conn // the youngest of each name
+	conns  map[string]*conn   // the youngest of each name
+	olds   map[string][]*conn // those before it
 	dials  map[string][]time.Time
 	refuse map[string]bool
 }
 
 func newVenue() *venue {
-	return &venue{conns: map[string]*conn{}, dials: map[string][]time.Time{}, refuse: map[string]bool{}}
+	return &venue{conns: map[string]*conn{}, olds: map[string][]*conn{}, dials: map[string][]time.Time{}, refuse: map[string]bool{}}
 }
 
 var errRefused = errors.New("refused")
@@ -38,7 +39,10 @@ func (v *venue) dial(_ context.Context, name string, symbols []market.SymbolID) 
 	if v.refuse[name] {
 		return nil, errRefused
 	}
-	c := &conn{symbols: symbols, batches: make(chan market.Batch), ended: make(chan struct{})}
+	c := &conn{symbols: symbols, batches: make(chan market.Batch), ended: make(chan struct{}), pings: make(chan struct{}, 1)}
+	if old := v.conns[name]; old != nil {
+		v.olds[name] = append(v.olds[name], old)
+	}
 	v.conns[name] = c
 	return c, nil
 }
@@ -79,18 +83,31 @@ type conn struct {
 	ended   chan struct{}
 	err     error
 	closes  atomic.Int32
+	pings   chan struct{}
+	dead    atomic.Bool // it lives, and says nothing any more
 }
 
 func (c *conn) Read(b *market.Batch) error {
 	b.Reset()
 	select {
+	case <-c.pings:
+		b.Received, b.Ready, b.Pong = time.Now(), true, true
+		return nil
 	case got := <-c.batches:
 		c.frames.Add(uint64(len(got.Trades) + len(got.Official)))
 		b.Trades, b.Official = append(b.Trades, got.Trades...), append(b.Official, got.Official...)
+		b.Tickers = append(b.Tickers, got.Tickers...)
 		b.Received, b.Ready = time.Now(), got.Ready
 		return nil
 	case <-c.ended:
 		return c.err
+	}
+}
+
+// Ping is answered at once, unless the connection is dead.
+func (c *conn) Ping() {
+	if !c.dead.Load() {
+		c.pings <- struct{}{}
 	}
 }
 
@@ -253,7 +270,7 @@ func (r *rig) begin() {
 	r.t.Helper()
 	r.at(5 * time.Second)
 	for _, l := range r.f.lanes {
-		for _, k := range l.links {
+		for _, k := range r.linksOf(l) {
 			var b market.Batch
 			for i := range l.symbols {
 				b.Trades = append(b.Trades, trade(l.symbols[i].id, 1, "100", "1", bubbleTime(4900*time.Millisecond)))
@@ -274,6 +291,16 @@ func (r *rig) begin() {
 		}
 	}
 	r.take()
+}
+
+// linksOf are the links of a lane's trades.
+func (r *rig) linksOf(l *lane) (links []*link) {
+	for _, k := range r.f.links {
+		if k.lane == l {
+			links = append(links, k)
+		}
+	}
+	return links
 }
 
 func bubbleTime(d time.Duration) market.Time { return market.TimeOf(bubbleBegin.Add(d)) }

@@ -26,6 +26,8 @@ type Metrics struct {
 	HealedTrades    prometheus.Counter     // ids of gaps that came after all
 	UnhealedTrades  prometheus.Counter     // ids of gaps that were let through
 	LateTrades      prometheus.Counter     // came after their kline was closed
+	LateSeconds     prometheus.Histogram   // how old those were
+	Disbelieved     *prometheus.CounterVec // {reason}: well-formed trades that cannot be true
 	Connections     *prometheus.GaugeVec   // {state}
 	Reconnects      *prometheus.CounterVec // {reason}
 	Symbols         *prometheus.GaugeVec   // {state}
@@ -66,6 +68,8 @@ func NewMetrics() *Metrics {
 		HealedTrades:    r.counter("klined_healed_trades_total", "Missing trades that came after all."),
 		UnhealedTrades:  r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
 		LateTrades:      r.counter("klined_late_trades_total", "Trades that came after their kline was closed."),
+		LateSeconds:     r.histogram("klined_late_trade_seconds", "How old trades were that came after their kline was closed.", 0.05, 16),
+		Disbelieved:     r.counters("klined_disbelieved_trades_total", "Well-formed trades that cannot be true, dropped.", "reason"),
 		Connections:     r.gauges("klined_connections", "Connections to the exchange.", "state"),
 		Reconnects:      r.counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
 		Symbols:         r.gauges("klined_symbols", "Symbols by their standing.", "state"),

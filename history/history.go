@@ -38,15 +38,24 @@ type Lanes interface {
 	BusyFirst([]market.SymbolID)
 }
 
+// Debtors are the lanes, as far as minutes that lack trades are concerned.
+type Debtors interface {
+	Owed(by market.Time) []market.Range
+	Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief
+	Paid(id market.SymbolID, upTo market.Time)
+}
+
 // Options are the parts that a History works between; all of them must be set.
 type Options struct {
 	Venue Venue
 	Store Store
 	Lanes Lanes
+	Debts Debtors
 	Clock interface{ Now() market.Time }
 	Log   *slog.Logger
 
-	Intervals []market.Interval // built and kept; where empty, all that are asked for
+	Intervals []market.Interval         // built and kept; where empty, all that are asked for
+	Doubt     func(ctx context.Context) // has the clock measured anew, and returns when that is done; nil: it is always right
 }
 
 // History fetches official klines. Its methods may be called from any goroutine.
@@ -54,18 +63,42 @@ type History struct {
 	venue     Venue
 	store     Store
 	lanes     Lanes
+	debts     Debtors
 	clock     interface{ Now() market.Time }
 	log       *slog.Logger
 	intervals []market.Interval
+	doubt     func(context.Context)
 
 	mu      sync.Mutex
 	flights map[question]*flight
+	ails    map[market.SymbolID]string // why a symbol's last question while it started failed
 }
 
 // New makes a History.
 func New(o Options) *History {
-	return &History{venue: o.Venue, store: o.Store, lanes: o.Lanes, clock: o.Clock, log: o.Log.With("target", "history"),
-		intervals: o.Intervals, flights: make(map[question]*flight)}
+	if o.Doubt == nil {
+		o.Doubt = func(context.Context) {}
+	}
+	return &History{venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
+		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[question]*flight), ails: make(map[market.SymbolID]string)}
+}
+
+// Ails is why the last question for what a symbol begins from failed; empty where it did not.
+func (h *History) Ails(id market.SymbolID) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ails[id]
+}
+
+// ailing notes how the last question for what a symbol begins from went.
+func (h *History) ailing(id market.SymbolID, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		delete(h.ails, id)
+	} else {
+		h.ails[id] = err.Error()
+	}
 }
 
 // maxRows is how many klines the exchange gives for one question.
@@ -83,6 +116,7 @@ func (h *History) fetch(ctx context.Context, class market.Class, series market.S
 	// Whole klines of the series only: a part of one would pass for it.
 	span = market.Span{From: series.Interval.Open(span.From), To: series.Interval.Ceil(span.To)}
 	for open := span.From; open < span.To; {
+		h.sure(ctx, span.To)
 		page := market.Span{From: open, To: min(span.To, series.Interval.Open(iv.OpenAt(iv.Ordinal(open)+maxRows)))}
 		rows, err := h.venue.Klines(ctx, class, market.Series{Symbol: series.Symbol, Interval: iv}, page, int(iv.Count(page)))
 		if err != nil {
@@ -96,6 +130,17 @@ func (h *History) fetch(ctx context.Context, class market.Class, series market.S
 		open = page.To
 	}
 	return all, doubted
+}
+
+// young is how long ago klines ended whose state a clock that was stepped meanwhile would get wrong.
+const young = 2 * time.Minute
+
+// sure has the clock measured anew before klines up to a time are asked for that is not long ago: a row that is still
+// running at the exchange must not pass for one that is over.
+func (h *History) sure(ctx context.Context, upTo market.Time) {
+	if upTo > h.clock.Now().Add(-young) {
+		h.doubt(ctx)
+	}
 }
 
 // askable is the interval to ask the exchange for in order to have iv.

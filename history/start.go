@@ -150,6 +150,7 @@ func (q *queue) serve(ctx context.Context, s start) error {
 		return ctx.Err()
 	}
 	defer q.putBack(&s)
+	q.h.ailing(s.id, err)
 	if err == nil {
 		if s.served {
 			s.later(afterWaiting, 0)

@@ -73,17 +73,28 @@ func (s Source) String() string {
 	return "aggTrade"
 }
 
+// Ticker is a row of the venue's own summary of its symbols: a witness that a symbol trades. Such a row comes about once a
+// second for each symbol that has traded.
+type Ticker struct {
+	SymbolID SymbolID
+	Time     Time        // when the venue sent it
+	Close    fixed.Value // the last price
+	Volume   fixed.Sum   // of the last 24 hours; it falls, too, as old trades leave
+}
+
 // Batch is what one read of a connection brought, in the order of the wire. Its reader owns it and fills it again at
 // the next read: whoever wants to keep a part of it copies.
 type Batch struct {
 	Trades   []Trade
 	Official []Update  // the venue's own closed klines (x:true), State Settled
+	Tickers  []Ticker  // of a connection that carries them
 	Received time.Time // when the read returned
 	Ready    bool      // the venue has acknowledged every stream of the connection
+	Pong     bool      // the venue has answered a ping: all that it had sent before has come
 }
 
 // Reset empties b and keeps its memory.
 func (b *Batch) Reset() {
-	b.Trades, b.Official = b.Trades[:0], b.Official[:0]
-	b.Received, b.Ready = time.Time{}, false
+	b.Trades, b.Official, b.Tickers = b.Trades[:0], b.Official[:0], b.Tickers[:0]
+	b.Received, b.Ready, b.Pong = time.Time{}, false, false
 }

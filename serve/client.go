@@ -30,10 +30,11 @@ const (
 
 // client is one WebSocket connection: a goroutine that reads control messages and one that writes frames.
 type client struct {
-	hub      *hub
-	conn     net.Conn
-	in       *bufio.Reader // the reader's
-	combined atomic.Bool   // frames are wrapped in {"stream":…,"data":…}
+	hub       *hub
+	conn      net.Conn
+	in        *bufio.Reader // the reader's
+	combined  atomic.Bool   // frames are wrapped in {"stream":…,"data":…}
+	revisions bool          // it takes later versions of closed klines too; never changes
 
 	mu      sync.Mutex // guards the queue and how it ends
 	queue   []*frame   // those from head on wait
@@ -54,16 +55,16 @@ type client struct {
 	message []byte // the fragments of a message that is not whole yet
 }
 
-func newClient(h *hub, conn net.Conn, in *bufio.Reader, combined bool) *client {
+func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 	c := &client{
-		hub: h, conn: conn, in: in,
+		hub: h, conn: conn, in: in, revisions: want.revisions,
 		slot:    make(map[*topic]uint64),
 		topics:  make(map[string]*topic),
 		wake:    make(chan struct{}, 1),
 		written: make(chan struct{}),
 		rate:    rate{tokens: controlBurst, at: time.Now()},
 	}
-	c.combined.Store(combined)
+	c.combined.Store(want.combined)
 	return c
 }
 
@@ -99,10 +100,12 @@ func (c *client) replace(f *frame) bool {
 	}
 	old := c.queue[number-c.first]
 	if f.final {
+		if old.open <= f.open {
+			delete(c.slot, f.topic) // what comes next comes after the close
+		}
 		if old.open != f.open {
 			return false
 		}
-		delete(c.slot, f.topic) // what comes next comes after the close
 	}
 	c.queue[number-c.first] = f
 	c.count(len(f.data) - len(old.data))

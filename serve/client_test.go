@@ -147,14 +147,25 @@ func TestLifetime(t *testing.T) {
 	t.Run("the server stops", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *world, listen *pipes) {
 			p := connect(t, listen, "/ws/btcusdt@kline_1m")
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, true))
+			topic := w.hub.topic(minutes(btc))
+			if topic.timer == nil {
+				t.Error("no timer for a held close")
+			}
 			w.Close()
-			if got := p.ended(); got != "1001 server is stopping" {
+			if got := p.ended(); got != "1001 server is stopping" || p.texts() != nil {
 				t.Errorf("ended with %q", got)
 			}
 			if w.live.watches(minutes(btc)) {
 				t.Error("still watched")
 			}
-			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, true)) // no timer stays behind
+			if topic.timer != nil {
+				t.Error("a timer stays behind")
+			}
+			w.publish(minutes(btc), version(1, "1", market.StateClosed, 0, true))
+			if topic.timer != nil {
+				t.Error("a timer for what comes too late")
+			}
 		})
 	})
 	t.Run("a client that says nothing when the server stops", func(t *testing.T) {

@@ -145,8 +145,8 @@ func (h *hub) markDirty(t *topic) {
 }
 
 // start takes over an upgraded connection.
-func (h *hub) start(conn net.Conn, in *bufio.Reader, combined bool, names []string) {
-	c := newClient(h, conn, in, combined)
+func (h *hub) start(conn net.Conn, in *bufio.Reader, want wanted) {
+	c := newClient(h, conn, in, want)
 	h.clientsMu.Lock()
 	if h.closed {
 		h.clientsMu.Unlock()
@@ -158,7 +158,7 @@ func (h *hub) start(conn net.Conn, in *bufio.Reader, combined bool, names []stri
 	h.clientsMu.Unlock()
 	h.metrics.WSClients.Inc()
 	go c.write()
-	go c.read(names)
+	go c.read(want.names)
 }
 
 // forget takes c out of the hub; its topics have been left before.

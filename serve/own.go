@@ -14,7 +14,8 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/readyz", checked(s.opt.Ready))
 	mux.Handle("/metrics", promhttp.HandlerFor(s.opt.Metrics.Registry, promhttp.HandlerOpts{DisableCompression: true}))
 	mux.HandleFunc("/klined/v1/status", s.status)
-	mux.HandleFunc("/klined/v1/gaps", s.gaps)
+	mux.HandleFunc("/klined/v1/gaps", listed(s.opt.Gaps))
+	mux.HandleFunc("/klined/v1/symbols", listed(s.opt.Standings))
 }
 
 // checked answers 200 or 503 with the check's detail. Without a check it answers 200.
@@ -43,12 +44,15 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	writeValue(w, http.StatusOK, status)
 }
 
-func (s *Server) gaps(w http.ResponseWriter, _ *http.Request) {
-	gaps := any([]struct{}{})
-	if s.opt.Gaps != nil {
-		gaps = s.opt.Gaps()
+// listed answers with a list, which is empty where there is none to ask for.
+func listed(list func() any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		items := any([]struct{}{})
+		if list != nil {
+			items = list()
+		}
+		writeValue(w, http.StatusOK, items)
 	}
-	writeValue(w, http.StatusOK, gaps)
 }
 
 // writeValue answers with v as indented JSON: people read these.

@@ -90,6 +90,13 @@ func TestOwnPaths(t *testing.T) {
 	ok := false
 	w.opt.Ready = func() (bool, any) { return ok, map[string]int{"whole": 3} }
 	w.opt.Status = func() any { return map[string]string{"version": "test"} }
+	for _, path := range []string{"/klined/v1/gaps", "/klined/v1/symbols"} {
+		if rec := w.get(path); rec.Code != 200 || rec.Body.String() != "[]\n" {
+			t.Errorf("%s without a list: %d %s", path, rec.Code, rec.Body)
+		}
+	}
+	w.opt.Gaps = func() any { return []string{"a gap"} }
+	w.opt.Standings = func() any { return []string{"a standing"} }
 	w.handler = w.routes()
 	if rec := w.get("/readyz"); rec.Code != 503 || rec.Body.String() != "{\n  \"whole\": 3\n}\n" {
 		t.Errorf("/readyz: %d %s", rec.Code, rec.Body)
@@ -97,6 +104,7 @@ func TestOwnPaths(t *testing.T) {
 	ok = true
 	for path, want := range map[string]string{
 		"/healthz": `"ok": true`, "/readyz": `"whole": 3`, "/klined/v1/status": `"version": "test"`, "/metrics": "klined_ws_clients 0",
+		"/klined/v1/gaps": `"a gap"`, "/klined/v1/symbols": `"a standing"`,
 	} {
 		if rec := w.get(path); rec.Code != 200 || !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)

@@ -151,10 +151,29 @@ func TestFinalOnce(t *testing.T) {
 			w.publish(minutes(btc), version(4, "4", market.StateSettled, 1, false))
 		}, []string{"5.00 closed x", "4.00 settled x"}},
 		{"far behind", func(w *world, _ *peer) {
-			w.publish(minutes(btc), closed(100, "1"))
-			w.publish(minutes(btc), closed(36, "2"))
-			w.publish(minutes(btc), closed(37, "3"))
+			w.publish(minutes(btc), closed(200, "1"))
+			w.publish(minutes(btc), closed(72, "2"))
+			w.publish(minutes(btc), closed(73, "3"))
 		}, []string{"1.00 closed x", "3.00 closed x"}},
+		{"a gap, and a worse version without", func(w *world, _ *peer) {
+			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, true))
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, false))
+			w.publish(minutes(btc), version(0, "3", market.StateClosed, 2, false))
+		}, []string{"3.00 closed x"}},
+		{"more than may wait, youngest first: the oldest goes", func(w *world, _ *peer) {
+			for minute := maxHeld; minute >= 0; minute-- {
+				w.publish(minutes(btc), version(minute, fmt.Sprint(minute), market.StateClosed, 0, true))
+			}
+			w.publish(minutes(btc), version(maxHeld, "1000", market.StateClosed, 1, false))
+			w.publish(minutes(btc), version(0, "1000", market.StateClosed, 1, false)) // has gone out
+		}, []string{"0.00 closed+gap x", "1000.00 closed x"}},
+		{"two that are due at once, out of order", func(w *world, _ *peer) {
+			w.hub.clock = jump(bubbleStart + market.Minute)
+			for _, minute := range []int{1, 0} {
+				w.publish(minutes(btc), version(minute, fmt.Sprint(minute), market.StateClosed, 0, true))
+			}
+			time.Sleep(2 * time.Minute)
+		}, []string{"0.00 closed+gap x", "1.00 closed+gap x"}},
 		{"another series", func(w *world, _ *peer) {
 			w.publish(minutes(moon), closed(0, "1"))
 			w.publish(market.Series{Symbol: btc, Interval: market.OneHour}, closed(0, "1"))
@@ -179,6 +198,50 @@ func TestFinalOnceForLateSubscribers(t *testing.T) {
 		w.publish(minutes(btc), version(0, "3", market.StateSettled, 1, false))
 		w.publish(minutes(btc), version(1, "4", market.StateClosed, 1, false))
 		wantEvents(t, p, "4.00 closed x")
+	})
+}
+
+// TestHeldAmongSubscribers: who is there when a held close goes out gets it, whoever was there before.
+func TestHeldAmongSubscribers(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		first := connect(t, listen, "/ws/btcusdt@kline_1m")
+		w.publish(minutes(btc), open(0, "1"))
+		w.publish(minutes(btc), version(0, "2", market.StateClosed, 0, true))
+		w.publish(minutes(btc), version(1, "3", market.StateClosed, 0, true))
+		wantEvents(t, first, "1.00 open")
+		_ = first.conn.Close()
+		synctest.Wait()
+		w.publish(minutes(btc), version(0, "4", market.StateClosed, 1, false)) // to nobody
+		second := connect(t, listen, "/ws/btcusdt@kline_1m")
+		w.publish(minutes(btc), version(0, "5", market.StateSettled, 2, false))
+		time.Sleep(3 * time.Minute)
+		wantEvents(t, second, "3.00 closed+gap x")
+	})
+}
+
+// TestCloseBeforeTheNext: for a client that does not read, the close of a kline stays before the next ones' updates, even
+// where an older kline's close is held and its last update still waits.
+func TestCloseBeforeTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		p := connect(t, listen, "/ws/btcusdt@kline_1m")
+		p.hold(true) // takes one more frame
+		w.publish(minutes(btc), open(0, "1"))
+		time.Sleep(time.Second)
+		w.publish(minutes(btc), open(0, "2"))
+		time.Sleep(time.Second)
+		w.publish(minutes(btc), open(0, "3"))
+		w.publish(minutes(btc), version(0, "4", market.StateClosed, 0, true))
+		w.publish(minutes(btc), closed(1, "5"))
+		w.publish(minutes(btc), open(2, "6"))
+		time.Sleep(time.Second)
+		w.publish(minutes(btc), version(0, "7", market.StateClosed, 1, false))
+		w.publish(minutes(btc), open(2, "8"))
+		time.Sleep(time.Second)
+		p.hold(false)
+		got := p.events()
+		if diff := cmp.Diff([]string{"5.00 closed x", "8.00 open", "7.00 closed x"}, got[max(0, len(got)-3):]); diff != "" {
+			t.Errorf("last events of %v (-want +got):\n%s", got, diff)
+		}
 	})
 }
 

@@ -98,7 +98,7 @@ func BenchmarkFanout(b *testing.B) {
 	for range 100 {
 		s := &sink{bytes: &bytes, done: make(chan struct{})}
 		sinks = append(sinks, s)
-		w.hub.start(s, bufio.NewReader(s), false, names)
+		w.hub.start(s, bufio.NewReader(s), wanted{names: names})
 	}
 	for w.subscribers(intervals) < 100*len(intervals) {
 		time.Sleep(time.Millisecond)

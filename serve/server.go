@@ -47,10 +47,11 @@ type Options struct {
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
-	Status func() any                   // what /klined/v1/status shows
-	Gaps   func() any                   // what /klined/v1/gaps shows
-	Health func() (ok bool, detail any) // what /healthz shows
-	Ready  func() (ok bool, detail any) // what /readyz shows
+	Status    func() any                   // what /klined/v1/status shows
+	Gaps      func() any                   // what /klined/v1/gaps shows
+	Standings func() any                   // what /klined/v1/symbols shows
+	Health    func() (ok bool, detail any) // what /healthz shows
+	Ready     func() (ok bool, detail any) // what /readyz shows
 
 	PushEvery time.Duration // how often a busy series is pushed; default 250 ms
 	Metrics   *health.Metrics
@@ -102,7 +103,7 @@ func New(opt Options) *Server {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Publish pushes what changed to whoever subscribes to it. It copies what it keeps and waits for no client. Lanes may
-// call it at the same time; the klines of one symbol come from one of them.
+// call it at the same time; the klines of one symbol come from one of them, each version better than the one before.
 func (s *Server) Publish(changes *market.Changes) { s.hub.publish(changes) }
 
 // Close ends every WebSocket client with 1001 and waits until they are gone, a few seconds at most.

@@ -22,7 +22,7 @@ func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
 		return
 	}
-	names, combined := namesOf(r.URL)
+	want := wantedBy(r.URL)
 	conn, rw, _, err := ws.HTTPUpgrader{Timeout: handshakeWithin}.Upgrade(r, w)
 	if err != nil {
 		s.log.Debug("websocket refused", "from", r.RemoteAddr, "err", err)
@@ -31,23 +31,32 @@ func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	s.hub.start(conn, rw.Reader, combined, names)
+	s.hub.start(conn, rw.Reader, want)
 }
 
-// namesOf is the stream names in a URL, and whether it asks for wrapped frames:
-// /ws/<name>/<name>…, or /stream?streams=<name>/<name>….
-func namesOf(u *url.URL) (names []string, combined bool) {
+// wanted is what the URL of a connection asks for.
+type wanted struct {
+	names     []string // of streams
+	combined  bool     // frames come wrapped in {"stream":…,"data":…}
+	revisions bool     // later versions of closed klines come too
+}
+
+// wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 in its query. Other
+// values of revisions, and other keys, ask for nothing: the exchange ignores what it does not know.
+func wantedBy(u *url.URL) wanted {
+	query := u.Query()
 	path := strings.TrimPrefix(strings.TrimPrefix(u.Path, "/market"), "/public")
 	list, bare := strings.CutPrefix(path, "/ws")
 	if !bare {
-		list = u.Query().Get("streams")
+		list = query.Get("streams")
 	}
+	want := wanted{combined: !bare, revisions: query.Get("revisions") == "1"}
 	for name := range strings.SplitSeq(list, "/") {
 		if name != "" {
-			names = append(names, name)
+			want.names = append(want.names, name)
 		}
 	}
-	return names, !bare
+	return want
 }
 
 // series finds what a stream name stands for: <symbol>@kline_<interval>, the symbol in lower case (ASCII letters; others

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -12,8 +13,11 @@ import (
 	"klined/market"
 )
 
-// holdFor is how long after its boundary a close with Gap waits to be healed or official.
-const holdFor = time.Minute
+// Bounds of the closes with Gap that wait to be healed or official.
+const (
+	holdFor = time.Minute // after the boundary
+	maxHeld = 64          // of one series: the minute's worth of its seconds
+)
 
 // topic is one series on its way to those who subscribe to it.
 type topic struct {
@@ -30,13 +34,9 @@ type topic struct {
 	waiting bool          // next is to be pushed
 	dirty   bool          // the topic is on the hub's list
 
-	// The closes that have gone out or are held: bit i of final stands for the kline with ordinal newest − i. What is
-	// older than the 64 is not pushed any more.
-	newest int64
-	final  uint64
-
-	held  []market.Update // closes with Gap, at most 64
-	timer *time.Timer     // fires when the first of held is due
+	versions versions        // of closed klines: what has gone out, to whoever was there, or is held
+	held     []market.Update // closes with Gap that wait, by open time; at most maxHeld
+	timer    *time.Timer     // fires when the first of held is due
 }
 
 func newTopic(h *hub, series market.Series) *topic {
@@ -70,7 +70,7 @@ func (t *topic) remove(c *client) int {
 func (t *topic) changed(u *market.Update, received time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.subs) == 0 || t.final != 0 && t.series.Interval.Ordinal(u.OpenTime) <= t.newest {
+	if len(t.subs) == 0 || t.versions.reached(t.series.Interval.Ordinal(u.OpenTime)) {
 		return
 	}
 	if !t.waiting && time.Since(t.pushed) >= t.hub.every {
@@ -94,59 +94,67 @@ func (t *topic) pushWaiting() {
 	}
 }
 
-// ended takes in a version of a closed kline. It goes out once: at its first version, unless that has Gap; then at the
-// first without, or when holdFor is over.
+// ended takes in a version of a closed kline. Everybody gets the first, unless it has Gap: then the first without, or the
+// best there is when holdFor is over. From then on those who asked for revisions get every better version, but for one
+// that only settles the same values; it makes no difference who was there when the first went out.
+//
+// Of a kline that versions has forgotten nobody gets a first close. What was revised still goes to those who asked, as
+// it comes: better each time, for so Publish is called, though perhaps only settled.
 func (t *topic) ended(u *market.Update, received time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	whole := !u.Gap || u.State == market.StateSettled
-	if i := slices.IndexFunc(t.held, func(h market.Update) bool { return h.OpenTime == u.OpenTime }); i >= 0 {
-		switch {
-		case whole:
-			t.held = slices.Delete(t.held, i, i+1)
-			t.push(u, true, &mark{received: received, boundary: u.CloseTime() + 1})
-		case market.Better(&u.Kline, &t.held[i].Kline):
-			t.held[i] = *u
+	this := rankOf(&u.Kline)
+	best, known := t.versions.take(t.series.Interval.Ordinal(u.OpenTime), this)
+	i, held := t.find(u.OpenTime)
+	switch {
+	case held:
+		if market.Better(&u.Kline, &t.held[i].Kline) {
+			t.improve(i, u, received)
 		}
-		return
+	case !known:
+		if u.Revision > 0 {
+			t.deliver(u, true, toAsked, nil)
+		}
+	case best == unseen:
+		if whole(u) || t.hub.clock.Now() >= due(u) {
+			t.push(u, true, &mark{received: received, boundary: u.CloseTime() + 1})
+		} else {
+			t.hold(i, u)
+		}
+	case this.revises(best):
+		t.deliver(u, true, toAsked, nil)
 	}
-	if !t.finalise(t.series.Interval.Ordinal(u.OpenTime)) {
-		return
-	}
-	if !whole && t.hub.clock.Now() < due(u) {
-		t.hold(u)
-		return
-	}
-	t.push(u, true, &mark{received: received, boundary: u.CloseTime() + 1})
 }
 
-// finalise notes that the kline with that ordinal closes, and reports whether this is the first close of it.
-func (t *topic) finalise(ordinal int64) bool {
-	if t.final == 0 {
-		t.newest, t.final = ordinal, 1
-		return true
-	}
-	if ahead := ordinal - t.newest; ahead > 0 {
-		t.newest, t.final = ordinal, t.final<<uint64(ahead)|1 // shifts of 64 and more give 0
-		return true
-	}
-	behind := uint64(t.newest - ordinal)
-	if behind >= 64 || t.final>>behind&1 != 0 {
-		return false
-	}
-	t.final |= 1 << behind
-	return true
-}
+// whole reports whether a closed kline goes out at once.
+func whole(u *market.Update) bool { return !u.Gap || u.State == market.StateSettled }
 
 // due is when a close with Gap goes out as it is.
 func due(u *market.Update) market.Time { return (u.CloseTime() + 1).Add(holdFor) }
 
-// hold keeps a close with Gap back; the oldest one goes out where there are too many.
-func (t *topic) hold(u *market.Update) {
-	if len(t.held) == 64 {
-		t.release(t.held[0].CloseTime() + 1)
+// find is where the close that opens at open is in held, or would be.
+func (t *topic) find(open market.Time) (i int, held bool) {
+	return slices.BinarySearchFunc(t.held, open, func(u market.Update, open market.Time) int {
+		return cmp.Compare(u.OpenTime, open)
+	})
+}
+
+// improve puts a better version in the place of the held close i; a whole one goes out.
+func (t *topic) improve(i int, u *market.Update, received time.Time) {
+	if !whole(u) {
+		t.held[i] = *u
+		return
 	}
-	t.held = append(t.held, *u)
+	t.held = slices.Delete(t.held, i, i+1)
+	t.push(u, true, &mark{received: received, boundary: u.CloseTime() + 1})
+}
+
+// hold keeps a close with Gap back, at its place i in held; the oldest goes out where there are too many.
+func (t *topic) hold(i int, u *market.Update) {
+	t.held = slices.Insert(t.held, i, *u)
+	if len(t.held) > maxHeld {
+		t.release(due(&t.held[0]))
+	}
 	t.schedule()
 }
 
@@ -159,31 +167,26 @@ func (t *topic) schedule() {
 	if len(t.held) == 0 || t.hub.stopping() {
 		return
 	}
-	first := due(&t.held[0])
-	for i := range t.held {
-		first = min(first, due(&t.held[i]))
-	}
-	t.timer = time.AfterFunc(max(first.Sub(t.hub.clock.Now()), time.Millisecond), func() {
+	wait := due(&t.held[0]).Sub(t.hub.clock.Now())
+	t.timer = time.AfterFunc(max(wait, time.Millisecond), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.release(t.hub.clock.Now().Add(-holdFor))
+		t.release(t.hub.clock.Now())
 		t.schedule()
 	})
 }
 
-// release pushes, as they are, the held closes whose boundary is at or before upTo.
-func (t *topic) release(upTo market.Time) {
-	t.held = slices.DeleteFunc(t.held, func(u market.Update) bool {
-		boundary := u.CloseTime() + 1
-		if boundary > upTo {
-			return false
-		}
-		t.push(&u, true, &mark{boundary: boundary})
-		return true
-	})
+// release pushes, as they are, the held closes that are due at now.
+func (t *topic) release(now market.Time) {
+	n := 0
+	for ; n < len(t.held) && due(&t.held[n]) <= now; n++ {
+		t.push(&t.held[n], true, &mark{boundary: t.held[n].CloseTime() + 1})
+	}
+	t.held = slices.Delete(t.held, 0, n)
 }
 
-// close ends the timer.
+// close ends the timer. What is held then goes out to nobody: the clients are gone, and who asks REST when they are back
+// gets the best version there is.
 func (t *topic) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -191,8 +194,7 @@ func (t *topic) close() {
 	t.schedule()
 }
 
-// push encodes a kline once per form that somebody takes and queues it for every subscriber. A close takes the place
-// of the open kline that waits.
+// push hands a kline to every subscriber. A close takes the place of the open kline that waits.
 func (t *topic) push(u *market.Update, final bool, m *mark) {
 	if t.waiting && (!final || t.next.OpenTime <= u.OpenTime) {
 		t.waiting = false
@@ -201,8 +203,24 @@ func (t *topic) push(u *market.Update, final bool, m *mark) {
 		return
 	}
 	t.pushed = time.Now()
+	t.deliver(u, final, toAll, m)
+}
+
+// audience is who gets a version.
+type audience uint8
+
+const (
+	toAll   audience = iota // every subscriber
+	toAsked                 // those who asked for revisions
+)
+
+// deliver encodes a kline once per form that somebody takes and queues it.
+func (t *topic) deliver(u *market.Update, final bool, to audience, m *mark) {
 	var forms [2]*frame
 	for _, c := range t.subs {
+		if to == toAsked && !c.revisions {
+			continue
+		}
 		form := 0
 		if c.combined.Load() {
 			form = 1

@@ -39,6 +39,7 @@ type conn struct {
 	names    []string // streams subscribed, whether they are delivered or not, in order
 	set      map[string]bool
 	combined bool
+	held     *heldFrame // nil where there is none
 
 	// The reader's own.
 	allowance float64 // messages

@@ -1,72 +1,186 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/gobwas/ws"
-
-	"klined/market"
+	"time"
 )
 
 // Kinds of Fault.
 const (
 	FaultDisconnect = "disconnect" // sockets are closed without a close frame
+	FaultSilence    = "silence"    // no frame of a stream is sent; connections stay open, pings and answers go on
 	FaultDrop       = "drop"       // some frames are not sent
 	FaultDuplicate  = "duplicate"  // some frames are sent twice
-	FaultGarbage    = "garbage"    // malformed frames are sent in between
+	FaultReorder    = "reorder"    // some frames change places with the next one of their connection
+	FaultGarbage    = "garbage"    // malformed frames and well-formed lies are sent in between
+	FaultREST429    = "rest_429"   // REST refuses: the weight is used up
+	FaultREST418    = "rest_418"   // REST refuses: the address is banned
+	FaultREST500    = "rest_500"   // REST fails: in turn with a 500 that is no JSON and with a 503
+	FaultRESTSlow   = "rest_slow"  // REST answers late
+	FaultClockSkew  = "clock_skew" // the exchange's clock is stepped, for good: see Exchange.Now
+	FaultClear      = "clear"      // every fault that lasts is over
 )
 
-// faultFields are the fields that a kind of fault knows, beside its kind.
-var faultFields = map[string][]string{
-	FaultDisconnect: {"conn", "path", "stream"},
-	FaultDrop:       {"percent", "seconds", "conn", "path", "stream"},
-	FaultDuplicate:  {"percent", "seconds", "conn", "path", "stream"},
-	FaultGarbage:    {"n", "conn", "path", "stream"},
+// faultKind is what a kind of fault is told with, beside its kind. One that is told its seconds lasts so long.
+type faultKind struct {
+	name   string
+	fields []string
 }
 
-// Fault is something that goes wrong on request: on the connections of which all that is set is true.
+var faultKinds = []faultKind{
+	{FaultDisconnect, []string{"conn", "path", "stream", "symbol"}},
+	{FaultSilence, []string{"seconds", "conn", "path", "stream", "symbol"}},
+	{FaultDrop, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}},
+	{FaultDuplicate, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}},
+	{FaultReorder, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}},
+	{FaultGarbage, []string{"n", "lies", "conn", "path", "stream", "symbol"}},
+	{FaultREST429, []string{"seconds", "path"}},
+	{FaultREST418, []string{"seconds", "path"}},
+	{FaultREST500, []string{"seconds", "path"}},
+	{FaultRESTSlow, []string{"seconds", "delay", "path"}},
+	{FaultClockSkew, []string{"ms"}},
+	{FaultClear, nil},
+}
+
+// Bounds and defaults of a Fault's fields.
+const (
+	maxSeconds   = 1e6
+	maxGarbage   = 100_000
+	defaultDelay = 5  // s
+	maxDelay     = 60 // s
+	maxSkew      = 3_600_000
+)
+
+// Fault is something that goes wrong on request: where all that is set is true, and for every address alike. What
+// lasts is over after so many seconds of real time, however the exchange's clock is stepped meanwhile.
 type Fault struct {
 	Kind    string
 	Conn    int     // the connection's number in GET /sim/status; 0 is any
-	Path    string  // the connection's path holds this
-	Stream  string  // the name of a stream it is subscribed to holds this; drop and duplicate touch such streams only
-	Percent float64 // of the frames, for drop and duplicate
-	Seconds float64 // how long drop and duplicate last, from now on; connections that are opened meanwhile suffer too
-	N       int     // how many malformed frames each connection gets
+	Path    string  // the connection's path holds this, for REST the endpoint's
+	Stream  string  // the name of a stream that the connection is subscribed to holds this; only such streams are touched
+	Symbol  string  // likewise: the stream is this symbol's. !miniTicker@arr is, whole, where Stream is set and in its name
+	Percent float64 // of the frames
+	Seconds float64 // how long it lasts, from now on; connections that are opened meanwhile suffer too
+	N       int     // how many frames of garbage each connection gets
+	Lies    *bool   // whether they are well-formed lies; nil is half of them, where the connection hears a trade stream
+	Delay   float64 // seconds that an answer of REST takes; 0 is 5
+	MS      int64   // what is added to the clock, an hour at most
 }
 
 // trouble is a fault that lasts.
 type trouble struct {
 	Fault
-	until market.Time
+	until   time.Time
+	answers int // that it has given to requests
 }
 
-// hits reports whether f is about a connection; the caller holds the exchange's mutex.
-func (f *Fault) hits(c *conn) bool {
-	if f.Conn != 0 && f.Conn != c.num || !strings.Contains(c.path, f.Path) {
-		return false
-	}
-	return f.Stream == "" || slices.ContainsFunc(c.names, func(name string) bool { return strings.Contains(name, f.Stream) })
-}
-
-func (f *Fault) check() error {
-	switch {
-	case faultFields[f.Kind] == nil:
-		return fmt.Errorf("unknown kind %q: want disconnect, drop, duplicate or garbage", f.Kind)
-	case f.lasts() && !(f.Percent > 0 && f.Percent <= 100):
-		return fmt.Errorf("%s: percent %v: want more than 0, at most 100", f.Kind, f.Percent)
-	case f.lasts() && !(f.Seconds > 0 && f.Seconds < 1e6):
-		return fmt.Errorf("%s: seconds %v: want more than 0 and less than a million", f.Kind, f.Seconds)
-	case f.Kind == FaultGarbage && (f.N < 1 || f.N > 100_000):
-		return fmt.Errorf("garbage: n %d: want 1 to 100000", f.N)
+func kindOf(name string) *faultKind {
+	if i := slices.IndexFunc(faultKinds, func(k faultKind) bool { return k.name == name }); i >= 0 {
+		return &faultKinds[i]
 	}
 	return nil
 }
 
-func (f *Fault) lasts() bool { return f.Kind == FaultDrop || f.Kind == FaultDuplicate }
+// knows reports whether a kind is told with a field.
+func (k *faultKind) knows(field string) bool { return slices.Contains(k.fields, field) }
+
+// unknownKind refuses a kind, as it was written.
+func unknownKind(kind string) error {
+	names := make([]string, len(faultKinds))
+	for i := range faultKinds {
+		names[i] = faultKinds[i].name
+	}
+	last := len(names) - 1
+	return fmt.Errorf("unknown kind %s: want %s or %s", kind, strings.Join(names[:last], ", "), names[last])
+}
+
+// unknown refuses a field.
+func (k *faultKind) unknown(field string) error {
+	if len(k.fields) == 0 {
+		return fmt.Errorf("%s has no field %q: it has none", k.name, field)
+	}
+	return fmt.Errorf("%s has no field %q: want %s", k.name, field, strings.Join(k.fields, ", "))
+}
+
+// faultField is one of a Fault's fields by its name in POST /sim/faults.
+type faultField struct {
+	name string
+	to   any // a pointer
+}
+
+func (f *Fault) fields() []faultField {
+	return []faultField{
+		{"percent", &f.Percent}, {"seconds", &f.Seconds}, {"n", &f.N}, {"lies", &f.Lies}, {"delay", &f.Delay}, {"ms", &f.MS},
+		{"conn", &f.Conn}, {"path", &f.Path}, {"stream", &f.Stream}, {"symbol", &f.Symbol},
+	}
+}
+
+// check refuses what cannot be, and fields that the kind does not know.
+func (f *Fault) check() error {
+	k := kindOf(f.Kind)
+	if k == nil {
+		return unknownKind(fmt.Sprintf("%q", f.Kind))
+	}
+	for _, field := range f.fields() {
+		value := reflect.ValueOf(field.to).Elem()
+		if !k.knows(field.name) {
+			if !value.IsZero() {
+				return k.unknown(field.name)
+			}
+		} else if want := f.wrong(field.name); want != "" {
+			return fmt.Errorf("%s: %s %v: want %s", f.Kind, field.name, value, want)
+		}
+	}
+	return nil
+}
+
+// wrong is what a field should be and is not; "" where it is right.
+func (f *Fault) wrong(field string) string {
+	switch {
+	case field == "percent" && !(f.Percent > 0 && f.Percent <= 100):
+		return "more than 0, at most 100"
+	case field == "seconds" && !(f.Seconds > 0 && f.Seconds < maxSeconds):
+		return "more than 0 and less than a million"
+	case field == "n" && (f.N < 1 || f.N > maxGarbage):
+		return fmt.Sprintf("1 to %d", maxGarbage)
+	case field == "delay" && !(f.Delay >= 0 && f.Delay <= maxDelay):
+		return fmt.Sprintf("more than 0, at most %d", maxDelay)
+	case field == "ms" && (f.MS == 0 || f.MS < -maxSkew || f.MS > maxSkew):
+		return fmt.Sprintf("%d to %d, and not 0", -maxSkew, maxSkew)
+	}
+	return ""
+}
+
+// parseFault reads a fault as strictly as a user who mistypes would want.
+func parseFault(body []byte) (f Fault, err error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(body, &values); err != nil {
+		return f, fmt.Errorf("a fault is a JSON object as {\"kind\":\"disconnect\"}: %w", err)
+	}
+	if err := json.Unmarshal(values["kind"], &f.Kind); err != nil || kindOf(f.Kind) == nil {
+		return f, unknownKind(string(values["kind"]))
+	}
+	k, fields := kindOf(f.Kind), f.fields()
+	for name, value := range values {
+		switch {
+		case name == "kind":
+			continue
+		case !k.knows(name):
+			return f, k.unknown(name)
+		case name == "conn" && string(value) == `"all"`:
+			continue
+		}
+		i := slices.IndexFunc(fields, func(field faultField) bool { return field.name == name })
+		if err := json.Unmarshal(value, fields[i].to); err != nil {
+			return f, fmt.Errorf("%s: %s %s: %w", f.Kind, name, value, err)
+		}
+	}
+	return f, nil
+}
 
 // Fault makes something go wrong now and gives the numbers of the connections that it is about.
 func (e *Exchange) Fault(f Fault) (conns []int, err error) {
@@ -75,75 +189,47 @@ func (e *Exchange) Fault(f Fault) (conns []int, err error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := e.catchUp()
-	if f.lasts() {
-		e.faults = append(e.faults, &trouble{f, now + market.Time(f.Seconds*1000)})
+	if f.Symbol = strings.ToUpper(f.Symbol); f.Symbol != "" && e.byName[f.Symbol] == nil {
+		return nil, fmt.Errorf("%s: symbol %q: there is none", f.Kind, f.Symbol)
+	}
+	e.catchUp()
+	e.releaseAll()
+	k := kindOf(f.Kind)
+	switch {
+	case f.Kind == FaultClear:
+		e.faults = nil
+	case f.Kind == FaultClockSkew:
+		e.skew.Add(f.MS)
+	case k.knows("seconds"):
+		e.faults = append(e.faults, &trouble{Fault: f, until: time.Now().Add(time.Duration(f.Seconds * float64(time.Second)))})
 	}
 	conns = []int{}
 	for num, c := range e.conns {
-		if c.gone() || !f.hits(c) {
-			continue
-		}
-		conns = append(conns, num)
-		switch f.Kind {
-		case FaultDisconnect:
-			c.abort()
-		case FaultGarbage:
-			for i := range f.N {
-				c.data(appendFrame(nil, ws.OpText, nil, c.garbage(i, now), nil))
-			}
-			c.wake()
+		if k.knows("conn") && !c.gone() && e.hits(&f, c) && e.strike(&f, c) {
+			conns = append(conns, num)
 		}
 	}
 	slices.Sort(conns)
+	e.catchUp()
 	return conns, nil
 }
 
-// copies is how often a frame goes out to a connection: once, but for faults.
-func (e *Exchange) copies(c *conn, st *stream) int {
-	if len(e.faults) == 0 {
-		return 1
+// strike does to a connection what a fault does at once, and reports whether there was anything to do it with.
+func (e *Exchange) strike(f *Fault, c *conn) bool {
+	switch f.Kind {
+	case FaultDisconnect:
+		c.abort()
+	case FaultGarbage:
+		return e.litter(f, c)
 	}
-	n, now := 1, e.Now()
-	e.faults = slices.DeleteFunc(e.faults, func(t *trouble) bool { return t.until <= now })
-	for _, t := range e.faults {
-		if !t.hits(c) || !strings.Contains(st.name, t.Stream) || rand.Float64()*100 >= t.Percent {
-			continue
-		}
-		if t.Kind == FaultDrop {
-			return 0
-		}
-		n++
-	}
-	return n
+	return true
 }
 
-// garbage is the i-th malformed frame of a connection. None of them is a record, whichever way it is read.
-func (c *conn) garbage(i int, now market.Time) []byte {
-	name := "btcusdt@aggTrade"
-	if len(c.names) > 0 {
-		name = c.names[i%len(c.names)]
+// inForce are the faults that are not over; the caller holds e.mu.
+func (e *Exchange) inForce() []*trouble {
+	if len(e.faults) > 0 {
+		now := time.Now()
+		e.faults = slices.DeleteFunc(e.faults, func(t *trouble) bool { return !now.Before(t.until) })
 	}
-	body := func(symbol, price, qty, ids string) string {
-		return fmt.Sprintf(`{"e":"aggTrade","E":%d,"a":%s,"s":%s,"p":%s,"q":%s,"nq":%s,"f":%s,"l":%s,"T":%d,"m":false,"st":1}`,
-			now, ids, symbol, price, qty, qty, ids, ids, now-150)
-	}
-	good := body(`"BTCUSDT"`, `"83091.70"`, `"0.022"`, `3477868433`)
-	kinds := []string{
-		`this is not JSON`,
-		good[:len(good)/2],
-		body(`"BTCUSDT"`, `83091.70`, `true`, `"one"`),
-		body("\"BTC\xff\xfeUSDT\"", `"83091.70"`, `"0.022"`, `3477868433`),
-		body(`"BTCUSDT"`, `"99999999999999999999999999.9"`, `"0.022"`, `99999999999999999999999999`),
-		body(`"BTCUSDT"`, `"-83091.70"`, `"1e5"`, `-1`),
-		`{}`, `[]`, `null`, ``,
-		good + good[:20],
-		`{"e":"kline","E":` + strings.Repeat("9", 400) + `}`,
-		strings.Repeat("[", 2000),
-	}
-	frame := kinds[i%len(kinds)]
-	if c.combined && i%2 == 0 {
-		frame = `{"stream":"` + name + `","data":` + frame + `}`
-	}
-	return []byte(frame)
+	return e.faults
 }

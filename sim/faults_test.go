@@ -10,14 +10,30 @@ import (
 )
 
 func TestFaultsAreReadStrictly(t *testing.T) {
+	const kinds = `disconnect, silence, drop, duplicate, reorder, garbage, rest_429, rest_418, rest_500, rest_slow, clock_skew or clear`
 	tests := []struct{ body, want string }{
-		{`{"kind":"disconect"}`, `unknown kind "disconect": want disconnect, drop, duplicate or garbage`},
-		{`{}`, `unknown kind : want disconnect, drop, duplicate or garbage`},
-		{`{"kind":"disconnect","seconds":3}`, `disconnect has no field "seconds": want conn, path, stream`},
-		{`{"kind":"drop","percent":10,"secs":3}`, `drop has no field "secs": want percent, seconds, conn, path, stream`},
+		{`{"kind":"disconect"}`, `unknown kind "disconect": want ` + kinds},
+		{`{}`, `unknown kind : want ` + kinds},
+		{`{"kind":7}`, `unknown kind 7: want ` + kinds},
+		{`{"kind":"disconnect","seconds":3}`, `disconnect has no field "seconds": want conn, path, stream, symbol`},
+		{`{"kind":"silence","percent":3}`, `silence has no field "percent": want seconds, conn, path, stream, symbol`},
+		{`{"kind":"drop","percent":10,"secs":3}`, `drop has no field "secs": want percent, seconds, conn, path, stream, symbol`},
+		{`{"kind":"rest_slow","symbol":"BTCUSDT"}`, `rest_slow has no field "symbol": want seconds, delay, path`},
+		{`{"kind":"rest_429","delay":1}`, `rest_429 has no field "delay": want seconds, path`},
+		{`{"kind":"clock_skew","seconds":1}`, `clock_skew has no field "seconds": want ms`},
+		{`{"kind":"clear","kinds":1}`, `clear has no field "kinds": it has none`},
 		{`{"kind":"drop","seconds":3}`, `drop: percent 0: want more than 0, at most 100`},
 		{`{"kind":"duplicate","percent":10}`, `duplicate: seconds 0: want more than 0 and less than a million`},
+		{`{"kind":"silence"}`, `silence: seconds 0: want more than 0 and less than a million`},
+		{`{"kind":"silence","seconds":1,"symbol":"NOSUCH"}`, `silence: symbol "NOSUCH": there is none`},
+		{`{"kind":"reorder","percent":101,"seconds":1}`, `reorder: percent 101: want more than 0, at most 100`},
 		{`{"kind":"garbage"}`, `garbage: n 0: want 1 to 100000`},
+		{`{"kind":"rest_429"}`, `rest_429: seconds 0: want more than 0 and less than a million`},
+		{`{"kind":"rest_418","seconds":-1}`, `rest_418: seconds -1: want more than 0 and less than a million`},
+		{`{"kind":"rest_500","seconds":1e6}`, `rest_500: seconds 1e+06: want more than 0 and less than a million`},
+		{`{"kind":"rest_slow","seconds":1,"delay":61}`, `rest_slow: delay 61: want more than 0, at most 60`},
+		{`{"kind":"clock_skew"}`, `clock_skew: ms 0: want -3600000 to 3600000, and not 0`},
+		{`{"kind":"clock_skew","ms":-3600001}`, `clock_skew: ms -3600001: want -3600000 to 3600000, and not 0`},
 	}
 	served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
 		for _, test := range tests {
@@ -30,6 +46,12 @@ func TestFaultsAreReadStrictly(t *testing.T) {
 		if !strings.Contains(body, "JSON object") {
 			t.Error(body)
 		}
+		if status, body := v.post("/sim/faults", `{"kind":"garbage","n":1,"lies":"yes"}`); status != 400 || !strings.Contains(body, `garbage: lies \"yes\"`) {
+			t.Error(status, body)
+		}
+		_, err := e.Fault(Fault{Kind: FaultREST500, Seconds: 1, Conn: 3})
+		same(t, "a field that the kind does not know", fmt.Sprint(err), `rest_500 has no field "conn": want seconds, path`)
+		same(t, "faults", e.Status().Faults, 0)
 	})
 }
 
@@ -157,5 +179,51 @@ func TestStatusAndTape(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(tape), "\n")
 		same(t, "lines", len(lines), 5)
 		same(t, "the last line", `{"stream":"btcusdt@aggTrade","data":`+lines[4]+"}", frames[len(frames)-1])
+	})
+}
+
+// TestFaultsEnd holds that faults end by themselves, one by one, and all at once on request.
+func TestFaultsEnd(t *testing.T) {
+	served(t, Options{Symbols: 2, Rate: 100, Seed: 3}, func(t *testing.T, e *Exchange, v *visitor) {
+		s := v.dial("/market/ws/btcusdt@aggTrade")
+		inForce := func() string {
+			var st struct {
+				Faults  int
+				InForce json.RawMessage
+			}
+			_, _, body := v.get("/sim/status")
+			if err := json.Unmarshal([]byte(body), &st); err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(st.Faults, " ", string(st.InForce))
+		}
+		same(t, "at first", inForce(), `0 []`)
+		for _, f := range []Fault{
+			{Kind: FaultSilence, Seconds: 10}, {Kind: FaultREST500, Seconds: 4.5}, {Kind: FaultSilence, Seconds: 100}, {Kind: FaultREST418, Seconds: 200},
+		} {
+			if _, err := e.Fault(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		same(t, "after 2 s", inForce(), `4 [{"kind":"silence","secondsLeft":8},{"kind":"rest_500","secondsLeft":2.5},`+
+			`{"kind":"silence","secondsLeft":98},{"kind":"rest_418","secondsLeft":198}]`)
+		time.Sleep(8 * time.Second)
+		same(t, "after 10 s", inForce(), `2 [{"kind":"silence","secondsLeft":90},{"kind":"rest_418","secondsLeft":190}]`)
+		synctest.Wait()
+		same(t, "frames", len(s.taken()), 0)
+		status, _, _ := v.get("/fapi/v1/ping")
+		same(t, "status", status, 418)
+
+		status, body := v.post("/sim/faults", `{"kind":"clear"}`)
+		same(t, "answer", fmt.Sprint(status, body), `200{"conns":[],"kind":"clear"}`)
+		same(t, "after the end", inForce(), `0 []`)
+		status, _, _ = v.get("/fapi/v1/ping")
+		same(t, "status", status, 200)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(s.taken()) == 0 {
+			t.Error("silence after the end of all faults")
+		}
 	})
 }

@@ -46,9 +46,7 @@ func (l *limiter) charge(ip string, weight int, now market.Time) (used int, refu
 		u.banned = now + banFor
 		return u.weight, ban(ip, u.banned, now)
 	}
-	return u.weight, &apiError{status: 429, code: -1003, retry: seconds(u.minute + market.Minute - now), msg: fmt.Sprintf(
-		"Too many requests; current limit is %d requests per minute. Please use the websocket for live updates to avoid polling the API.",
-		weightPerMinute)}
+	return u.weight, tooMany(u.minute + market.Minute - now)
 }
 
 // of is the usage of an address in the running minute.
@@ -65,10 +63,16 @@ func (l *limiter) of(ip string, now market.Time) *usage {
 	return u
 }
 
+func tooMany(wait market.Time) *apiError {
+	return &apiError{status: 429, code: -1003, retry: seconds(wait), msg: fmt.Sprintf(
+		"Too many requests; current limit is %d requests per minute. Please use the websocket for live updates to avoid polling the API.",
+		weightPerMinute)}
+}
+
 func ban(ip string, until, now market.Time) *apiError {
 	return &apiError{status: 418, code: -1003, retry: seconds(until - now), msg: fmt.Sprintf(
 		"Way too many requests; IP(%s) banned until %d. Please use the websocket for live updates to avoid bans.", ip, until)}
 }
 
-// seconds rounds up: after so many, the time has passed.
-func seconds(t market.Time) int { return int((t + market.Second - 1) / market.Second) }
+// seconds rounds up, to 1 at least: after so many, the time has passed.
+func seconds(t market.Time) int { return max(1, int((t+market.Second-1)/market.Second)) }

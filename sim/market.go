@@ -18,6 +18,7 @@ type liveMarket struct {
 	fills    dueHeap // the next fill of each symbol that trades; µs
 	publish  dueHeap // aggTrades to be published; ms
 	stirred  []*symbol
+	reached  market.Time // how far it has come; never goes back
 	held     int         // fills remembered
 	forgot   market.Time // fills before it are forgotten
 	happened int64       // fills so far
@@ -29,7 +30,7 @@ func (m *liveMarket) start(symbols []*symbol) {
 		if !s.path.flat {
 			m.fills.push(due{s.gen.plan[0].us, s})
 		}
-		m.forgot = s.start
+		m.forgot, m.reached = s.start, s.start-1
 	}
 }
 
@@ -48,9 +49,8 @@ func (m *liveMarket) nextEvent() market.Time {
 	return next
 }
 
-// advance lets everything happen that is due by now. What happens depends on now alone, not on how often or when it
-// is called: a fill's time is the generator's.
-func (e *Exchange) advance(now market.Time) {
+// happenBy lets everything happen that is due by now.
+func (e *Exchange) happenBy(now market.Time) {
 	m := &e.live
 	until := int64(now)*1000 + 999
 	for len(m.fills) > 0 && m.fills[0].at <= until {

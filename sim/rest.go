@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,7 +18,8 @@ import (
 type apiError struct {
 	status, code int
 	msg          string
-	retry        int // seconds, for Retry-After; 0 is none
+	retry        int    // seconds, for Retry-After; 0 is none
+	page         string // stands for all but status, where it is not the exchange that answers but what is in front of it
 }
 
 // endpoint answers one path: from the query, a body or a refusal.
@@ -48,18 +50,28 @@ func (e *Exchange) routes() http.Handler {
 	return mux
 }
 
-// public serves an endpoint within the limits, a latency away.
+// public serves an endpoint within the limits and as the faults in force let it, a latency away.
 func (e *Exchange) public(ep endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e.travel(r.Context())
-		q := r.URL.Query()
-		used, refused := e.limiter.charge(addressOf(r.RemoteAddr), ep.weight(q), e.Now())
+		travel(r.Context(), e.delay())
+		q, ip := r.URL.Query(), addressOf(r.RemoteAddr)
+		used, refused := e.limiter.charge(ip, ep.weight(q), e.Now())
+		trouble, late := e.troubleREST(r.URL.Path, ip)
+		if refused == nil {
+			refused = trouble
+		}
 		var body []byte
 		if refused == nil {
 			body, refused = ep.answer(q)
 		}
-		e.travel(r.Context())
+		travel(r.Context(), late+e.delay())
 		head := w.Header()
+		if refused != nil && refused.page != "" {
+			head.Set("Content-Type", "text/html")
+			w.WriteHeader(refused.status)
+			_, _ = io.WriteString(w, refused.page)
+			return
+		}
 		head.Set("Content-Type", "application/json")
 		head.Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
 		if refused != nil {
@@ -73,9 +85,8 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 	})
 }
 
-// travel takes as long as a message on its way.
-func (e *Exchange) travel(ctx context.Context) {
-	late := e.delay()
+// travel takes as long as a message that is on its way.
+func travel(ctx context.Context, late time.Duration) {
 	if late == 0 {
 		return
 	}

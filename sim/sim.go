@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"klined/market"
@@ -56,6 +57,7 @@ type Exchange struct {
 	info    infoBody
 	limiter *limiter
 	handler http.Handler
+	skew    atomic.Int64 // ms that its clock has been stepped by; written under mu
 
 	mu      sync.Mutex // guards what follows, and the live part of every symbol
 	live    liveMarket
@@ -63,6 +65,7 @@ type Exchange struct {
 	conns   map[int]*conn
 	lastNum int // the number of the newest connection
 	faults  []*trouble
+	holding []*conn // those with a frame held back, longest first
 	tape    tapeRing
 	minis   miniState
 	ended   bool
@@ -123,9 +126,6 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Now is the exchange's clock.
-func (e *Exchange) Now() market.Time { return e.opt.Start.Add(time.Since(e.began)) }
-
 // Symbols are the names of the perpetuals that trade, in the order of exchangeInfo.
 func (e *Exchange) Symbols() []string {
 	var names []string
@@ -160,21 +160,29 @@ func (e *Exchange) Run(ctx context.Context) error {
 func (e *Exchange) step() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := e.catchUp()
-	next := min(e.live.nextEvent(), e.minis.next)
-	return min(max(next.Sub(now), minNap), maxNap)
+	e.catchUp()
+	nap := min(e.live.nextEvent(), e.minis.next).Sub(e.Now())
+	if len(e.holding) > 0 {
+		nap = min(nap, time.Until(e.holding[0].held.until))
+	}
+	return min(max(nap, minNap), maxNap)
 }
 
-// catchUp does all that has become due by now; the caller holds e.mu.
+// catchUp does all that has become due by now, and gives the market's time; the caller holds e.mu.
 func (e *Exchange) catchUp() market.Time {
-	now := e.Now()
-	e.advance(now)
+	now := e.advance(e.Now())
 	e.pushKlines(now)
 	e.pushMinis(now)
+	e.releaseDue()
+	e.wakeAll()
+	return now
+}
+
+// wakeAll lets every connection send what is queued; the caller holds e.mu.
+func (e *Exchange) wakeAll() {
 	for _, c := range e.conns {
 		c.wake()
 	}
-	return now
 }
 
 // end closes every connection and lets no more in.

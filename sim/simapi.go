@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
+	"time"
 
 	"klined/market"
 )
@@ -36,15 +35,23 @@ func (e *Exchange) routesSim(mux *http.ServeMux) {
 
 // Status is what GET /sim/status answers.
 type Status struct {
-	Now         market.Time  `json:"now"` // the exchange's clock
-	Start       market.Time  `json:"start"`
-	Seed        uint64       `json:"seed"`
-	Symbols     int          `json:"symbols"` // perpetuals that trade
-	Trades      int64        `json:"trades"`  // aggTrades published
-	Fills       int64        `json:"fills"`
-	Streams     int          `json:"streams"` // different ones that somebody hears
-	Faults      int          `json:"faults"`  // that are in force
-	Connections []ConnStatus `json:"connections"`
+	Now         market.Time   `json:"now"` // the exchange's clock
+	Start       market.Time   `json:"start"`
+	Seed        uint64        `json:"seed"`
+	Symbols     int           `json:"symbols"` // perpetuals that trade
+	Trades      int64         `json:"trades"`  // aggTrades published
+	Fills       int64         `json:"fills"`
+	Streams     int           `json:"streams"` // different ones that somebody hears
+	Skew        int64         `json:"skew"`    // ms that the clock has been stepped by
+	Faults      int           `json:"faults"`  // that are in force
+	InForce     []FaultStatus `json:"inForce"` // these, in the order they began
+	Connections []ConnStatus  `json:"connections"`
+}
+
+// FaultStatus is a lasting fault's part of Status.
+type FaultStatus struct {
+	Kind string  `json:"kind"`
+	Left float64 `json:"secondsLeft"`
 }
 
 // ConnStatus is one connection's part of Status.
@@ -62,15 +69,15 @@ type ConnStatus struct {
 func (e *Exchange) Status() Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUp()
 	st := Status{
-		Now: e.catchUp(), Start: e.opt.Start, Seed: e.opt.Seed, Symbols: e.opt.Symbols, Trades: e.live.trades,
-		Fills: e.live.happened, Streams: len(e.streams.live), Connections: []ConnStatus{},
+		Now: e.Now(), Start: e.opt.Start, Seed: e.opt.Seed, Symbols: e.opt.Symbols, Trades: e.live.trades,
+		Fills: e.live.happened, Streams: len(e.streams.live), Skew: e.skew.Load(), InForce: []FaultStatus{}, Connections: []ConnStatus{},
 	}
-	for _, t := range e.faults {
-		if t.until > st.Now {
-			st.Faults++
-		}
+	for _, t := range e.inForce() {
+		st.InForce = append(st.InForce, FaultStatus{t.Kind, time.Until(t.until).Round(time.Millisecond).Seconds()})
 	}
+	st.Faults = len(st.InForce)
 	for _, c := range e.conns {
 		if c.gone() {
 			continue
@@ -82,7 +89,6 @@ func (e *Exchange) Status() Status {
 	return st
 }
 
-// postFault reads a fault as strictly as a user who mistypes would want.
 func (e *Exchange) postFault(r *http.Request) (any, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
 	if err != nil {
@@ -97,34 +103,6 @@ func (e *Exchange) postFault(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]any{"kind": f.Kind, "conns": conns}, nil
-}
-
-func parseFault(body []byte) (f Fault, err error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return f, fmt.Errorf("a fault is a JSON object as {\"kind\":\"disconnect\"}: %w", err)
-	}
-	if err := json.Unmarshal(fields["kind"], &f.Kind); err != nil || faultFields[f.Kind] == nil {
-		return f, fmt.Errorf("unknown kind %s: want disconnect, drop, duplicate or garbage", fields["kind"])
-	}
-	for name, value := range fields {
-		if name == "kind" {
-			continue
-		}
-		if !slices.Contains(faultFields[f.Kind], name) {
-			return f, fmt.Errorf("%s has no field %q: want %s", f.Kind, name, strings.Join(faultFields[f.Kind], ", "))
-		}
-		if name == "conn" && bytes.Equal(value, []byte(`"all"`)) {
-			continue
-		}
-		to := map[string]any{
-			"conn": &f.Conn, "path": &f.Path, "stream": &f.Stream, "percent": &f.Percent, "seconds": &f.Seconds, "n": &f.N,
-		}[name]
-		if err := json.Unmarshal(value, to); err != nil {
-			return f, fmt.Errorf("%s: %s %s: %w", f.Kind, name, value, err)
-		}
-	}
-	return f, nil
 }
 
 // getTruth answers official klines as GET /fapi/v1/klines does, of any interval of a second or more, as many as there

@@ -12,9 +12,10 @@ import (
 // stream is what one name carries. It exists while somebody subscribes to it.
 type stream struct {
 	name   string
-	prefix []byte // what stands before the payload in a wrapped frame
+	of     *symbol // whose it is; nil where it is all symbols'
+	prefix []byte  // what stands before the payload in a wrapped frame
 	subs   []*conn
-	taped  bool   // GET /sim/tape shows it
+	taped  bool   // it carries trades, and GET /sim/tape shows it
 	stop   func() // lets go of whatever feeds it
 }
 
@@ -42,6 +43,9 @@ func newRegistry(symbols []*symbol) registry {
 	return r
 }
 
+// allMiniName is the stream of all symbols' miniTickers.
+const allMiniName = "!miniTicker@arr"
+
 // Paths of the WebSocket server; one without a path is public.
 const (
 	pathMarket  = "/market"
@@ -61,7 +65,7 @@ func (e *Exchange) subscribe(c *conn, name string) {
 	if c.path != pathOf(name) {
 		return
 	}
-	st := &stream{name: name, prefix: []byte(`{"stream":"` + name + `","data":`), subs: []*conn{c}}
+	st := &stream{name: name, of: e.streams.subject(name), prefix: []byte(`{"stream":"` + name + `","data":`), subs: []*conn{c}}
 	if e.feed(st) {
 		e.streams.live[name] = st
 	}
@@ -77,33 +81,38 @@ func pathOf(name string) string {
 
 // feed connects a stream with what it is named after, if there is such a thing.
 func (e *Exchange) feed(st *stream) bool {
-	if st.name == "!miniTicker@arr" {
+	if st.name == allMiniName {
 		e.streams.allMini, st.stop = st, func() { e.streams.allMini = nil }
 		return true
 	}
-	subject, kind, _ := strings.Cut(st.name, "@")
-	if name, ok := strings.CutPrefix(kind, "continuousKline_"); ok {
-		s, iv := e.streams.pairs[subject], interval{}
-		if s != nil {
-			iv, ok = exchangeInterval(name)
-		}
-		return s != nil && ok && e.feedLane(st, s, func(l *klineLane) { l.continuous = st }, iv)
-	}
-	s := e.streams.symbols[subject]
-	if s == nil {
+	if st.of == nil {
 		return false
+	}
+	_, kind, _ := strings.Cut(st.name, "@")
+	if name, ok := strings.CutPrefix(kind, continuousPrefix); ok {
+		iv, ok := exchangeInterval(name)
+		return ok && e.feedLane(st, st.of, func(l *klineLane) { l.continuous = st }, iv)
 	}
 	if name, ok := strings.CutPrefix(kind, "kline_"); ok {
 		iv, ok := exchangeInterval(name)
-		return ok && e.feedLane(st, s, func(l *klineLane) { l.kline = st }, iv)
+		return ok && e.feedLane(st, st.of, func(l *klineLane) { l.kline = st }, iv)
 	}
-	return s.feed(st, kind)
+	return st.of.feed(st, kind)
+}
+
+const continuousPrefix = "continuousKline_"
+
+// subject is the symbol that a stream's name speaks of, nil where there is none.
+func (r *registry) subject(name string) *symbol {
+	subject, kind, _ := strings.Cut(name, "@")
+	if strings.HasPrefix(kind, continuousPrefix) {
+		return r.pairs[subject]
+	}
+	return r.symbols[subject]
 }
 
 func (e *Exchange) feedLane(st *stream, s *symbol, attach func(*klineLane), iv interval) bool {
-	now := e.Now()
-	e.advance(now)
-	attach(s.lane(iv, now))
+	attach(s.lane(iv, e.advance(e.Now())))
 	st.stop = func() { s.dropLane(st) }
 	return true
 }
@@ -154,8 +163,10 @@ func (e *Exchange) publish(st *stream, payload func(dst []byte) []byte) {
 			}
 			frame = r.frame[bare:]
 		}
-		for range e.copies(c, st) {
+		if len(e.faults)+len(e.holding) == 0 {
 			c.data(frame)
+		} else {
+			e.send(c, st, frame)
 		}
 	}
 	if st.taped {

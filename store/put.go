@@ -79,8 +79,12 @@ func (s *Store) take(series market.Series, k *market.Kline) {
 		s.refuse(series, k, err)
 		return
 	}
-	if k.State == market.StateSettled {
-		s.complete.holes.remove(series, whole) // whatever was lost was no better
+	// A kline that is known to lack trades is kept, and asked for again. Whatever else was lost was no better than what
+	// comes after it.
+	if lacks := k.Gap && k.State != market.StateSettled && series.Interval >= market.OneMinute; lacks {
+		s.complete.holes.add(series, whole)
+	} else if !k.Gap {
+		s.complete.holes.remove(series, whole)
 	}
 	s.pending.put(series, &h)
 }

@@ -180,7 +180,7 @@ func TestE2EMarket(t *testing.T) {
 				t.Fatalf("%d symbols, %v", len(symbols), err)
 			}
 			ivs := market.ExchangeIntervals()
-			heard, err := j.listen(t.Context(), symbols, ivs, now)
+			heard, err := j.listen(t.Context(), symbols, ivs, now, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -279,7 +279,7 @@ func TestE2EStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	heard, err := j.listen(t.Context(), symbols, ivs, now)
+	heard, err := j.listen(t.Context(), symbols, ivs, now, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"klined/fixed"
 	"klined/market"
+	"klined/store"
 )
 
 // judge compares what a server says with the truth of the simulated exchange behind it.
@@ -174,4 +178,74 @@ func (j *judge) compareSeries(v *verdict, symbol string, iv market.Interval, spa
 		v.blame("%s %s %s:\n  ours  %s\n  truth %s", symbol, iv, truth[i].open, ours[i].values(), truth[i].values())
 	}
 	return nil
+}
+
+// each judges every kline that closed within [from, to] by what another source has of it.
+func (j *judge) each(symbols []string, ivs []market.Interval, from, to market.Time, have func(string, market.Interval, row) (row, bool)) (*verdict, error) {
+	v := &verdict{}
+	for _, symbol := range symbols {
+		for _, iv := range ivs {
+			first, last := iv.Open(from), iv.Open(to)
+			if iv < market.OneMinute {
+				first = iv.Ceil(from)
+			}
+			if first >= last {
+				continue
+			}
+			truth, err := j.truth(symbol, iv, first, last)
+			if err != nil {
+				return nil, err
+			}
+			for _, t := range truth {
+				v.klines++
+				switch got, ok := have(symbol, iv, t); {
+				case !ok:
+					v.blame("%s %s %s is not there", symbol, iv, t.open)
+				case got != t:
+					v.blame("%s %s %s:\n  ours  %s\n  truth %s", symbol, iv, t.open, got.values(), t.values())
+				default:
+					v.equal++
+				}
+			}
+		}
+	}
+	return v, nil
+}
+
+// stored judges the klines in the store of a server that has stopped. Where the server was restarted, the store may lack
+// klines of around that time, if it knows that it does.
+func (j *judge) stored(o serveOptions, symbols []string, from, to market.Time, restarted bool) (*verdict, error) {
+	st, err := store.Open(store.Options{Dir: o.Dir, Intervals: o.Intervals, Source: o.Source})
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	byName := map[string]market.Symbol{}
+	for _, s := range st.Symbols() {
+		byName[s.Name] = s
+	}
+	var failed error
+	v, err := j.each(symbols, o.Intervals, from, to, func(name string, iv market.Interval, truth row) (row, bool) {
+		symbol := byName[name]
+		span := market.Span{From: truth.open, To: iv.Next(truth.open)}
+		rows, missing, readErr := st.Read(context.Background(), market.Series{Symbol: symbol.ID, Interval: iv}, span)
+		failed = errors.Join(failed, readErr)
+		switch {
+		case len(rows) == 1 && (!rows[0].Gap || !restarted):
+			return rowOf(&rows[0], symbol), true
+		case len(missing) == 1 && restarted:
+			return truth, true
+		}
+		return row{}, false
+	})
+	return v, errors.Join(err, failed)
+}
+
+// rowOf is a kline as REST writes it.
+func rowOf(k *market.Kline, s market.Symbol) row {
+	price := func(v fixed.Value) string { return string(v.Append(nil, s.PriceDigits)) }
+	qty := func(v fixed.Sum) string { return string(v.Append(nil, s.QtyDigits)) }
+	quote := func(v fixed.Sum) string { return string(v.Append(nil, s.PriceDigits+s.QtyDigits)) }
+	return row{k.OpenTime, price(k.Open), price(k.High), price(k.Low), price(k.Close), qty(k.Volume), quote(k.QuoteVolume),
+		fmt.Sprint(k.TradeCount), qty(k.TakerBuyVolume), quote(k.TakerBuyQuoteVolume)}
 }

@@ -28,6 +28,7 @@ type audience struct {
 	mu     sync.Mutex
 	finals map[string][]pushed // by "SYMBOL interval open"
 	opens  int                 // events of running klines
+	query  string              // behind the address
 	conns  []net.Conn
 	done   sync.WaitGroup
 }
@@ -35,9 +36,10 @@ type audience struct {
 // perConn is how many streams one connection may carry.
 const perConn = 1000
 
-// listen subscribes to the klines of all symbols and intervals; now tells the time of receipt.
-func (j *judge) listen(ctx context.Context, symbols []string, ivs []market.Interval, now func() market.Time) (*audience, error) {
-	a := &audience{finals: map[string][]pushed{}}
+// listen subscribes to the klines of all symbols and intervals; now tells the time of receipt, query what is asked of the
+// connections beyond that.
+func (j *judge) listen(ctx context.Context, symbols []string, ivs []market.Interval, now func() market.Time, query string) (*audience, error) {
+	a := &audience{finals: map[string][]pushed{}, query: query}
 	var names []string
 	for _, symbol := range symbols {
 		for _, iv := range ivs {
@@ -58,7 +60,7 @@ func (j *judge) listen(ctx context.Context, symbols []string, ivs []market.Inter
 // connect opens one connection and subscribes it.
 func (a *audience) connect(ctx context.Context, j *judge, names []string, now func() market.Time) error {
 	dialer := ws.Dialer{NetDial: j.network.Dial}
-	conn, buffered, _, err := dialer.Dial(ctx, strings.Replace(j.server, "http", "ws", 1)+"/market/ws")
+	conn, buffered, _, err := dialer.Dial(ctx, strings.Replace(j.server, "http", "ws", 1)+"/market/ws"+a.query)
 	if err != nil {
 		return err
 	}
@@ -172,4 +174,18 @@ func (a *audience) check(j *judge, symbols []string, ivs []market.Interval, from
 		}
 	}
 	return v, delays, nil
+}
+
+// newest judges what was pushed last of each kline that ended after from and by to: it must be the truth.
+func (a *audience) newest(j *judge, symbols []string, ivs []market.Interval, from, to market.Time) (*verdict, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return j.each(symbols, ivs, from, to, func(symbol string, iv market.Interval, truth row) (row, bool) {
+		got := a.finals[fmt.Sprintf("%s %s %d", symbol, iv, truth.open)]
+		if len(got) == 0 {
+			return row{}, false
+		}
+		last := got[len(got)-1].row
+		return last, true
+	})
 }

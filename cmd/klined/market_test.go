@@ -21,6 +21,7 @@ type fakeMarket struct {
 	x       *sim.Exchange
 	judge   *judge
 	options serveOptions
+	starts  int // of the server
 
 	stopExchange, stopServer func() error
 }
@@ -46,6 +47,7 @@ func startMarket(t *testing.T, so sim.Options, o serveOptions) *fakeMarket {
 // startServer starts a server with the market's options, a second time too.
 func (m *fakeMarket) startServer() {
 	m.t.Helper()
+	m.starts++
 	listening := make(chan net.Addr, 1)
 	failed := make(chan error, 1)
 	n := network{Dial: m.net.Dial, Listen: m.net.Listen}
@@ -156,7 +158,7 @@ func TestMarket(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				heard, err := m.judge.listen(t.Context(), symbols, m.options.Intervals, m.x.Now)
+				heard, err := m.judge.listen(t.Context(), symbols, m.options.Intervals, m.x.Now, "")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -26,12 +26,15 @@ type serveOptions struct {
 	Source     market.Source
 	Redundancy int
 	Lanes      int
+	Grace      time.Duration // 0: learnt
 	PushEvery  time.Duration
 	RESTWeight int
 	LogLevel   slog.Level
 	LogFormat  string
 
-	texts struct{ symbols, intervals, source, level string }
+	texts struct{ symbols, intervals, source, grace, level string }
+
+	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
 
 // defaultPushEvery is how often the exchange itself pushes a busy kline.
@@ -48,6 +51,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
 	f.IntVar(&o.Redundancy, "redundancy", 2, "carry each symbol's trades over `N` connections at once")
 	f.IntVar(&o.Lanes, "lanes", 4, "share out the symbols over `N` lanes")
+	f.StringVar(&o.texts.grace, "grace", "auto", "close by the clock `TIME` after a boundary; auto learns it from how old trades come")
 	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
@@ -61,6 +65,9 @@ func (o *serveOptions) parse() error {
 		return err
 	}
 	if o.Source, err = parseSource(o.texts.source); err != nil {
+		return err
+	}
+	if o.Grace, err = parseGrace(o.texts.grace); err != nil {
 		return err
 	}
 	if o.texts.symbols != "all" {
@@ -111,6 +118,18 @@ func parseSource(name string) (market.Source, error) {
 		}
 	}
 	return 0, fmt.Errorf("--source %q: want aggTrade or trade", name)
+}
+
+// parseGrace reads a time, or auto, which is 0.
+func parseGrace(text string) (time.Duration, error) {
+	if text == "auto" {
+		return 0, nil
+	}
+	grace, err := time.ParseDuration(text)
+	if err != nil || grace < 10*time.Millisecond || grace > 30*time.Second {
+		return 0, fmt.Errorf("--grace %q: want auto, or a time from 10ms to 30s", text)
+	}
+	return grace, nil
 }
 
 // parseIntervals reads a comma list, sorts it and drops what is named twice. 1m is always kept.

@@ -89,6 +89,11 @@ func (s *server) buildFeed(carried []market.SymbolID) error {
 		DialKlines: func(ctx context.Context, name string, ids []market.SymbolID) (feed.Conn, error) {
 			return asConn(s.venue.DialKlines(ctx, name, ids))
 		},
+		DialTickers: func(ctx context.Context, name string, _ []market.SymbolID) (feed.Conn, error) {
+			return asConn(s.venue.DialTickers(ctx, name))
+		},
+		Healer: s.healer(), Grace: s.o.Grace, Rotate: s.o.rotate,
+		Doubt: s.clock.Doubt, Name: func(id market.SymbolID) string { return s.symbols.Get(id).Name },
 		Drain: func(c *market.Changes) {
 			s.store.Put(c)
 			s.serve.Publish(c)
@@ -97,6 +102,26 @@ func (s *server) buildFeed(carried []market.SymbolID) error {
 		Clock:   s.clock, Metrics: s.metrics, Watchdog: s.dog, Log: s.log,
 	})
 	return err
+}
+
+// healer asks REST for what is missing. Single trades cannot be asked for by their ids without a key.
+func (s *server) healer() feed.Healer {
+	h := feed.Healer{
+		Room: func() int { return s.budget.Room(market.ClassHeal) },
+		Latest: func(ctx context.Context, id market.SymbolID) (int64, market.Time, error) {
+			return s.rest.LatestID(ctx, market.ClassHeal, id)
+		},
+	}
+	if s.o.Source == market.SourceAggTrade {
+		h.Trades = func(ctx context.Context, id market.SymbolID, from int64, limit int) ([]market.Trade, error) {
+			trades, err := s.rest.AggTrades(ctx, market.ClassHeal, id, from, limit)
+			if errors.Is(err, binance.ErrTooOld) {
+				err = fmt.Errorf("%w: %w", feed.ErrTooOld, err)
+			}
+			return trades, err
+		}
+	}
+	return h
 }
 
 // asConn keeps a failed dial from becoming a connection that is not nil.
@@ -123,6 +148,7 @@ func (s *server) buildServe() *serve.Server {
 		ExchangeInfo: s.info.get,
 		Status:       func() any { return s.status() },
 		Gaps:         func() any { return s.gaps() },
+		Standings:    func() any { return s.standings() },
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
 		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
@@ -181,6 +207,30 @@ func (s *server) gaps() []gap {
 		gaps = append(gaps, gap{s.symbols.Get(g.Symbol).Name, g.First, g.Last, g.SeenAt, g.State, g.EndedAt})
 	}
 	return gaps
+}
+
+// standing is one entry of /klined/v1/symbols; times are Unix ms on the exchange's clock.
+type standing struct {
+	Symbol    string      `json:"symbol"`
+	State     feed.State  `json:"state"`
+	Reason    string      `json:"reason,omitempty"` // why it is not whole
+	LastID    int64       `json:"last_id"`          // of its last trade in order; −1 before it
+	LastTrade market.Time `json:"last_trade_at"`    // 0 before it
+	LastClose market.Time `json:"last_close_at"`    // the end of its last closed kline; 0 before the stream began
+	Gaps      int         `json:"gaps"`             // open ones
+}
+
+// standings are those of all symbols that are carried.
+func (s *server) standings() []standing {
+	all := []standing{}
+	for _, st := range s.feed.Symbols() {
+		reason := st.Reason
+		if ails := s.history.Ails(st.Symbol); ails != "" && st.State == feed.Waiting {
+			reason += "; " + ails
+		}
+		all = append(all, standing{s.symbols.Get(st.Symbol).Name, st.State, reason, st.LastID, st.LastTrade, st.LastClose, st.Gaps})
+	}
+	return all
 }
 
 // infoKept is how long the exchange's symbol list is served before it is asked for again.

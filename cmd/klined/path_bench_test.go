@@ -98,10 +98,12 @@ func (c *benchConn) Read(batch *market.Batch) error {
 	}
 	return nil
 }
+func (c *benchConn) Ping() {}
+
 func (c *benchConn) Frames() uint64 { return 0 }
 func (c *benchConn) Close(string)   {}
 
-// fixedClock stands within the minute of the benchmark's trades.
+// fixedClock stands shortly before the minute of the benchmark's trades, so that it is the first whole one.
 type fixedClock market.Time
 
 func (c fixedClock) Now() market.Time { return market.Time(c) }
@@ -109,7 +111,7 @@ func (c fixedClock) Now() market.Time { return market.Time(c) }
 // BenchmarkPath is bytes in memory → decode → symbol → sequence → 15 exact klines, 800 symbols, under the lane's lock.
 func BenchmarkPath(b *testing.B) {
 	const minute = market.Time(1795463100000)
-	f := newBenchFrames(800, 100_000, minute+market.Minute+5*market.Second)
+	f := newBenchFrames(800, 100_000, minute+61*market.Second)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	metrics := health.NewMetrics()
 	ids := make([]market.SymbolID, 800)
@@ -130,7 +132,7 @@ func BenchmarkPath(b *testing.B) {
 			dialled = true
 			return conn, nil
 		},
-		DialKlines: never, Drain: func(*market.Changes) {}, Clock: fixedClock(minute + 30*market.Second), Metrics: metrics,
+		DialKlines: never, Drain: func(*market.Changes) {}, Clock: fixedClock(minute + 57*market.Second), Metrics: metrics,
 		Watchdog: health.NewWatchdog(log), Log: log})
 	if err != nil {
 		b.Fatal(err)

@@ -144,12 +144,12 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	defer client.CloseIdleConnections()
 	s.budget = binance.NewBudget(binance.BudgetOptions{PerMinute: o.RESTWeight, Clock: s.clock, Metrics: s.metrics})
 	s.rest = binance.NewREST(binance.RESTOptions{Base: o.REST, HTTP: client, Budget: s.budget, Symbols: s.symbols,
-		Clock: s.clock, Metrics: s.metrics, Log: log})
-	if err := s.clock.Sync(ctx, s.rest.Time); err != nil {
+		Source: o.Source, Clock: s.clock, Metrics: s.metrics, Log: log})
+	var carried []market.SymbolID
+	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
 		return fmt.Errorf("%s: %w", o.REST, err)
 	}
-	carried, err := s.list(ctx)
-	if err != nil {
+	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx); return err }); err != nil {
 		return err
 	}
 
@@ -162,13 +162,31 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	if err := s.buildFeed(carried); err != nil {
 		return err
 	}
-	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Clock: s.clock, Log: log,
-		Intervals: o.Intervals})
+	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
+		Intervals: o.Intervals, Doubt: s.clock.Doubt})
 	s.serve = s.buildServe()
 	defer s.serve.Close()
 
 	listening(listener.Addr())
 	return s.run(ctx, listener, carried)
+}
+
+// unlessRefused asks again where the exchange refuses requests for a time: a process that ends and is started again would
+// only ask more often. Any other failure is the user's to see at once.
+func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
+		var refusal *market.BudgetError
+		if !errors.As(err, &refusal) {
+			return err
+		}
+		s.log.Warn("waiting for the exchange to take requests again", "target", "life", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(refusal.RetryAfter):
+		}
+	}
 }
 
 // run lets the parts work until ctx ends or one fails, and stops them in reverse: no new clients, the feed with a last
@@ -184,6 +202,7 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	})
 	g.Go(func() error { return s.feed.Run(ctx) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
 	g.Go(func() error { s.dog.Run(ctx); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.watchStore(ctx); return nil })
@@ -230,9 +249,14 @@ func (s *server) keepTime(ctx context.Context) {
 		return t, err
 	}
 	log := s.log.With("target", "clock")
-	s.clock.Run(ctx, ask, resyncEvery, func(err error) {
-		c.Fail(err.Error())
-		log.Warn("cannot synchronise", "error", err)
+	s.clock.Run(ctx, ask, resyncEvery, clock.Events{
+		Failed: func(err error) {
+			c.Fail(err.Error())
+			log.Warn("cannot synchronise", "error", err)
+		},
+		Stepped: func(by time.Duration) {
+			log.Warn("the exchange's time stepped, as seen from here", "by", by.Round(time.Millisecond))
+		},
 	})
 }
 

@@ -59,8 +59,8 @@ func (m *fakeMarket) gaps() (gaps []gap) {
 // connections carry a symbol.
 func (m *fakeMarket) oldestConns() (oldest []int) {
 	for _, name := range m.x.Symbols() {
-		pair := m.fault(sim.Fault{Kind: sim.FaultGarbage, N: 1, Stream: strings.ToLower(name) + "@aggTrade"})
-		if len(pair) != 2 {
+		pair := m.fault(sim.Fault{Kind: sim.FaultGarbage, N: 1, Lies: new(false), Stream: strings.ToLower(name) + m.tradeStream()})
+		if len(pair) == 0 || len(pair) > 2 {
 			m.t.Fatalf("%s is carried by connections %v, want two", name, pair)
 		}
 		if !slices.Contains(oldest, pair[0]) {

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klined/feed"
+	"klined/market"
+	"klined/sim"
+)
+
+// evil is one thing that goes wrong, and for how long at most.
+type evil struct {
+	name string
+	do   func(m *fakeMarket, r *rand.Rand)
+}
+
+func (m *fakeMarket) anySymbol(r *rand.Rand) string {
+	names := m.x.Symbols()
+	return names[r.IntN(len(names))]
+}
+
+// faultOf makes one fault happen.
+func faultOf(f sim.Fault) func(*fakeMarket, *rand.Rand) {
+	return func(m *fakeMarket, _ *rand.Rand) { m.inject(f) }
+}
+
+// evils are all that the simulated exchange can do to trades, connections, REST and its clock, and what a process may
+// suffer. Each is over a minute after it began.
+var evils = []evil{
+	{"all connections cut", faultOf(sim.Fault{Kind: sim.FaultDisconnect})},
+	{"one of two connections cut", faultOf(sim.Fault{Kind: sim.FaultDisconnect, Conn: oldest})},
+	{"all silent", faultOf(sim.Fault{Kind: sim.FaultSilence, Seconds: 25})},
+	{"trades silent", func(m *fakeMarket, _ *rand.Rand) {
+		m.inject(sim.Fault{Kind: sim.FaultSilence, Seconds: 25, Stream: m.tradeStream()})
+	}},
+	{"one connection silent", func(m *fakeMarket, _ *rand.Rand) {
+		m.inject(sim.Fault{Kind: sim.FaultSilence, Seconds: 40, Conn: m.oldestConns()[0]})
+	}},
+	{"one symbol silent", func(m *fakeMarket, r *rand.Rand) {
+		m.inject(sim.Fault{Kind: sim.FaultSilence, Seconds: 20, Symbol: m.anySymbol(r)})
+	}},
+	{"frames dropped", func(m *fakeMarket, _ *rand.Rand) {
+		f := sim.Fault{Kind: sim.FaultDrop, Percent: 20, Seconds: 40}
+		if m.options.Source == market.SourceTrade { // what both connections lack of an unbroken run passes for burnt ids
+			f.Conn = oldest
+		}
+		m.inject(f)
+	}},
+	{"frames doubled", faultOf(sim.Fault{Kind: sim.FaultDuplicate, Percent: 50, Seconds: 60})},
+	{"frames out of order", faultOf(sim.Fault{Kind: sim.FaultReorder, Percent: 30, Seconds: 60})},
+	{"garbage", faultOf(sim.Fault{Kind: sim.FaultGarbage, N: 60})},
+	{"lies", func(m *fakeMarket, r *rand.Rand) {
+		for range 8 {
+			m.inject(sim.Fault{Kind: sim.FaultGarbage, N: 3, Lies: new(true)})
+			time.Sleep(time.Duration(r.IntN(6000)) * time.Millisecond)
+		}
+	}},
+	{"REST 429", faultOf(sim.Fault{Kind: sim.FaultREST429, Seconds: 30})},
+	{"REST 418", faultOf(sim.Fault{Kind: sim.FaultREST418, Seconds: 45})},
+	{"REST 500", faultOf(sim.Fault{Kind: sim.FaultREST500, Seconds: 40})},
+	{"REST slow", faultOf(sim.Fault{Kind: sim.FaultRESTSlow, Seconds: 40, Delay: 8})},
+	{"clock forward", faultOf(sim.Fault{Kind: sim.FaultClockSkew, MS: 20_000})},
+	{"clock back", faultOf(sim.Fault{Kind: sim.FaultClockSkew, MS: -20_000})},
+	{"restart", func(m *fakeMarket, r *rand.Rand) {
+		if err := m.stopServer(); err != nil {
+			m.t.Error(err)
+		}
+		m.judge.client.CloseIdleConnections()
+		time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
+		m.startServer()
+	}},
+}
+
+// tradeStream is in the names of the streams that bring trades.
+func (m *fakeMarket) tradeStream() string { return "@" + m.options.Source.String() }
+
+// trial is one run of the matrix.
+type trial struct {
+	seed    uint64
+	evils   []evil
+	source  market.Source
+	rows    bool // official rows heal, too; else only trades do
+	symbols int
+	rate    float64
+}
+
+func (c *trial) String() string {
+	names := make([]string, len(c.evils))
+	for i := range c.evils {
+		names[i] = c.evils[i].name
+	}
+	rows := ""
+	if !c.rows {
+		rows = ", by trades alone"
+	}
+	return fmt.Sprintf("%s, %s%s, seed %d", strings.Join(names, " + "), c.source, rows, c.seed)
+}
+
+// run lets a market begin, lets what is wrong happen, waits until all is healed, and holds every closed kline of every
+// series against the truth: in REST answers, as pushed last, and in the store. It says how many klines it has compared.
+func (c *trial) run(t *testing.T) (klines int) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(c.seed, 1))
+		start := at(t, "2027-01-05T09:57:20Z").Add(time.Duration(r.IntN(30)) * time.Second)
+		o := options(t, c.source)
+		o.Lanes = 2
+		m := startMarket(t, sim.Options{Symbols: c.symbols, Rate: c.rate, Seed: c.seed, Start: start}, o)
+		defer m.end()
+		symbols, err := m.judge.symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := market.OneMinute.Ceil(start + market.Second)
+		heard, err := m.judge.listen(t.Context(), symbols, o.Intervals, m.x.Now, "?revisions=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.until(first.Add(15 * time.Second))
+		m.calm(symbols)
+		if !c.rows { // nothing could tell whether a symbol that has never traded missed something
+			symbols = m.traded()
+		}
+		starts := m.starts
+		if !c.rows {
+			m.fault(sim.Fault{Kind: sim.FaultSilence, Stream: "@kline", Seconds: 1e5})
+			m.fault(sim.Fault{Kind: sim.FaultREST500, Path: "klines", Seconds: 1e5})
+		}
+		for _, e := range c.evils {
+			m.until(max(m.x.Now(), first.Add(time.Duration(16+r.IntN(90))*time.Second)))
+			e.do(m, r)
+		}
+		m.until(max(m.x.Now().Add(time.Minute), first.Add(4*time.Minute))) // all is over
+		m.calm(symbols)
+		end := m.x.Now()
+		v, err := m.judge.compare(symbols, o.Intervals, first, end-5*market.Second, false)
+		must(t, "REST", v, err)
+		klines += v.klines
+		heard.close()
+		if m.starts == starts {
+			v, err = heard.newest(m.judge, symbols, o.Intervals, first, end-5*market.Second)
+			must(t, "pushed last", v, err)
+			klines += v.klines
+		}
+		m.judge.client.CloseIdleConnections()
+		if err := m.stopServer(); err != nil {
+			t.Error(err)
+		}
+		v, err = m.judge.stored(o, symbols, first, end-5*market.Second, m.starts > 1)
+		must(t, "stored", v, err)
+		klines += v.klines
+	})
+	return klines
+}
+
+// calm lets the market run until every one of the symbols is whole and nothing of it is missing or marked, at most for
+// some minutes.
+func (m *fakeMarket) calm(symbols []string) {
+	m.t.Helper()
+	wrong := ""
+	for range 90 {
+		if wrong = m.wrong(symbols); wrong == "" {
+			return
+		}
+		time.Sleep(4 * time.Second)
+	}
+	m.t.Errorf("not whole again: %s", wrong)
+}
+
+// wrong is a symbol that is not whole, or of which a kline of the last minutes carries the mark, and why; empty where
+// there is none.
+func (m *fakeMarket) wrong(symbols []string) string {
+	for _, s := range m.standings() {
+		if !slices.Contains(symbols, s.Symbol) {
+			continue
+		}
+		resp, err := m.judge.client.Get(fmt.Sprintf("%s/fapi/v1/klines?symbol=%s&interval=1m&limit=20", m.judge.server, s.Symbol))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		resp.Body.Close()
+		if state := resp.Header.Get("X-Klined-State"); s.State != feed.Whole || s.Gaps > 0 || !strings.Contains(state, "gap=0") {
+			return fmt.Sprintf("%s is %s, %s: %s", s.Symbol, s.State, state, s.Reason)
+		}
+	}
+	return ""
+}
+
+// standings are the server's own.
+func (m *fakeMarket) standings() (all []standing) {
+	m.t.Helper()
+	body, err := m.judge.get(m.judge.server, "/klined/v1/symbols", nil)
+	if err == nil {
+		err = json.Unmarshal(body, &all)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return all
+}
+
+// traded are the symbols that have traded.
+func (m *fakeMarket) traded() (names []string) {
+	for _, s := range m.standings() {
+		if s.LastID >= 0 {
+			names = append(names, s.Symbol)
+		}
+	}
+	return names
+}
+
+// seed is the first seed of this run: KLINED_SEED, or chosen by chance.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	if text := os.Getenv("KLINED_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return rand.Uint64N(1e9)
+}
+
+// TestMatrix lets each thing go wrong alone, then two at once, at random moments.
+func TestMatrix(t *testing.T) {
+	if raced {
+		t.Skip("markets are run without the race detector: make test does both")
+	}
+	first := seed(t)
+	t.Logf("KLINED_SEED=%d go test -run '^TestMatrix$' ./cmd/klined", first)
+	r := rand.New(rand.NewPCG(first, 2))
+	klines, trials := 0, 0
+	play := func(evils ...evil) {
+		c := trial{seed: first + uint64(trials), evils: evils, rows: r.IntN(3) > 0, symbols: 6 + r.IntN(8), rate: 50 + 200*r.Float64()}
+		if r.IntN(3) == 0 {
+			c.source = market.SourceTrade
+		}
+		if restarts := slices.ContainsFunc(evils, func(e evil) bool { return e.name == "restart" }); restarts || c.source == market.SourceTrade {
+			c.rows = true // there is no other way
+		}
+		trials++
+		t.Run(c.String(), func(t *testing.T) { klines += c.run(t) })
+	}
+	for _, e := range evils {
+		play(e)
+	}
+	for range pairs() {
+		play(evils[r.IntN(len(evils))], evils[r.IntN(len(evils))])
+	}
+	t.Logf("%d trials, %d klines compared", trials, klines)
+}
+
+// pairs is how many random pairs are tried: KLINED_PAIRS, or a few.
+func pairs() int {
+	if n, err := strconv.Atoi(os.Getenv("KLINED_PAIRS")); err == nil {
+		return n
+	}
+	return 12
+}

@@ -1,0 +1,123 @@
+package feed
+
+import (
+	"time"
+
+	"klined/engine"
+	"klined/market"
+)
+
+// blindMargin is how long before the last frame of a lost connection trades may have happened that it did not bring:
+// more than the venue's batching and the way here take.
+const blindMargin = market.Second
+
+// blind is a time in which no connection carried a symbol: whether trades were missed is not known.
+type blind struct {
+	from market.Time // 0: there is none
+	to   market.Time // 0: no connection carries it yet
+}
+
+// lost takes note that a trade connection has ended. When none is left that carries the lane, what closes from its last
+// frame on carries the mark, until each symbol's next id tells whether a trade was missed.
+func (l *lane) lost(from *carrier, lastFrame market.Time) {
+	defer l.unlock(l.lock())
+	l.remove(from)
+	if l.carriers() > 0 || l.from == 0 {
+		return
+	}
+	since := lastFrame - blindMargin
+	if from.last.lag > l.f.graceNow() {
+		since = min(since, from.last.newest) // it lagged: what is younger has not come
+	}
+	l.goBlind(since)
+	l.signal()
+}
+
+// goBlind begins a blind time of all symbols.
+func (l *lane) goBlind(since market.Time) {
+	l.era++
+	l.unproven = 0
+	for slot := range l.symbols {
+		s := &l.symbols[slot]
+		if s.blind.from == 0 {
+			s.blind.from = since
+			l.mark(engine.Slot(slot), s)
+		}
+		s.blind.to = 0
+	}
+}
+
+// see ends the blind times as far as it is known that trades come again; what was missed within them is not.
+func (l *lane) see() {
+	now := l.f.clock.Now()
+	for slot := range l.symbols {
+		if b := &l.symbols[slot].blind; b.from != 0 && b.to == 0 {
+			b.to = now
+		}
+	}
+}
+
+// sighted ends a symbol's blind time with its next trade in order, received since: nothing was missed. Where no trade
+// had ever come before, that cannot be known, and the time stays marked until its minutes are official, unless it is
+// the very first of the symbol.
+func (l *lane) sighted(slot engine.Slot, s *symbol, t *market.Trade) {
+	since := s.blind.from
+	s.blind = blind{}
+	if s.next == 0 && t.ID > 1 {
+		l.stand(s, Behind)
+		l.owe(slot, s, debt{span: market.Span{From: since, To: max(since, t.Time) + 1}, record: l.record(s, t.ID-1, t.ID-1)})
+	}
+	l.mark(slot, s)
+	l.recovered(s)
+}
+
+// stoodStill takes note that nothing ran here from the given time until now: before anything closes, the connections
+// must show that they still live, and that what had been sent meanwhile has been read. It asks them to.
+func (l *lane) stoodStill(since market.Time, now time.Time) {
+	l.mu.Lock()
+	var asked []Conn
+	if l.from != 0 {
+		for _, c := range l.conns {
+			if c.carries {
+				asked = append(asked, c.conn)
+			}
+		}
+	}
+	if len(asked) > 0 {
+		if l.unproven == 0 || since < l.unproven {
+			l.unproven = since
+		}
+		l.woke, l.provenBy = now, now.Add(patience)
+	}
+	l.mu.Unlock()
+	for _, conn := range asked {
+		conn.Ping()
+	}
+}
+
+// answered notes that a connection has answered a ping.
+func (l *lane) answered(c *carrier, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.pong = at
+}
+
+// unproved reports whether closes have to wait for a sign of life after a standstill. Where none comes in time, the
+// connections count as lost from then on, and what they bring after all proves whether a trade was missed.
+func (l *lane) unproved(now time.Time) bool {
+	if l.unproven == 0 {
+		return false
+	}
+	for _, c := range l.conns {
+		if c.carries && (!c.pong.Before(l.woke) || c.last.at.After(l.woke) && c.last.lag <= l.f.graceNow()) {
+			l.unproven = 0
+			return false
+		}
+	}
+	if now.Before(l.provenBy) {
+		return true
+	}
+	l.goBlind(l.unproven - blindMargin)
+	l.see()
+	return false
+}

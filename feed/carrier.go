@@ -1,0 +1,103 @@
+package feed
+
+import (
+	"slices"
+	"time"
+
+	"klined/engine"
+	"klined/market"
+)
+
+// carrier is one connection that brings a lane's trades, from its dial to its end. The lane's mutex guards it.
+type carrier struct {
+	link    *link
+	name    string
+	conn    Conn
+	carries bool          // acknowledged, and trades have come
+	carried chan struct{} // closed when it carries
+	ready   time.Time     // when all its streams were acknowledged; zero until then
+	began   time.Time     // when it carried
+	last    brought       // what it brought last
+	pong    time.Time     // when it last answered a ping: all that the venue had sent before has been read
+	runs    []run         // by slot
+	silent  string        // why it was found silent; empty while it is not
+	warned  bool          // that it is mute
+}
+
+// brought says of a read when it returned, the time of its last trade, and how old that was.
+type brought struct {
+	at     time.Time
+	newest market.Time
+	lag    time.Duration
+}
+
+// run is what a connection has brought of one symbol.
+type run struct {
+	first  int64 // its first id; 0 before it
+	newest int64 // the highest id, as far as it is believed
+	missed uint8 // looks in a row at which it lacked what had passed before the look before
+}
+
+// newCarrier adds a connection to the lane.
+func (l *lane) newCarrier(k *link, conn Conn) *carrier {
+	c := &carrier{link: k, name: k.name, conn: conn, carried: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.runs = make([]run, len(l.symbols))
+	l.conns = append(l.conns, c)
+	return c
+}
+
+// remove takes a connection that has ended out of the lane.
+func (l *lane) remove(c *carrier) {
+	c.carries = false
+	if i := slices.Index(l.conns, c); i >= 0 {
+		l.conns = slices.Delete(l.conns, i, i+1)
+	}
+}
+
+// carry notes that c carries from now on. What has passed before it did is not its to bring.
+func (c *carrier) carry(l *lane) {
+	c.carries, c.began = true, time.Now()
+	for slot := range c.runs {
+		c.runs[slot].newest = max(c.runs[slot].newest, l.symbols[slot].next-1)
+	}
+	close(c.carried)
+}
+
+// bring notes a trade that c has brought.
+func (c *carrier) bring(slot engine.Slot, s *symbol, id int64) {
+	r := &c.runs[slot]
+	if r.first == 0 {
+		r.first = id
+	}
+	if id > r.newest && (s.next == 0 || id <= s.next+holdTrades) {
+		r.newest = id
+	}
+}
+
+// first is the first id that c has brought of a symbol; 0 before it.
+func (c *carrier) first(slot engine.Slot) int64 { return c.runs[slot].first }
+
+// carriers is the number of connections that carry the lane's symbols.
+func (l *lane) carriers() int {
+	n := 0
+	for _, c := range l.conns {
+		if c.carries {
+			n++
+		}
+	}
+	return n
+}
+
+// carriersOf is the number of connections that bring the symbol's trades: a connection may do so before all of its
+// streams are acknowledged.
+func (l *lane) carriersOf(slot engine.Slot) int {
+	n := 0
+	for _, c := range l.conns {
+		if c.carries || c.runs[slot].first != 0 {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,93 @@
+package feed
+
+import (
+	"time"
+
+	"klined/market"
+)
+
+// The grace that is learnt: how old 99.9 % of the trades are at most when they first come, within bounds.
+const (
+	lagBuckets  = 2000 // of 1 ms; what is older was held up, and says nothing of the way here
+	graceSample = 2000 // trades that are enough, once they have been gathered for graceEvery
+	graceEvery  = 10 * time.Second
+	graceLeast  = 100 // trades that are enough, once they have been gathered for graceSlow
+	graceSlow   = 10 * time.Minute
+	graceMargin = 20 * time.Millisecond // for what the ticks take
+)
+
+// graceOf is where the grace begins, and between what it may move.
+func graceOf(source market.Source) (begin, least, most time.Duration) {
+	if source == market.SourceTrade {
+		return 100 * time.Millisecond, 50 * time.Millisecond, time.Second
+	}
+	return 500 * time.Millisecond, 200 * time.Millisecond, time.Second // aggTrades are batched over 100 ms
+}
+
+// lags counts trades by their age when they came, in ms.
+type lags struct {
+	n  uint32
+	by [lagBuckets]uint32
+}
+
+func (g *lags) add(lag market.Time) {
+	if lag = max(lag, 0); lag < lagBuckets {
+		g.by[lag]++
+		g.n++
+	}
+}
+
+// move adds other to g and empties it.
+func (g *lags) move(other *lags) {
+	for i, n := range other.by {
+		g.by[i] += n
+	}
+	g.n += other.n
+	*other = lags{}
+}
+
+// most is the age that all but one in a thousand have at most.
+func (g *lags) most() time.Duration {
+	beyond := g.n / 1000
+	i := lagBuckets - 1
+	for n := uint32(0); i > 0; i-- {
+		if n += g.by[i]; n > beyond {
+			break
+		}
+	}
+	return time.Duration(i) * time.Millisecond
+}
+
+// learner learns the grace. It is the ticker's own.
+type learner struct {
+	now, before lags
+	since       time.Time
+}
+
+// learn looks how old trades are when they come, and sets the grace by it once enough have.
+func (f *Feed) learn(now time.Time) {
+	g := f.learner
+	for _, l := range f.lanes {
+		l.mu.Lock()
+		g.now.move(&l.lags)
+		l.mu.Unlock()
+	}
+	age := now.Sub(g.since)
+	if (age < graceEvery || g.now.n < graceSample) && (age < graceSlow || g.now.n < graceLeast) {
+		return
+	}
+	both := g.before
+	recent := g.now
+	both.move(&recent)
+	_, least, most := graceOf(f.source)
+	f.setGrace(min(max(both.most()+graceMargin, least), most))
+	g.before, g.now, g.since = g.now, lags{}, now
+}
+
+func (f *Feed) setGrace(grace time.Duration) {
+	f.grace.Store(int64(grace))
+	f.metrics.GraceSeconds.Set(grace.Seconds())
+}
+
+// graceNow is how long after its boundary the clock closes a kline.
+func (f *Feed) graceNow() time.Duration { return time.Duration(f.grace.Load()) }

@@ -1,0 +1,179 @@
+package feed
+
+import (
+	"context"
+	"time"
+
+	"klined/engine"
+	"klined/market"
+)
+
+// A well-formed trade can lie. Why one was dropped; each is one reason of klined_disbelieved_trades_total.
+const (
+	lieTime      = "time"      // its time has not come yet
+	lieJump      = "jump"      // its id is far ahead, and those below it go on
+	lieBackwards = "backwards" // its id has passed, and its time has not
+)
+
+const (
+	aheadBound = 5 * market.Second // by how much a trade may be ahead of the clock
+	clockBound = 250               // ms; the clock is measured anew where trades are ahead of it by more
+	restLag    = time.Second       // what REST may not know yet
+	askAgain   = time.Minute       // between two questions for a symbol's latest id
+	burntRun   = 1000              // with --source trade: ids that are burnt at once, at most
+	farJump    = 1000              // ids; a jump that is further is believed when farRun successors follow
+	farRun     = 8
+)
+
+// doubt is what speaks against a sequence's ids.
+type doubt struct {
+	sure      int64     // ids up to it exist: REST has said so
+	beneath   int       // trades in order that came beneath the first held one, and are younger
+	backwards int       // trades whose ids have passed and whose times have not
+	first     int64     // the lowest id of those
+	askAfter  time.Time // REST is not asked before
+}
+
+// lie counts a trade that is not believed.
+func (l *lane) lie(reason string) { l.f.metrics.Disbelieved.WithLabelValues(reason).Inc() }
+
+// believes reports whether it is believed that the ids below the first held trade exist: REST knows it, or trades above
+// it have their successors there; the further the jump, the more of them. With --source trade short runs are burnt ids.
+func (l *lane) believes(s *symbol) bool {
+	jump := s.held[0].ID - s.next
+	if s.held[0].ID <= s.doubt.sure {
+		return true
+	}
+	near, needed := int64(1), 1
+	if l.f.source == market.SourceTrade {
+		near = burntRun
+		if jump <= near {
+			return true
+		}
+	}
+	if jump > farJump {
+		needed = farRun
+	}
+	run := 0
+	for i := 1; i < len(s.held) && run < needed; i++ {
+		if run++; s.held[i].ID-s.held[i-1].ID > near {
+			run = 0
+		}
+	}
+	return run == needed
+}
+
+// disbelieve drops held trade i.
+func (l *lane) disbelieve(slot engine.Slot, s *symbol, i int, reason string) {
+	l.lie(reason)
+	l.unhold(slot, s, i, i+1)
+	s.doubt.beneath = 0
+	switch {
+	case len(s.held) == 0 && s.hole.record != nil && s.next <= s.hole.record.First:
+		l.f.gaps.withdraw(s.hole.record) // nothing was ever missing
+		s.hole.record = nil
+	case len(s.held) > 0 && s.hole.record == nil:
+		s.hole.last = s.held[0].ID - 1
+	}
+	l.filled(slot, s)
+}
+
+// underneath looks at what is held when a trade in order passes beneath it: what is older than two such was a lie.
+func (l *lane) underneath(slot engine.Slot, s *symbol, t *market.Trade) {
+	if t.Time <= s.held[0].Time+market.Time(otherLate/time.Millisecond) {
+		return
+	}
+	if s.doubt.beneath++; s.doubt.beneath > 1 {
+		l.disbelieve(slot, s, 0, lieJump)
+	}
+}
+
+// backwards takes note of a trade whose id has passed and whose time has not. When there are several, REST is asked
+// whether the venue counts anew.
+func (l *lane) backwards(s *symbol, t *market.Trade) {
+	l.lie(lieBackwards)
+	if s.doubt.backwards == 0 || t.ID < s.doubt.first {
+		s.doubt.first = t.ID
+	}
+	s.doubt.backwards++
+	l.f.healer.signal()
+}
+
+// asks reports whether REST is to be asked for the symbol's latest id.
+func (l *lane) asks(s *symbol, now time.Time) bool {
+	if now.Before(s.doubt.askAfter) {
+		return false
+	}
+	if s.doubt.backwards > 1 {
+		return true
+	}
+	return l.f.healer.Trades == nil && s.hole.declared && len(s.held) > 0 && !l.believes(s)
+}
+
+// judge takes in the newest id that REST knows, and its time; it was asked at the given moment. What is held above it
+// was a lie. Where ids go backwards and REST agrees, the venue counts anew.
+func (l *lane) judge(slot engine.Slot, s *symbol, latest int64, at market.Time, asked time.Time) {
+	s.doubt.sure = max(s.doubt.sure, latest)
+	for i := len(s.held) - 1; i >= 0 && s.held[i].ID > latest; i-- {
+		if asked.Sub(s.held[i].since) >= restLag {
+			l.disbelieve(slot, s, i, lieJump)
+		}
+	}
+	if s.doubt.backwards > 1 && latest < s.next-1 && at > s.lastTime {
+		l.restart(slot, s, latest, at)
+	}
+	s.doubt.backwards = 0
+}
+
+// restart goes on from the venue's latest id, below those that have passed: the venue counts anew, or a lie had been
+// believed. What lies in between, and all that was still waited for by id, is owed by its minutes.
+func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time) {
+	l.f.log.Warn("trade ids go backwards", "symbol_id", s.id, "expected", s.next, "latest", latest)
+	record := l.record(s, min(s.doubt.first, latest), latest)
+	l.unhold(slot, s, 0, len(s.held))
+	l.end(s, s.hole.record, GapLost)
+	s.hole, s.doubt = hole{}, doubt{}
+	for len(s.gaps) > 0 {
+		if s.gaps[0].burnt() {
+			s.gaps = s.gaps[1:]
+			continue
+		}
+		l.giveUp(slot, s, 0)
+	}
+	from := min(s.lastTime, at)
+	s.first, s.firstTime, s.next, s.lastTime, s.edges = latest, at, latest+1, at, [2]edge{}
+	l.stand(s, Behind)
+	l.owe(slot, s, debt{span: market.Span{From: from, To: at + 1}, record: record})
+}
+
+// believeTimes drops the trades of a read whose time is too far ahead of the exchange's clock. Where several symbols
+// have such, the clock may be wrong: it is measured first. Its caller reads, and is kept waiting that long.
+func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
+	newest := market.Time(0)
+	for i := range b.Trades {
+		newest = max(newest, b.Trades[i].Time)
+	}
+	now := f.clock.Now()
+	if newest <= now+clockBound {
+		return
+	}
+	if newest <= now+aheadBound {
+		f.doubtClock(ctx)
+		return
+	}
+	if f.ahead.several(b, now+aheadBound) || f.carried == 1 {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		f.doubt(ctx)
+		cancel()
+		now = f.clock.Now()
+	}
+	kept := b.Trades[:0]
+	for i := range b.Trades {
+		if t := &b.Trades[i]; t.Time <= now+aheadBound {
+			kept = append(kept, *t)
+			continue
+		}
+		f.metrics.Disbelieved.WithLabelValues(lieTime).Inc()
+	}
+	b.Trades = kept
+}

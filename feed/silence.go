@@ -1,0 +1,210 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"klined/engine"
+	"klined/market"
+)
+
+// When a connection is silent, and for whom. The venue has been seen to let connections live that bring nothing, or
+// nothing of some symbols, so neither an open socket nor an answer proves anything: trades do.
+const (
+	lookEvery    = time.Second
+	looksMissed  = 3                 // looks in a row at which a connection lacks what another has brought
+	tradesMissed = 3                 // ids that it lacks at least: a lost frame is a gap, no silence
+	witnessed    = 5 * time.Second   // after the witness has seen a trade: it must have come by then
+	tickerLag    = 2 * market.Second // from a trade to the row that shows it, at most
+	witnessAway  = 5 * time.Second   // without a row the witness tells nothing
+	silentTimes  = 100               // mean gaps between a symbol's trades; where there is no witness
+	silentLeast  = 10 * time.Second  // and no less than this
+	muteEnds     = 10 * time.Second  // after all streams were acknowledged: trades must have come, if there are any
+	muteWarns    = 30 * time.Second  // as muteEnds, where nobody knows whether there are any
+)
+
+// seen is what the venue's own summary says of a symbol.
+type seen struct {
+	last   market.Ticker
+	by     time.Time   // when the connection began that brought last
+	at     time.Time   // when it last showed a trade that has not come; zero where all have
+	traded market.Time // when that trade took place, at the latest
+}
+
+// witness takes the venue's own summary: a row whose close changed or whose volume rose shows that the symbol traded.
+// The rows are of the connection that began at the given time; its first of a symbol tells nothing yet.
+func (f *Feed) witness(rows []market.Ticker, began time.Time) {
+	if len(rows) == 0 {
+		return
+	}
+	f.lastTicker.Store(time.Now().UnixNano())
+	for i := range rows {
+		if l, slot := f.laneOf(rows[i].SymbolID); l != nil {
+			l.shows(slot, &rows[i], began)
+		}
+	}
+}
+
+// shows takes one row of the summary.
+func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &l.symbols[slot].seen
+	traded := w.by.Equal(began) && (row.Close != w.last.Close || row.Volume.Cmp(w.last.Volume) > 0)
+	w.last, w.by = *row, began
+	if traded && w.at.IsZero() {
+		w.at, w.traded = time.Now(), row.Time
+	}
+}
+
+// look finds the connections that are silent, and ends them. It is called about once every lookEvery.
+func (l *lane) look(ctx context.Context, now time.Time) {
+	taken := l.lock()
+	var ends []*carrier
+	if l.from != 0 {
+		for slot := range l.symbols {
+			s := &l.symbols[slot]
+			ends = append(ends, l.lookAt(engine.Slot(slot), s, now)...)
+			s.passedBefore = s.next - 1
+		}
+	}
+	ends = append(ends, l.mute(now)...)
+	l.unlock(taken)
+	if len(ends) > 0 {
+		l.f.doubtClock(ctx) // the exchange's may have stepped back: then it is silent until it has caught up
+	}
+	for _, c := range ends {
+		l.f.log.Warn("connection is silent", "conn", c.name, "reason", c.silent)
+		go c.conn.Close(silent)
+	}
+}
+
+// lookAt looks for connections that bring nothing of a symbol though it trades.
+func (l *lane) lookAt(slot engine.Slot, s *symbol, now time.Time) (ends []*carrier) {
+	brings := func(c *carrier) bool { return c.carries && c.runs[slot].newest >= s.passedBefore }
+	for _, c := range l.conns {
+		r := &c.runs[slot]
+		if !c.carries || c.silent != "" || s.passedBefore-r.newest < tradesMissed || !slices.ContainsFunc(l.conns, brings) {
+			r.missed = 0
+			continue
+		}
+		if r.missed++; r.missed >= looksMissed && l.spare() {
+			c.silent = fmt.Sprintf("nothing of %s for %s, though another connection brings it", l.f.name(s.id), looksMissed*lookEvery)
+			ends = append(ends, c)
+		}
+	}
+	if c := l.unseen(s, now); c != nil {
+		ends = append(ends, c)
+	}
+	return ends
+}
+
+// spare reports whether a connection may be ended: others carry the lane, and none of them is being ended.
+func (l *lane) spare() bool {
+	for _, c := range l.conns {
+		if c.silent != "" {
+			return false
+		}
+	}
+	return l.carriers() > 1
+}
+
+// unseen is the connection to end because a symbol trades and no connection brings it: the oldest of the lane, one at a
+// time, and after twice as long each time.
+func (l *lane) unseen(s *symbol, now time.Time) *carrier {
+	newest := s.lastTime
+	if n := len(s.held); n > 0 {
+		newest = max(newest, s.held[n-1].Time)
+	}
+	why := ""
+	switch w := &s.seen; {
+	case !w.at.IsZero() && newest >= w.traded-tickerLag:
+		w.at, l.unseenEnds = time.Time{}, 0
+	case !w.at.IsZero() && now.Sub(w.at) >= witnessed:
+		why = fmt.Sprintf("nothing of %s, though the venue's own summary shows that it traded at %s", l.f.name(s.id), w.traded)
+	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
+		why = fmt.Sprintf("nothing of %s since %s, %d times as long as between its trades", l.f.name(s.id), newest, silentTimes)
+	}
+	if why == "" || now.Before(l.unseenAfter) {
+		return nil
+	}
+	var oldest *carrier
+	for _, c := range l.conns {
+		if c.carries && c.silent == "" && (oldest == nil || c.began.Before(oldest.began)) {
+			oldest = c
+		}
+	}
+	if oldest != nil {
+		oldest.silent = why
+		l.unseenEnds = min(l.unseenEnds+1, 6)
+		l.unseenAfter = now.Add(witnessed << l.unseenEnds)
+	}
+	return oldest
+}
+
+// overdue reports whether a symbol has been silent for much longer than it used to be between its trades.
+func (l *lane) overdue(s *symbol, newest market.Time) bool {
+	mean := newest.Sub(l.from-market.Minute) / time.Duration(s.passed)
+	return l.f.clock.Now().Sub(newest) > max(silentLeast, silentTimes*mean)
+}
+
+// unwitnessed reports whether the venue's summary has not come for a while.
+func (f *Feed) unwitnessed(now time.Time) bool {
+	return now.Sub(time.Unix(0, f.lastTicker.Load())) > witnessAway
+}
+
+// acknowledged notes that all streams of a connection are, though no trade has come.
+func (l *lane) acknowledged(c *carrier) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.ready = time.Now()
+}
+
+// mute finds connections that acknowledged their streams and brought nothing since, though symbols of the lane trade.
+// Where nobody knows whether they do, it is said and the connection lives on.
+func (l *lane) mute(now time.Time) (ends []*carrier) {
+	for _, c := range l.conns {
+		if c.carries || c.silent != "" || c.ready.IsZero() {
+			continue
+		}
+		mute := now.Sub(c.ready)
+		why := fmt.Sprintf("the venue has acknowledged %d streams and sent nothing for %s: is this the address of its trades?",
+			len(l.symbols), mute.Round(time.Second))
+		switch {
+		case mute >= muteEnds && l.trades(c.ready):
+			c.silent = why
+			ends = append(ends, c)
+		case mute >= muteWarns:
+			c.link.component.Fail(why)
+			if !c.warned {
+				c.warned = true
+				go l.f.log.Error("connection is mute", "conn", c.name, "reason", why)
+			}
+		}
+	}
+	return ends
+}
+
+// trades reports whether a symbol of the lane has traded since, by another connection or by the venue's summary.
+func (l *lane) trades(since time.Time) bool {
+	for _, c := range l.conns {
+		if c.carries && c.last.at.After(since) {
+			return true
+		}
+	}
+	for i := range l.symbols {
+		if at := l.symbols[i].seen.at; at.After(since) {
+			return true
+		}
+	}
+	return false
+}
+
+// foundSilent is why a connection was ended for its silence; empty where it was not.
+func (l *lane) foundSilent(c *carrier) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.silent
+}

@@ -1,0 +1,17 @@
+package market
+
+// Range is a time of one symbol's.
+type Range struct {
+	Symbol SymbolID
+	Span
+}
+
+// Belief says what became of a kline that the exchange gives as its own.
+type Belief uint8
+
+// What may become of such a kline.
+const (
+	Doubted    Belief = iota // it may be wrong: it replaced nothing, and is to be read again
+	Believed                 // it is in place of ours now
+	OutOfReach               // ours is not kept in memory any more
+)
