@@ -16,7 +16,7 @@ type carrier struct {
 	carries bool          // acknowledged, and trades have come
 	carried chan struct{} // closed when it carries
 	ready   time.Time     // when all its streams were acknowledged; zero until then
-	began   time.Time     // when it carried
+	began   market.Time   // when it carried
 	last    brought       // what it brought last
 	pong    time.Time     // when it last answered a ping: all that the venue had sent before has been read
 	runs    []run         // by slot
@@ -58,7 +58,7 @@ func (l *lane) remove(c *carrier) {
 
 // carry notes that c carries from now on. What has passed before it did is not its to bring.
 func (c *carrier) carry(l *lane) {
-	c.carries, c.began = true, time.Now()
+	c.carries, c.began = true, l.f.clock.Now()
 	for slot := range c.runs {
 		c.runs[slot].newest = max(c.runs[slot].newest, l.symbols[slot].next-1)
 	}

@@ -78,6 +78,7 @@ func (f *Feed) Fresh(id market.SymbolID) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.symbols[slot].fresh = true
 	if s := &l.symbols[slot]; s.begins == 0 || l.from != 0 && s.begins >= l.from {
 		l.engine.Fresh(slot)
 	} // else what came before the first boundary is in an official kline that the exchange has not closed yet
@@ -130,7 +131,7 @@ func (f *Feed) Owed(by market.Time) (owed []market.Range) {
 		l.mu.Lock()
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if l.from == 0 || !s.gappy && !s.hole.declared && s.blind.from == 0 {
+			if l.from == 0 || !s.gappy && !s.hole.declared && s.blind.from == 0 && s.doubt.first == 0 {
 				continue
 			}
 			if span := l.owed(engine.Slot(slot), s, by); !span.Empty() {

@@ -182,6 +182,9 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 	if s.blind.from != 0 {
 		spans = append(spans, market.Span{From: s.blind.from, To: never})
 	}
+	if s.doubt.first != 0 {
+		spans = append(spans, market.Span{From: s.doubt.first, To: never})
+	}
 	if l.lagging != 0 {
 		spans = append(spans, market.Span{From: l.lagging, To: never})
 	}

@@ -162,22 +162,25 @@ func (h *healer) affordable(wants []want) []want {
 	return wants[:n]
 }
 
-// release notes how a try went: after a failure, and where nothing came of it, the next one is put off.
-func (h *healer) release(id market.SymbolID, err error, healed int) {
+// release notes how a try went: after a failure, and where nothing came of it, the next one is put off. It reports whether
+// it was the first that did.
+func (h *healer) release(id market.SymbolID, err error, healed int) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tries[id]
 	t.busy = false
 	if err == nil && healed > 0 {
 		t.pause = 0
-		return
+		return false
 	}
+	first = t.pause == 0
 	t.pause = min(max(2*t.pause, healFirst), healLast)
 	t.due = time.Now().Add(t.pause)
 	var budget *market.BudgetError
 	if errors.As(err, &budget) {
 		t.due = time.Now().Add(max(t.pause, budget.RetryAfter))
 	}
+	return first
 }
 
 // ask asks for all that a symbol lacks.
@@ -197,10 +200,9 @@ func (h *healer) ask(ctx context.Context, w *want) {
 			}
 		}
 	}
-	if err != nil && ctx.Err() == nil {
+	if first := h.release(w.id, err, healed); first && err != nil && ctx.Err() == nil {
 		h.f.log.Warn("cannot heal by trades", "symbol", h.f.name(w.id), "error", err)
 	}
-	h.release(w.id, err, healed)
 }
 
 // askLatest asks for the newest id.

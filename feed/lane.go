@@ -60,6 +60,7 @@ type symbol struct {
 	id           market.SymbolID
 	state        State
 	blind        blind
+	fresh        bool            // the venue had no klines of it: its first trade is number 1
 	gappy        bool            // some of its gaps are marked
 	passedBefore int64           // its last id in order at the last look for silence
 	said         [2]market.Kline // the venue's own of the youngest two minutes, by ordinal, as frames brought them
@@ -165,6 +166,12 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
 	if s.blind.from != 0 && era == l.era {
 		l.sighted(slot, s, t)
+	}
+	switch {
+	case s.next == 0:
+		l.firstEver(slot, s, t)
+	case s.doubt.first != 0 && t.ID == s.next:
+		l.trustFirst(slot, s)
 	}
 	s.note(t)
 	l.apply(slot, t)

@@ -27,11 +27,29 @@ const (
 
 // doubt is what speaks against a sequence's ids.
 type doubt struct {
-	sure      int64     // ids up to it exist: REST has said so
-	beneath   int       // trades in order that came beneath the first held one, and are younger
-	backwards int       // trades whose ids have passed and whose times have not
-	first     int64     // the lowest id of those
-	askAfter  time.Time // REST is not asked before
+	sure      int64       // ids up to it exist: REST has said so
+	beneath   int         // trades in order that came beneath the first held one, and are younger
+	backwards int         // trades whose ids have passed and whose times have not
+	lowest    int64       // the lowest id of those
+	askAfter  time.Time   // REST is not asked before
+	first     market.Time // of the symbol's very first trade, until something confirms it; 0 otherwise
+}
+
+// firstEver takes note of the first trade of a symbol that comes after its stream began: nothing tells whether its id, and
+// with it all that follows, is true. What it enters, and what carries its price, is marked until its successor follows or
+// its minute is official.
+func (l *lane) firstEver(slot engine.Slot, s *symbol, t *market.Trade) {
+	if l.from != 0 && t.Time >= l.from && !s.fresh {
+		s.doubt.first = t.Time
+		l.mark(slot, s)
+	}
+}
+
+// trustFirst ends the doubt of a symbol's first trade.
+func (l *lane) trustFirst(slot engine.Slot, s *symbol) {
+	s.doubt.first = 0
+	l.mark(slot, s)
+	l.recovered(s)
 }
 
 // lie counts a trade that is not believed.
@@ -92,8 +110,8 @@ func (l *lane) underneath(slot engine.Slot, s *symbol, t *market.Trade) {
 // whether the venue counts anew.
 func (l *lane) backwards(s *symbol, t *market.Trade) {
 	l.lie(lieBackwards)
-	if s.doubt.backwards == 0 || t.ID < s.doubt.first {
-		s.doubt.first = t.ID
+	if s.doubt.backwards == 0 || t.ID < s.doubt.lowest {
+		s.doubt.lowest = t.ID
 	}
 	s.doubt.backwards++
 	l.f.healer.signal()
@@ -123,13 +141,16 @@ func (l *lane) judge(slot engine.Slot, s *symbol, latest int64, at market.Time, 
 		l.restart(slot, s, latest, at)
 	}
 	s.doubt.backwards = 0
+	if s.doubt.first != 0 && latest >= s.first {
+		l.trustFirst(slot, s)
+	}
 }
 
 // restart goes on from the venue's latest id, below those that have passed: the venue counts anew, or a lie had been
 // believed. What lies in between, and all that was still waited for by id, is owed by its minutes.
 func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time) {
 	l.f.log.Warn("trade ids go backwards", "symbol_id", s.id, "expected", s.next, "latest", latest)
-	record := l.record(s, min(s.doubt.first, latest), latest)
+	record := l.record(s, min(s.doubt.lowest, latest), latest)
 	l.unhold(slot, s, 0, len(s.held))
 	l.end(s, s.hole.record, GapLost)
 	s.hole, s.doubt = hole{}, doubt{}

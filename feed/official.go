@@ -134,6 +134,10 @@ func (l *lane) endOfficial(slot engine.Slot, s *symbol) {
 		s.debts = append(s.debts, debt{span: market.Span{From: b.from, To: b.to}, official: true})
 		ended++
 	}
+	if at := s.doubt.first; at != 0 && l.settledAll(slot, market.Span{From: at, To: at + 1}) {
+		s.doubt.first = 0
+		ended++
+	}
 	if ended > 0 {
 		l.mark(slot, s)
 		l.recovered(s)
@@ -181,6 +185,9 @@ func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Sp
 			b.to = by
 		}
 		add(market.Span{From: b.from, To: b.to})
+	}
+	if at := s.doubt.first; at != 0 {
+		add(market.Span{From: at, To: at + 1})
 	}
 	return owed
 }

@@ -122,6 +122,8 @@ func (l *lane) unseen(s *symbol, now time.Time) *carrier {
 	switch w := &s.seen; {
 	case !w.at.IsZero() && newest >= w.traded-tickerLag:
 		w.at, l.unseenEnds = time.Time{}, 0
+	case !w.at.IsZero() && l.since() > w.traded-tickerLag:
+		w.at = time.Time{} // it was before there was a connection to bring it
 	case !w.at.IsZero() && now.Sub(w.at) >= witnessed:
 		why = fmt.Sprintf("nothing of %s, though the venue's own summary shows that it traded at %s", l.f.name(s.id), w.traded)
 	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
@@ -132,7 +134,7 @@ func (l *lane) unseen(s *symbol, now time.Time) *carrier {
 	}
 	var oldest *carrier
 	for _, c := range l.conns {
-		if c.carries && c.silent == "" && (oldest == nil || c.began.Before(oldest.began)) {
+		if c.carries && c.silent == "" && (oldest == nil || c.began < oldest.began) {
 			oldest = c
 		}
 	}
@@ -142,6 +144,17 @@ func (l *lane) unseen(s *symbol, now time.Time) *carrier {
 		l.unseenAfter = now.Add(witnessed << l.unseenEnds)
 	}
 	return oldest
+}
+
+// since is from when on a connection has carried the lane without a break; never where none does.
+func (l *lane) since() market.Time {
+	since := never
+	for _, c := range l.conns {
+		if c.carries {
+			since = min(since, c.began)
+		}
+	}
+	return since
 }
 
 // overdue reports whether a symbol has been silent for much longer than it used to be between its trades.

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,6 +215,58 @@ func TestStandstill(t *testing.T) {
 			if len(d) == 0 || len(d[0].Updates) != 1 || klineText(&d[0].Updates[0].Kline) != c.want ||
 				d[0].at.Sub(bubbleBegin.Add(c.close)).Abs() > 50*time.Millisecond {
 				t.Errorf("%s: %s, %s", c.name, d[0].at.Sub(bubbleBegin), klineText(&d[0].Updates[0].Kline))
+			}
+		})
+	}
+}
+
+// jumpingClock is the bubble's clock and what is added to it.
+type jumpingClock struct {
+	bubbleClock
+	ahead atomic.Int64 // ms
+}
+
+func (c *jumpingClock) Now() market.Time { return c.bubbleClock.Now() + market.Time(c.ahead.Load()) }
+
+// TestClockJumps: a machine that was suspended, and a clock that was wrong: whatever the clock says, each minute closes
+// once, in order, and with the mark where nothing shows that the connections still live.
+func TestClockJumps(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		by   time.Duration
+		dead bool
+		want string
+	}{
+		{"suspended for two minutes, alive", 2 * time.Minute, false, "1:00 closed, 2:00 closed, 3:00 closed"},
+		{"suspended for two minutes, dead", 2 * time.Minute, true, "1:00 closed+gap, 2:00 closed+gap, 3:00 closed+gap"},
+		{"set back by two minutes", -2 * time.Minute, false, "1:00 closed"},
+		{"set back by half a second", -500 * time.Millisecond, false, "1:00 closed, 2:00 closed"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			clock := &jumpingClock{}
+			r := newRig(t, 1, func(o *Options) { o.Clock = clock })
+			r.begin()
+			r.at(118 * time.Second)
+			r.brings("AB", 0, 2)
+			r.v.conn("trades-0.0").dead.Store(c.dead)
+			r.v.conn("trades-0.1").dead.Store(c.dead)
+			clock.ahead.Store(c.by.Milliseconds())
+			r.at(170 * time.Second)
+			if c.by < 0 {
+				r.at(185 * time.Second)
+			}
+			var got []string
+			for _, u := range r.updates() {
+				if u.Revision == 0 {
+					text := strings.TrimSuffix(clockText(u.OpenTime), ".000") + " " + u.State.String()
+					if u.Gap {
+						text += "+gap"
+					}
+					got = append(got, text)
+				}
+			}
+			if text := strings.Join(got, ", "); text != c.want {
+				t.Errorf("%s: %s\nwant %s", c.name, text, c.want)
 			}
 		})
 	}

@@ -177,6 +177,9 @@ func (l *lane) reason(slot engine.Slot, s *symbol) string {
 	case s.hole.declared && len(s.held) > 0:
 		return fmt.Sprintf("trades %d to %d are missing", s.next, s.held[0].ID-1)
 	}
+	if s.doubt.first != 0 {
+		return "its first trade stands alone since " + s.doubt.first.String()
+	}
 	for i := range s.gaps {
 		if g := &s.gaps[i]; g.open() {
 			return fmt.Sprintf("trades %d to %d are missing", g.first, g.last)

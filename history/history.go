@@ -116,8 +116,8 @@ func (h *History) fetch(ctx context.Context, class market.Class, series market.S
 	// Whole klines of the series only: a part of one would pass for it.
 	span = market.Span{From: series.Interval.Open(span.From), To: series.Interval.Ceil(span.To)}
 	for open := span.From; open < span.To; {
-		h.sure(ctx, span.To)
 		page := market.Span{From: open, To: min(span.To, series.Interval.Open(iv.OpenAt(iv.Ordinal(open)+maxRows)))}
+		h.sure(ctx, page.To)
 		rows, err := h.venue.Klines(ctx, class, market.Series{Symbol: series.Symbol, Interval: iv}, page, int(iv.Count(page)))
 		if err != nil {
 			return all, fmt.Errorf("cannot fetch %s klines: %w", iv, err)

@@ -3,11 +3,10 @@ package history
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"klined/market"
 )
@@ -19,14 +18,15 @@ const (
 	reads       = 8                // questions under way at once
 	readsFirst  = 2 * time.Second  // before a symbol is asked for again; twice as long each time
 	readsLast   = 2 * time.Minute
-	doubtsKept  = 20_000 // rows that wait for a second read; the oldest are read anew
-	owedMinutes = 99     // of one question: more would weigh more
+	owedMinutes = 99 // of one question: more would weigh more
 )
 
 // Heal fetches the official klines of the minutes that lack trades, as the lanes say, until ctx ends. The lanes take a
-// row where it says what is known otherwise; any other has to be read twice.
+// row where it says what is known otherwise; any other has to be read twice. Symbols do not wait for one another.
 func (h *History) Heal(ctx context.Context) error {
-	o := &owing{h: h, tries: make(map[market.SymbolID]*retry), doubts: make(map[minuteOf]doubted)}
+	o := &owing{h: h, answers: make(chan answer, reads)}
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	tick := time.NewTicker(owedEvery)
 	defer tick.Stop()
 	for {
@@ -34,31 +34,36 @@ func (h *History) Heal(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			o.round(ctx)
+			o.look()
+		case a := <-o.answers:
+			if ctx.Err() == nil {
+				o.take(a)
+			}
+		}
+		for _, d := range o.due() {
+			asking.Go(func() { o.answers <- o.ask(ctx, d) })
 		}
 	}
 }
 
-// owing is what Heal remembers from one round to the next.
+// owing is what Heal remembers. It is Heal's alone, but for what belongs to the questions under way.
 type owing struct {
-	h     *History
-	tries map[market.SymbolID]*retry // by symbols that owe; the round's own
-
-	mu     sync.Mutex
-	doubts map[minuteOf]doubted
+	h       *History
+	debtors []*debtor // in the lanes' order
+	busy    int       // questions under way
+	resume  time.Time // nobody is asked for before it: what ails one symbol is likely to ail the next
+	answers chan answer
 }
 
-// retry is when a symbol is asked for again.
-type retry struct {
-	due   time.Time
-	pause time.Duration
-	owed  market.Range // of the last time
-}
+// debtor is a symbol that owes.
+type debtor struct {
+	owed  market.Range  // as the lanes said last
+	due   time.Time     // it is not asked for before
+	pause time.Duration // between the last answer and that
+	busy  bool          // asked and doubts belong to the question under way
 
-// minuteOf is one minute of a symbol.
-type minuteOf struct {
-	symbol market.SymbolID
-	open   market.Time
+	asked  market.Range // by the last question
+	doubts map[market.Time]doubted
 }
 
 // doubted is a row that was read once.
@@ -67,69 +72,90 @@ type doubted struct {
 	at  time.Time
 }
 
-// round asks once for each symbol that owes and is due.
-func (o *owing) round(ctx context.Context) {
-	by := func() market.Time { return o.h.clock.Now().Add(-settleAfter) }
-	owed := o.h.debts.Owed(by())
-	if len(owed) > 0 {
-		o.h.doubt(ctx)
-		owed = o.h.debts.Owed(by())
-	}
-	o.forget(owed)
-	var g errgroup.Group
-	g.SetLimit(reads)
-	for _, r := range owed {
-		t := o.tries[r.Symbol]
-		if t == nil || t.owed.From != r.From {
-			t = &retry{due: time.Now()} // something new is owed
-			o.tries[r.Symbol] = t
-		}
-		t.owed = r
-		if time.Now().Before(t.due) || ctx.Err() != nil {
-			continue
-		}
-		g.Go(func() error {
-			wait, err := o.pay(ctx, r)
-			if err != nil && ctx.Err() == nil {
-				o.h.log.Warn("cannot fetch the klines of minutes that lack trades", "symbol_id", r.Symbol, "error", err)
-			}
-			t.pause = max(min(max(2*t.pause, readsFirst), readsLast), wait)
-			t.due = time.Now().Add(t.pause)
-			return nil
-		})
-	}
-	_ = g.Wait()
+// answer is how a question went.
+type answer struct {
+	*debtor
+	news bool          // a row is doubted that was not before
+	wait time.Duration // how long it makes no sense to ask again
+	err  error
 }
 
-// forget drops what is remembered of symbols that owe nothing any more, and rows that are too old.
-func (o *owing) forget(owed []market.Range) {
-	owes := make(map[market.SymbolID]market.Span, len(owed))
-	for _, r := range owed {
-		owes[r.Symbol] = r.Span
+// look asks the lanes what is owed now. Symbols that owe nothing any more are forgotten.
+func (o *owing) look() {
+	now := time.Now()
+	known := make(map[market.SymbolID]*debtor, len(o.debtors))
+	for _, d := range o.debtors {
+		known[d.owed.Symbol] = d
 	}
-	for id := range o.tries {
-		if _, still := owes[id]; !still {
-			delete(o.tries, id)
+	o.debtors = o.debtors[:0]
+	for _, r := range o.h.debts.Owed(o.h.clock.Now().Add(-settleAfter)) {
+		d := known[r.Symbol]
+		if d == nil {
+			d = &debtor{due: now, doubts: make(map[market.Time]doubted)}
 		}
-	}
-	for key, d := range o.doubts {
-		span := owes[key.symbol]
-		if key.open < span.From || key.open >= span.To || len(o.doubts) > doubtsKept && time.Since(d.at) > confirmed {
-			delete(o.doubts, key)
+		if other := r.From < d.asked.From || r.From >= d.asked.To; other && d.due.After(now) {
+			d.due, d.pause = now, 0
 		}
+		d.owed = r
+		o.debtors = append(o.debtors, d)
 	}
 }
 
-// pay asks for the minutes of one symbol's range and offers each to the lanes. wait is how long it makes no sense to ask
-// again.
-func (o *owing) pay(ctx context.Context, r market.Range) (wait time.Duration, err error) {
-	series := market.Series{Symbol: r.Symbol, Interval: market.OneMinute}
-	rows, err := o.h.venue.Klines(ctx, market.ClassHeal, series, r.Span, owedMinutes)
+// due are those to ask for now, who has waited longest first. They are busy from then on.
+func (o *owing) due() []*debtor {
+	now := time.Now()
+	if now.Before(o.resume) || o.busy == reads {
+		return nil
+	}
+	var due []*debtor
+	for _, d := range o.debtors {
+		if !d.busy && !now.Before(d.due) {
+			due = append(due, d)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b *debtor) int { return a.due.Compare(b.due) })
+	due = due[:min(len(due), reads-o.busy)]
+	for _, d := range due {
+		d.busy, d.asked = true, d.owed
+	}
+	o.busy += len(due)
+	return due
+}
+
+// take notes when to ask again.
+func (o *owing) take(a answer) {
+	d := a.debtor
+	d.busy = false
+	o.busy--
+	if a.news {
+		d.pause = 0
+	}
+	d.pause = max(min(max(2*d.pause, readsFirst), readsLast), a.wait)
+	d.due = time.Now().Add(d.pause)
+	if a.err != nil {
+		o.resume = time.Now().Add(max(a.wait, afterFailure))
+		o.h.log.Warn("cannot fetch the klines of minutes that lack trades", "symbol_id", d.asked.Symbol, "error", a.err,
+			"again_in", d.pause)
+	}
+}
+
+// ask asks for the minutes that a symbol owes, and offers each to the lanes.
+func (o *owing) ask(ctx context.Context, d *debtor) (a answer) {
+	a.debtor = d
+	r, h := d.asked, o.h
+	h.sure(ctx, r.To)
+	r.To = min(r.To, market.OneMinute.Open(h.clock.Now().Add(-settleAfter)))
+	maps.DeleteFunc(d.doubts, func(open market.Time, _ doubted) bool { return open < r.From || open >= r.To })
+	if r.Empty() {
+		return a
+	}
+	at := time.Now()
+	rows, err := h.venue.Klines(ctx, market.ClassHeal, market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, r.Span, owedMinutes)
 	if budget := (*market.BudgetError)(nil); errors.As(err, &budget) {
-		wait = budget.RetryAfter
+		a.wait = budget.RetryAfter
 	}
-	if err != nil {
-		return wait, err
+	if a.err = err; err != nil {
+		return a
 	}
 	var out []market.Kline // minutes that the lanes do not keep any more
 	for i := range rows {
@@ -137,64 +163,85 @@ func (o *owing) pay(ctx context.Context, r market.Range) (wait time.Duration, er
 		if k.OpenTime < r.From || k.OpenTime >= r.To {
 			continue
 		}
-		switch o.offer(r.Symbol, k) {
+		belief, news := d.offer(h.debts, k, at)
+		switch a.news = a.news || news; belief {
 		case market.OutOfReach:
 			out = append(out, *k)
 		case market.Doubted:
-			wait = confirmed
+			a.wait = confirmed
 		}
 	}
 	if len(out) > 0 {
-		err = o.settleStored(ctx, r, out)
+		a.err = h.settleStored(ctx, r, out)
 	}
-	return wait, err
+	return a
 }
 
-// offer gives one row to the lanes, and remembers it where they doubt it.
-func (o *owing) offer(id market.SymbolID, k *market.Kline) market.Belief {
-	key := minuteOf{id, k.OpenTime}
-	o.mu.Lock()
-	before, known := o.doubts[key]
-	o.mu.Unlock()
-	agrees := known && time.Since(before.at) >= confirmed && market.SameValues(&before.row, k)
-	belief := o.h.debts.Official(id, market.OneMinute, k, agrees)
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// offer gives a row that was asked for at the given time to the lanes, and remembers it where they doubt it. news says
+// that it was not doubted before.
+func (d *debtor) offer(lanes Debtors, k *market.Kline, at time.Time) (_ market.Belief, news bool) {
+	before, known := d.doubts[k.OpenTime]
+	agrees := known && market.SameValues(&before.row, k)
+	belief := lanes.Official(d.asked.Symbol, market.OneMinute, k, agrees && at.Sub(before.at) >= confirmed)
 	switch {
 	case belief != market.Doubted:
-		delete(o.doubts, key)
-	case !known || !market.SameValues(&before.row, k):
-		o.doubts[key] = doubted{*k, time.Now()}
+		delete(d.doubts, k.OpenTime)
+	case !agrees:
+		d.doubts[k.OpenTime] = doubted{*k, time.Now()}
 	}
-	return belief
+	return belief, belief == market.Doubted && !known
 }
+
+// errHoles says that rows cannot take the place of minutes that the lanes do not keep any more.
+var errHoles = errors.New("the exchange's klines have holes, run still or break their own rules")
 
 // settleStored makes the stored klines of minutes right that the lanes do not keep any more: the rows themselves, and
 // what is shorter than an hour and was folded from them. The hours go to the lanes, which fold what is longer.
-func (o *owing) settleStored(ctx context.Context, r market.Range, rows []market.Kline) error {
-	id, h := r.Symbol, o.h
-	span := market.Span{From: rows[0].OpenTime, To: rows[len(rows)-1].OpenTime + market.Minute}
-	if int64(len(rows)) != market.OneMinute.Count(span) || slices.ContainsFunc(rows, func(k market.Kline) bool { return !k.Plausible() }) {
-		return errors.New("the exchange's klines have holes or break their own rules")
+func (h *History) settleStored(ctx context.Context, r market.Range, rows []market.Kline) error {
+	minutes := market.Series{Symbol: r.Symbol, Interval: market.OneMinute}
+	span := market.Span{From: r.From, To: rows[len(rows)-1].OpenTime + market.Minute}
+	begin := rows[0].OpenTime
+	if market.OneMinute.Count(market.Span{From: begin, To: span.To}) != int64(len(rows)) || slices.ContainsFunc(rows, func(k market.Kline) bool {
+		return k.State != market.StateSettled || !k.Plausible()
+	}) {
+		return errHoles
 	}
-	h.store.Fetched(market.Series{Symbol: id, Interval: market.OneMinute}, span, rows)
+	if begin > span.From { // then nothing is missing only where the symbol begins there
+		before, err := h.venue.Klines(ctx, market.ClassHeal, minutes, market.Span{To: begin}, 1)
+		if err != nil {
+			return err
+		}
+		if len(before) > 0 {
+			return errHoles
+		}
+	}
+	h.store.Fetched(minutes, span, rows)
+	return h.settleLonger(ctx, r.Symbol, span)
+}
+
+// settleLonger follows official minutes of the span in the store with what was folded from them, as far as that is over;
+// then they are paid.
+func (h *History) settleLonger(ctx context.Context, id market.SymbolID, span market.Span) error {
 	until := h.clock.Now().Add(-settleAfter)
+	around := func(iv market.Interval) (market.Series, market.Span) {
+		return market.Series{Symbol: id, Interval: iv}, market.Span{From: iv.Open(span.From), To: min(iv.Ceil(span.To), iv.Open(until))}
+	}
 	for _, iv := range h.intervals {
 		if iv <= market.OneMinute || iv >= market.OneHour {
 			continue
 		}
-		part := market.Span{From: iv.Open(span.From), To: min(iv.Ceil(span.To), iv.Open(until))}
-		if _, err := h.fetch(ctx, market.ClassHeal, market.Series{Symbol: id, Interval: iv}, part); err != nil {
+		series, part := around(iv)
+		if _, err := h.fetch(ctx, market.ClassHeal, series, part); err != nil {
 			return err
 		}
 	}
-	hours := market.Span{From: market.OneHour.Open(span.From), To: min(market.OneHour.Ceil(span.To), market.OneHour.Open(until))}
-	settled, err := h.fetch(ctx, market.ClassHeal, market.Series{Symbol: id, Interval: market.OneHour}, hours)
+	series, part := around(market.OneHour)
+	hours, err := h.fetch(ctx, market.ClassHeal, series, part)
 	if err != nil {
 		return err
 	}
-	for i := range settled {
-		h.debts.Official(id, market.OneHour, &settled[i], true)
+	for i := range hours {
+		h.debts.Official(id, market.OneHour, &hours[i], true)
 	}
 	h.debts.Paid(id, span.To)
 	return nil

@@ -21,7 +21,7 @@ var beginnings = []struct {
 }{{market.OneDay, 62}, {market.OneHour, 48}, {market.OneMinute, 99}}
 
 // askers is how many questions are under way at once while symbols start.
-const askers = 8
+const askers = 16
 
 // Waiting before a symbol that could not be served, or is still waiting, is served again: twice as long each time.
 const (

@@ -78,6 +78,15 @@ type trouble struct {
 	answers int // that it has given to requests
 }
 
+// FaultHelp is a line for each kind of fault: its name, and the fields that it is told with.
+func FaultHelp() string {
+	var lines strings.Builder
+	for _, k := range faultKinds {
+		fmt.Fprintf(&lines, "  %-11s %s\n", k.name, strings.Join(k.fields, ", "))
+	}
+	return lines.String()
+}
+
 func kindOf(name string) *faultKind {
 	if i := slices.IndexFunc(faultKinds, func(k faultKind) bool { return k.name == name }); i >= 0 {
 		return &faultKinds[i]

@@ -18,6 +18,14 @@ type memnet struct {
 	listeners map[string]*memListener
 	next      int
 	dialled   []*memConn // client ends, oldest first
+	down      time.Time  // until when nobody is let in
+}
+
+// refuse lets nobody in for a time.
+func (m *memnet) refuse(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down = time.Now().Add(d)
 }
 
 // memBuffer is how many bytes one direction of a connection holds before the writer waits.
@@ -54,6 +62,9 @@ func (m *memnet) Listen(_, addr string) (net.Listener, error) {
 func (m *memnet) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	m.mu.Lock()
 	l := m.listeners[addr]
+	if time.Now().Before(m.down) {
+		l = nil
+	}
 	m.mu.Unlock()
 	if l == nil {
 		return nil, fmt.Errorf("dial %s: connection refused", addr)

@@ -59,7 +59,9 @@ func newServeCommand() *cobra.Command {
 
 const serveHelp = `Connects to the exchange, builds the klines of every symbol and interval, keeps them in --dir and serves them on
 --listen: the exchange's REST below /fapi/v1, its WebSocket streams on /ws and /stream, the chart page on /,
-and /healthz, /readyz, /metrics, /klined/v1/status for operators.
+and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps for operators.
+
+x:true goes out once for each kline; a WebSocket address with ?revisions=1 gets every later version too.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
 (KLINED_LISTEN). Flag over environment over file over default.`

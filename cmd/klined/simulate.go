@@ -47,7 +47,7 @@ func newSimCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "the simulated exchange alone",
-		Long:  simHelp,
+		Long:  simHelp + sim.FaultHelp(),
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
@@ -66,7 +66,11 @@ func newSimCommand() *cobra.Command {
 }
 
 const simHelp = `A synthetic exchange that speaks the real one's REST and WebSocket on one port, with its limits and refusals,
-and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviations, /sim/tape.`
+and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviations, /sim/tape.
+
+A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any. These kinds take these fields:
+
+`
 
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {

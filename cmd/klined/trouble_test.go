@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -256,26 +259,129 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestFullSize starts 800 symbols a minute before the full hour.
+// TestFullSize starts 800 symbols at the worst moments: shortly after a minute has begun, and shortly before the full
+// hour. All are whole in time, busy ones first, and each that is not says why.
 func TestFullSize(t *testing.T) {
 	if raced {
 		t.Skip("a market of this size is run without the race detector: make test does both")
 	}
-	synctest.Test(t, func(t *testing.T) {
-		start := at(t, "2027-01-05T10:58:40Z")
-		o := options(t, market.SourceTrade)
-		m := startMarket(t, sim.Options{Symbols: 800, Rate: 400, Seed: 11, Start: start, Straddle: sim.DefaultStraddle, Burn: sim.DefaultBurn}, o)
-		defer m.end()
-		symbols, err := m.judge.symbols()
-		if err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		start  string
+		weight int
+		within time.Duration
+	}{
+		{"2027-01-05T10:58:02Z", 2400, 100 * time.Second},
+		{"2027-01-05T10:58:02Z", 1200, 180 * time.Second},
+		{"2027-01-05T10:58:59Z", 1200, 180 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := at(t, c.start)
+			o := options(t, market.SourceTrade)
+			o.RESTWeight = c.weight
+			m := startMarket(t, sim.Options{Symbols: 800, Rate: 400, Seed: 11, Start: start, Straddle: sim.DefaultStraddle, Burn: sim.DefaultBurn}, o)
+			defer m.end()
+			symbols, err := m.judge.symbols()
+			if err != nil {
+				t.Fatal(err)
+			}
+			took := m.untilWhole(symbols, c.within+time.Minute)
+			t.Logf("started at %s with weight %d: 800 whole after %s", c.start, c.weight, took)
+			if took > c.within {
+				t.Errorf("want %s", c.within)
+			}
+			first := market.OneMinute.Ceil(start + market.Second)
+			m.until(first.Add(3*time.Minute + 2*time.Second))
+			v, err := m.judge.compare(symbols, m.options.Intervals, first, first.Add(3*time.Minute), false)
+			must(t, "REST", v, err)
+		})
+	}
+}
+
+// untilWhole lets the market run until all symbols are whole, and says how long after its begin that was. Meanwhile each
+// that is not must say why, and of the ten busiest none may be the last.
+func (m *fakeMarket) untilWhole(symbols []string, limit time.Duration) time.Duration {
+	m.t.Helper()
+	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // the bubble's
+	waiting := symbols
+	for time.Since(began) < limit {
+		time.Sleep(time.Second)
+		before := waiting
+		waiting = nil
+		for _, s := range m.standings() {
+			if s.State == feed.Whole {
+				continue
+			}
+			waiting = append(waiting, s.Symbol)
+			if s.Reason == "" {
+				m.t.Fatalf("%s is %s and does not say why", s.Symbol, s.State)
+			}
 		}
-		first := market.OneMinute.Ceil(start + market.Second)
-		m.until(first.Add(3*time.Minute + 2*time.Second))
-		if st := m.status(); st.Symbols[feed.Whole] != len(symbols) {
-			t.Errorf("symbols %v, want %d whole", st.Symbols, len(symbols))
+		if len(waiting) > 0 {
+			continue
 		}
-		v, err := m.judge.compare(symbols, m.options.Intervals, first, first.Add(3*time.Minute), false)
-		must(t, "REST", v, err)
-	})
+		if busy := slices.IndexFunc(before, func(name string) bool { return slices.Contains(symbols[:10], name) }); busy >= 0 && len(before) < 400 {
+			m.t.Errorf("%s was among the last %d", before[busy], len(before))
+		}
+		return time.Since(began)
+	}
+	m.t.Errorf("%d symbols are not whole after %s", len(waiting), limit)
+	return limit
+}
+
+// TestOutage: 800 symbols lose their connections for 30 s under the default budget. 150 s after that no kline of a minute
+// or longer carries the mark.
+func TestOutage(t *testing.T) {
+	if raced {
+		t.Skip("a market of this size is run without the race detector: make test does both")
+	}
+	rate, err := strconv.ParseFloat(cmp.Or(os.Getenv("KLINED_RATE"), "800"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		cut  string // the connections with such streams
+	}{{"trades", "@aggTrade"}, {"all", ""}} {
+		synctest.Test(t, func(t *testing.T) {
+			start := at(t, "2027-01-05T10:55:40Z")
+			o := options(t, market.SourceAggTrade)
+			o.RESTWeight = 1200
+			m := startMarket(t, sim.Options{Symbols: 800, Rate: rate, Seed: 11, Start: start}, o)
+			defer m.end()
+			symbols, err := m.judge.symbols()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.untilWhole(symbols, 4*time.Minute)
+			lost := at(t, "2027-01-05T10:59:15Z")
+			m.until(lost)
+			m.fault(sim.Fault{Kind: sim.FaultDisconnect, Stream: c.cut})
+			m.net.refuse(30 * time.Second)
+			back := lost.Add(30 * time.Second)
+			m.until(back)
+			m.judge.client.CloseIdleConnections()
+			for left := 1; left > 0 && m.x.Now() < back+200*market.Second; {
+				time.Sleep(5 * time.Second)
+				left = 0
+				for _, s := range m.standings() {
+					if s.State != feed.Whole || s.Reason != "" {
+						left++
+						if m.x.Now() > back+195*market.Second {
+							t.Logf("%s is %s: %s", s.Symbol, s.State, s.Reason)
+						}
+					}
+				}
+				if left == 0 {
+					t.Logf("%s cut: all whole %s after they were back; gaps %v, weight used %d", c.name, m.x.Now().Sub(back), m.status().Gaps, m.status().RESTWeight)
+				}
+			}
+			m.until(back + 150*market.Second)
+			v, marked := m.judgeMarked(symbols, at(t, "2027-01-05T10:58:00Z"), back+145*market.Second)
+			must(t, c.name, v, nil)
+			t.Logf("%s cut: %d klines marked of %d", c.name, marked, v.klines)
+			if marked > 0 {
+				t.Errorf("%d klines are marked 150 s after the outage", marked)
+			}
+		})
+	}
 }
