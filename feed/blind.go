@@ -13,9 +13,13 @@ const blindMargin = market.Second
 
 // blind is a time in which no connection carried a symbol: whether trades were missed is not known.
 type blind struct {
-	from market.Time // 0: there is none
-	to   market.Time // 0: no connection carries it yet
+	from     market.Time // 0: there is none
+	to       market.Time // 0: no connection carries it yet
+	official bool        // its minutes are the exchange's; what is shorter keeps the mark until the next trade
 }
+
+// open reports whether minutes may lack trades in it.
+func (b *blind) open() bool { return b.from != 0 && !b.official }
 
 // lost takes note that a trade connection has ended. When none is left that carries the lane, what closes from its last
 // frame on carries the mark, until each symbol's next id tells whether a trade was missed.
@@ -43,7 +47,7 @@ func (l *lane) goBlind(since market.Time) {
 			s.blind.from = since
 			l.mark(engine.Slot(slot), s)
 		}
-		s.blind.to = 0
+		s.blind.to, s.blind.official = 0, false
 	}
 }
 

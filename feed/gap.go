@@ -179,8 +179,10 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 	if s.hole.declared && len(s.held) > 0 {
 		spans = append(spans, s.holeSpan())
 	}
-	if s.blind.from != 0 {
-		spans = append(spans, market.Span{From: s.blind.from, To: never})
+	if b := s.blind; b.open() {
+		spans = append(spans, market.Span{From: b.from, To: never})
+	} else if b.official {
+		spans = append(spans, market.Span{From: b.from, To: b.to})
 	}
 	if s.doubt.first != 0 {
 		spans = append(spans, market.Span{From: s.doubt.first, To: never})
@@ -225,7 +227,7 @@ func (l *lane) joined(spans []market.Span) []market.Span {
 
 // recovered looks whether a symbol that was behind misses nothing any more.
 func (l *lane) recovered(s *symbol) {
-	if s.state == Behind && !s.hole.declared && s.blind.from == 0 &&
+	if s.state == Behind && !s.hole.declared && !s.blind.open() &&
 		!slices.ContainsFunc(s.gaps, func(g gap) bool { return g.open() }) &&
 		!slices.ContainsFunc(s.debts, func(d debt) bool { return !d.official }) {
 		l.stand(s, Whole)

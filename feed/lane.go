@@ -195,13 +195,13 @@ func (l *lane) apply(slot engine.Slot, t *market.Trade) engine.Applied {
 }
 
 // jump passes over burnt ids: with --source trade a connection that has carried every id from below s.next up to id
-// without a break proves that what did not come does not exist. Trades held up to id are passed on, where it is believed
-// that they are that far ahead.
+// without a break proves that what did not come does not exist. Trades held up to id are passed on, where so few ids and
+// so little time lie between that nothing can have kept the connection from bringing them.
 func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	if l.f.source != market.SourceTrade || from == nil || from.first(slot) == 0 || from.first(slot) >= s.next {
 		return
 	}
-	for len(s.held) > 0 && s.held[0].ID <= id && l.believes(s) {
+	for len(s.held) > 0 && s.held[0].ID <= id && l.mayBeBurnt(s, s.held[0].ID-s.next, s.holeSpan()) {
 		h := s.held[0]
 		s.burn(h.ID, h.Time)
 		l.unhold(slot, s, 0, 1)
@@ -211,11 +211,21 @@ func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	}
 }
 
+// mayBeBurnt reports whether so many ids that did not come within a span look burnt: few, and in no silence of the symbol.
+func (l *lane) mayBeBurnt(s *symbol, ids int64, span market.Span) bool {
+	return ids <= burntRun && span.To.Sub(span.From) <= max(burntWithin, burntGaps*l.meanGap(s))
+}
+
+// meanGap is the mean time between a symbol's trades so far.
+func (l *lane) meanGap(s *symbol) time.Duration {
+	return s.lastTime.Sub(l.from-market.Minute) / time.Duration(max(s.passed, 1))
+}
+
 // burnt ends the gaps that the connection's run proves to be burnt ids, as jump does for what is still held.
 func (l *lane) burnt(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		if !g.burnt() && from.first(slot) < g.first && g.last < id {
+		if !g.burnt() && from.first(slot) < g.first && g.last < id && l.mayBeBurnt(s, g.last-g.first+1, g.span) {
 			record := g.record
 			g.record, g.official = nil, false
 			l.end(s, record, GapHealed)

@@ -16,13 +16,15 @@ const (
 )
 
 const (
-	aheadBound = 5 * market.Second // by how much a trade may be ahead of the clock
-	clockBound = 250               // ms; the clock is measured anew where trades are ahead of it by more
-	restLag    = time.Second       // what REST may not know yet
-	askAgain   = time.Minute       // between two questions for a symbol's latest id
-	burntRun   = 1000              // with --source trade: ids that are burnt at once, at most
-	farJump    = 1000              // ids; a jump that is further is believed when farRun successors follow
-	farRun     = 8
+	aheadBound  = 5 * market.Second // by how much a trade may be ahead of the clock
+	clockBound  = 250               // ms; the clock is measured anew where trades are ahead of it by more
+	restLag     = time.Second       // what REST may not know yet
+	askAgain    = time.Minute       // between two questions for a symbol's latest id
+	burntRun    = 64                // with --source trade: ids that are burnt at once, at most
+	burntWithin = 5 * time.Second   // between the trades before and behind them; more, where a symbol hardly trades
+	burntGaps   = 20                // mean gaps between its trades
+	farJump     = 1000              // ids; a jump that is further is believed when farRun successors follow
+	farRun      = 8
 )
 
 // doubt is what speaks against a sequence's ids.

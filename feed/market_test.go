@@ -275,7 +275,7 @@ func (y *player) heal(random *rand.Rand) {
 				continue
 			}
 			var rows []market.Trade
-			limit := int(min(span.last-span.first+2, 5))
+			limit := int(min(span.last-span.first+2, 40))
 			for _, t := range y.trades[w.id] {
 				if t.ID >= span.first && t.Time <= known && len(rows) < limit {
 					rows = append(rows, t)

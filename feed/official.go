@@ -129,9 +129,10 @@ func (l *lane) endOfficial(slot engine.Slot, s *symbol) {
 		d := &s.debts[i]
 		end(&d.record, &d.official, d.span)
 	}
-	if b := s.blind; b.to != 0 && l.settledAll(slot, market.Span{From: b.from, To: b.to}) {
-		s.blind = blind{}
-		s.debts = append(s.debts, debt{span: market.Span{From: b.from, To: b.to}, official: true})
+	if b := &s.blind; b.to != 0 && !b.official && l.settledAll(slot, market.Span{From: b.from, To: b.to}) {
+		if b.official = true; l.engine.Base() == market.OneMinute {
+			*b = blind{}
+		}
 		ended++
 	}
 	if at := s.doubt.first; at != 0 && l.settledAll(slot, market.Span{From: at, To: at + 1}) {
@@ -180,7 +181,7 @@ func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Sp
 	if s.hole.declared && len(s.held) > 0 {
 		add(s.holeSpan())
 	}
-	if b := s.blind; b.from != 0 {
+	if b := s.blind; b.open() {
 		if b.to == 0 {
 			b.to = by
 		}
@@ -229,7 +230,7 @@ func (l *lane) becameWhole(slot engine.Slot, s *symbol) {
 		return
 	}
 	l.stand(s, Whole)
-	if s.gappy || s.hole.declared || s.blind.from != 0 {
+	if s.gappy || s.hole.declared || s.blind.open() {
 		l.stand(s, Behind)
 		l.recovered(s)
 	}

@@ -159,8 +159,7 @@ func (l *lane) since() market.Time {
 
 // overdue reports whether a symbol has been silent for much longer than it used to be between its trades.
 func (l *lane) overdue(s *symbol, newest market.Time) bool {
-	mean := newest.Sub(l.from-market.Minute) / time.Duration(s.passed)
-	return l.f.clock.Now().Sub(newest) > max(silentLeast, silentTimes*mean)
+	return l.f.clock.Now().Sub(newest) > max(silentLeast, silentTimes*l.meanGap(s))
 }
 
 // unwitnessed reports whether the venue's summary has not come for a while.

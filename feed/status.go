@@ -170,9 +170,9 @@ func (l *lane) reason(slot engine.Slot, s *symbol) string {
 		return "no connection has brought a trade of its lane yet"
 	case s.state == Waiting:
 		return l.waitsFor(slot)
-	case s.blind.from != 0 && s.blind.to == 0:
+	case s.blind.open() && s.blind.to == 0:
 		return "no connection carries it since " + s.blind.from.String()
-	case s.blind.from != 0:
+	case s.blind.open():
 		return "its next trade, or official klines, must show whether one was missed since " + s.blind.from.String()
 	case s.hole.declared && len(s.held) > 0:
 		return fmt.Sprintf("trades %d to %d are missing", s.next, s.held[0].ID-1)
