@@ -170,7 +170,7 @@ func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time
 }
 
 // believeTimes drops the trades of a read whose time is too far ahead of the exchange's clock. Where several symbols
-// have such, the clock may be wrong: it is measured first. Its caller reads, and is kept waiting that long.
+// have such, the clock may be wrong: it is measured first, now and then. Its caller reads, and is kept waiting that long.
 func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 	newest := market.Time(0)
 	for i := range b.Trades {
@@ -184,7 +184,7 @@ func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 		f.doubtClock(ctx)
 		return
 	}
-	if f.ahead.several(b, now+aheadBound) || f.carried == 1 {
+	if (f.ahead.several(b, now+aheadBound) || f.carried == 1) && f.doubts() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		f.doubt(ctx)
 		cancel()

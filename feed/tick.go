@@ -108,12 +108,19 @@ func (a *aheadLog) several(b *market.Batch, limit market.Time) (several bool) {
 	return several
 }
 
-// doubtClock has the clock measured anew, without waiting for it, and not again and again.
-func (f *Feed) doubtClock(ctx context.Context) {
+// doubtEvery is how long the clock is not doubted again: what goes on looking wrong is wrong itself.
+const doubtEvery = 10 * time.Second
+
+// doubts reports whether the clock may be doubted now; then it counts as doubted.
+func (f *Feed) doubts() bool {
 	now := time.Now().UnixNano()
 	before := f.clockDoubted.Load()
-	if now-before < int64(10*time.Second) || !f.clockDoubted.CompareAndSwap(before, now) {
-		return
+	return now-before >= int64(doubtEvery) && f.clockDoubted.CompareAndSwap(before, now)
+}
+
+// doubtClock has the clock measured anew, and does not wait for it.
+func (f *Feed) doubtClock(ctx context.Context) {
+	if f.doubts() {
+		go f.doubt(ctx)
 	}
-	go f.doubt(ctx)
 }

@@ -1,0 +1,51 @@
+package feed
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"klined/market"
+)
+
+// TestTimesAhead: a time that has not come is a lie if it is one symbol's; if several symbols have such, the clock is
+// measured first, and then believed.
+func TestTimesAhead(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		symbols []market.SymbolID // whose trades are a minute ahead, one a second
+		behind  time.Duration     // by how much the clock is really behind
+		doubts  int32             // how often it was measured
+		dropped float64
+	}{
+		{"one symbol, again and again", []market.SymbolID{0, 0, 0}, 0, 0, 3},
+		{"two symbols, and the clock is right", []market.SymbolID{0, 1, 0, 1}, 0, 1, 4},
+		{"two symbols, and the clock is behind", []market.SymbolID{0, 1, 2, 1}, time.Minute, 1, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			clock := &jumpingClock{}
+			var doubts atomic.Int32
+			r := newRig(t, 3, func(o *Options) {
+				o.Clock = clock
+				o.Doubt = func(context.Context) {
+					doubts.Add(1)
+					clock.ahead.Store(c.behind.Milliseconds())
+				}
+			})
+			r.begin()
+			next := []int64{2, 2, 2}
+			for i, id := range c.symbols {
+				r.at(time.Duration(70+i) * time.Second)
+				r.trades("trades-0.0", trade(id, next[id], "100", "1", bubbleClock{}.Now()+market.Minute))
+				next[id]++
+			}
+			if got := testutil.ToFloat64(r.o.Metrics.Disbelieved.WithLabelValues(lieTime)); doubts.Load() != c.doubts || got != c.dropped {
+				t.Errorf("%s: measured %d times, %v dropped; want %d, %v", c.name, doubts.Load(), got, c.doubts, c.dropped)
+			}
+		})
+	}
+}
