@@ -312,10 +312,9 @@ func (l *lane) void(slot engine.Slot, s *symbol, first, last int64) {
 // tooOld gives up on ids that the venue does not give any more: their minutes are owed.
 func (l *lane) tooOld(slot engine.Slot, first, last int64) {
 	s := &l.symbols[slot]
-	for i := len(s.gaps) - 1; i >= 0; i-- {
-		if g := &s.gaps[i]; !g.burnt() && g.first <= last && g.last >= first {
-			l.giveUp(slot, s, i)
-		}
+	within := func(g gap) bool { return !g.burnt() && g.first <= last && g.last >= first }
+	for i := slices.IndexFunc(s.gaps, within); i >= 0; i = slices.IndexFunc(s.gaps, within) {
+		l.giveUp(slot, s, i)
 	}
 	if s.hole.declared && len(s.held) > 0 && s.next <= last {
 		s.doubt.sure = max(s.doubt.sure, s.held[0].ID)
