@@ -16,7 +16,7 @@ import (
 )
 
 // tapeBegin is when a tape begins: the trades of minute 0 are its stream's starting minute.
-const tapeBegin = market.Time(1803859200000) // 2027-02-28T00:00Z
+const tapeBegin = market.Time(1803859200000) // 2027-03-01T00:00Z
 
 // tape is what two connections bring of a random market of some minutes.
 type tape struct {

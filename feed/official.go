@@ -159,6 +159,9 @@ func (l *lane) settledAll(slot engine.Slot, span market.Span) bool {
 func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Span) {
 	add := func(span market.Span) {
 		for open := max(market.OneMinute.Open(span.From), l.from); open < span.To && open+market.Minute <= by; open += market.Minute {
+			if owed.From != 0 && open >= owed.From+owedMost*market.Minute {
+				return // more is not told at once
+			}
 			if k, ok := l.engine.Kline(slot, market.OneMinute, open); ok && k.State == market.StateSettled {
 				continue
 			}
@@ -195,7 +198,7 @@ func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Sp
 
 // paid takes note that all minutes before upTo are official, though the engine does not keep them any more.
 func (l *lane) paid(slot engine.Slot, s *symbol, upTo market.Time) {
-	trim := func(span *market.Span) { span.From = min(max(span.From, upTo), span.To) }
+	trim := func(span *market.Span) { span.From = max(span.From, upTo) } // what is paid whole has no minute left
 	for i := range s.gaps {
 		trim(&s.gaps[i].span)
 	}
@@ -204,6 +207,9 @@ func (l *lane) paid(slot engine.Slot, s *symbol, upTo market.Time) {
 	}
 	if s.blind.from != 0 {
 		s.blind.from = max(s.blind.from, upTo)
+	}
+	if s.doubt.first != 0 && s.doubt.first < upTo {
+		l.trustFirst(slot, s)
 	}
 	l.endOfficial(slot, s)
 }

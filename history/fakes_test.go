@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,9 +24,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bubbleBegin is when a synctest bubble begins: a Saturday, the first of a month.
 const bubbleBegin = market.Time(946684800000) // 2000-01-01T00:00Z
 
-type bubbleClock struct{}
+// bubbleClock is the bubble's time, as far off as is set.
+type bubbleClock struct{ off atomic.Int64 }
 
-func (bubbleClock) Now() market.Time { return market.TimeOf(time.Now()) }
+func (c *bubbleClock) Now() market.Time {
+	return market.TimeOf(time.Now()).Add(time.Duration(c.off.Load()))
+}
 
 // asked is one question to the venue.
 type asked struct {
@@ -40,12 +45,14 @@ func (a asked) String() string {
 
 // venue is an exchange in memory: its klines are flat and dense from each symbol's listing on.
 type venue struct {
+	clock  *bubbleClock // which says what is over
+	diary  *diary
 	mu     sync.Mutex
 	asked  []asked
-	listed map[market.SymbolID]market.Time    // from the beginning where not named
-	fail   func(asked) error                  // nil: nothing fails
-	spoil  func(asked, []market.Kline)        // nil: all rows are right
-	hold   func(context.Context, asked) error // called before the answer; nil: at once
+	listed map[market.SymbolID]market.Time            // from the beginning where not named
+	fail   func(asked) error                          // nil: nothing fails
+	spoil  func(asked, []market.Kline) []market.Kline // nil: all rows are right
+	hold   func(context.Context, asked) error         // called before the answer; nil: at once
 }
 
 func (v *venue) Klines(ctx context.Context, class market.Class, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
@@ -53,6 +60,7 @@ func (v *venue) Klines(ctx context.Context, class market.Class, series market.Se
 	v.mu.Lock()
 	v.asked = append(v.asked, a)
 	v.mu.Unlock()
+	v.diary.tell("%d asks %s %s–%s", a.Symbol, a.Interval, hourOf(a.From), hourOf(a.To))
 	if v.hold != nil {
 		if err := v.hold(ctx, a); err != nil {
 			return nil, err
@@ -63,7 +71,10 @@ func (v *venue) Klines(ctx context.Context, class market.Class, series market.Se
 			return nil, err
 		}
 	}
-	now := bubbleClock{}.Now()
+	now := v.clock.Now()
+	if span.From == 0 { // the newest
+		span.From = series.Interval.OpenAt(series.Interval.Ordinal(span.To-1) - int64(limit) + 1)
+	}
 	var rows []market.Kline
 	for open := series.Interval.Ceil(span.From); open < span.To && open <= now && len(rows) < limit; open = series.Interval.Next(open) {
 		if series.Interval.Next(open) > v.listed[series.Symbol] {
@@ -71,7 +82,7 @@ func (v *venue) Klines(ctx context.Context, class market.Class, series market.Se
 		}
 	}
 	if v.spoil != nil {
-		v.spoil(a, rows)
+		rows = v.spoil(a, rows)
 	}
 	return rows, nil
 }
@@ -208,20 +219,136 @@ func (l *lanes) BusyFirst(ids []market.SymbolID) {
 	slices.SortStableFunc(ids, func(a, b market.SymbolID) int { return rank(a) - rank(b) })
 }
 
+// debts are lanes that lack trades of minutes, until they believe their official klines, or are told that they are paid.
+type debts struct {
+	diary   *diary
+	mu      sync.Mutex
+	minutes map[market.SymbolID][]market.Time               // that lack trades, by open time
+	reach   market.Time                                     // minutes before it are not kept any more
+	believe func(k *market.Kline, confirmed bool) (ok bool) // nil: all
+	look    func(n int)                                     // called with each look; may be nil
+	looks   int
+}
+
+// owe lets minutes of a symbol lack trades.
+func (d *debts) owe(id market.SymbolID, opens ...market.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.minutes[id] = append(d.minutes[id], opens...)
+	slices.Sort(d.minutes[id])
+}
+
+// healed lets a symbol lack nothing any more.
+func (d *debts) healed(id market.SymbolID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.minutes, id)
+}
+
+func (d *debts) Owed(by market.Time) (owed []market.Range) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.looks++; d.look != nil {
+		d.look(d.looks)
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.minutes)) {
+		over := slices.DeleteFunc(slices.Clone(d.minutes[id]), func(open market.Time) bool { return open+market.Minute > by })
+		if n := len(over); n > 0 {
+			span := market.Span{From: over[0], To: min(over[n-1]+market.Minute, over[0]+99*market.Minute)}
+			owed = append(owed, market.Range{Symbol: id, Span: span})
+		}
+	}
+	return owed
+}
+
+func (d *debts) Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	belief := market.Believed
+	switch {
+	case iv == market.OneMinute && k.OpenTime < d.reach:
+		belief = market.OutOfReach
+	case iv == market.OneMinute && slices.Contains(d.minutes[id], k.OpenTime) && d.believe != nil && !d.believe(k, confirmed):
+		belief = market.Doubted
+	case iv == market.OneMinute:
+		d.minutes[id] = slices.DeleteFunc(d.minutes[id], func(open market.Time) bool { return open == k.OpenTime })
+	}
+	text := [...]string{"doubted", "believed", "out of reach"}[belief]
+	if confirmed {
+		text += ", confirmed"
+	}
+	d.diary.tell("%d %s %s %s", id, iv, hourOf(k.OpenTime), text)
+	return belief
+}
+
+func (d *debts) Paid(id market.SymbolID, upTo market.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.minutes[id] = slices.DeleteFunc(d.minutes[id], func(open market.Time) bool { return open < upTo })
+	d.diary.tell("%d paid up to %s", id, hourOf(upTo))
+}
+
+// diary is what happened, each with the seconds since it began.
+type diary struct {
+	mu    sync.Mutex
+	began time.Time
+	lines []string
+}
+
+// begin forgets what was.
+func (d *diary) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.began, d.lines = time.Now(), nil
+}
+
+func (d *diary) tell(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, fmt.Sprintf("%gs  ", time.Since(d.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// take gives what happened since the last call.
+func (d *diary) take() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lines := d.lines
+	d.lines = nil
+	return lines
+}
+
+// hourOf is a time of the bubble's first day as hh:mm; empty for 0.
+func hourOf(t market.Time) string {
+	if t == 0 {
+		return ""
+	}
+	return t.Std().Format("15:04")
+}
+
 // rig is a History between a venue, a store and lanes in memory.
 type rig struct {
 	*History
-	venue *venue
-	store *store
-	lanes *lanes
-	log   *bytes.Buffer // guarded by its handler
+	venue  *venue
+	store  *store
+	lanes  *lanes
+	debts  *debts
+	diary  *diary
+	clock  *bubbleClock
+	step   atomic.Int64  // what the clock is off by once it has been doubted
+	doubts atomic.Int64  // how often it was
+	log    *bytes.Buffer // guarded by its handler
 }
 
 func newRig(intervals ...market.Interval) *rig {
-	r := &rig{venue: &venue{listed: map[market.SymbolID]market.Time{}}, store: newStore(), log: &bytes.Buffer{},
+	r := &rig{store: newStore(), diary: &diary{}, clock: &bubbleClock{}, log: &bytes.Buffer{},
 		lanes: &lanes{whole: map[market.SymbolID]bool{}, rows: map[market.Series][]market.Kline{}}}
-	r.History = New(Options{Venue: r.venue, Store: r.store, Lanes: r.lanes, Clock: bubbleClock{}, Intervals: intervals,
-		Log: slog.New(slog.NewTextHandler(r.log, nil))})
+	r.venue = &venue{listed: map[market.SymbolID]market.Time{}, clock: r.clock, diary: r.diary}
+	r.debts = &debts{minutes: map[market.SymbolID][]market.Time{}, diary: r.diary}
+	r.History = New(Options{Venue: r.venue, Store: r.store, Lanes: r.lanes, Debts: r.debts, Clock: r.clock, Intervals: intervals,
+		Log: slog.New(slog.NewTextHandler(r.log, nil)), Doubt: func(context.Context) {
+			r.doubts.Add(1)
+			r.clock.off.Store(r.step.Load())
+		}})
 	return r
 }
 

@@ -69,6 +69,41 @@ func TestFetchTooYoung(t *testing.T) {
 	}
 }
 
+// TestFetchDoubtsTheClock: it is measured anew before klines are asked for that ended less than two minutes ago, page by
+// page, and what is over by the clock that was put right is kept.
+func TestFetchDoubtsTheClock(t *testing.T) {
+	const m = market.OneMinute
+	for _, c := range []struct {
+		name   string
+		iv     market.Interval
+		until  market.Time // of 20 klines, after the bubble's begin; it is 0:10 then
+		n      int64
+		doubts int64
+		has    int // rows, where the clock was 5 minutes ahead
+	}{
+		{"two minutes ago", m, 8 * market.Minute, 20, 0, 20},
+		{"less", m, 9 * market.Minute, 20, 1, 15},
+		{"up to now", m, 10 * market.Minute, 20, 1, 14},
+		{"two pages, the first long ago", m, 10 * market.Minute, 1600, 1, 1594},
+		{"5m, two and more minutes ago", 5 * m, 5 * market.Minute, 20, 0, 20},
+		{"5m, up to now", 5 * m, 10 * market.Minute, 20, 1, 18},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			at(10 * time.Minute)
+			r := newRig()
+			r.step.Store(int64(-5 * time.Minute))
+			series := market.Series{Interval: c.iv}
+			to := bubbleBegin + c.until
+			if err := r.Fetch(t.Context(), series, market.Span{From: c.iv.OpenAt(c.iv.Ordinal(to) - c.n), To: to}); err != nil {
+				t.Fatal(err)
+			}
+			if n := r.doubts.Load(); n != c.doubts || len(r.store.rows[series]) != c.has {
+				t.Errorf("%s: doubted %d times; %d rows", c.name, n, len(r.store.rows[series]))
+			}
+		})
+	}
+}
+
 // TestFetchOwnIntervals: what the exchange does not serve is folded from the longest interval that divides it.
 func TestFetchOwnIntervals(t *testing.T) {
 	const m, h = market.OneMinute, market.OneHour
@@ -131,7 +166,7 @@ func TestFetchDoubted(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			at(time.Minute)
 			r := newRig()
-			r.venue.spoil = func(a asked, rows []market.Kline) {
+			r.venue.spoil = func(_ asked, rows []market.Kline) []market.Kline {
 				for i := range rows {
 					switch rows[i].OpenTime {
 					case bubbleBegin - 17*market.Minute, bubbleBegin - 25*market.Minute, bubbleBegin - 30*market.Minute:
@@ -140,6 +175,7 @@ func TestFetchDoubted(t *testing.T) {
 						rows[i].TradeCount = 0
 					}
 				}
+				return rows
 			}
 			series := market.Series{Interval: c.iv}
 			n := int64(20)

@@ -130,6 +130,9 @@ func (o *owing) take(a answer) {
 	if a.news {
 		d.pause = 0
 	}
+	if budget := (*market.BudgetError)(nil); errors.As(a.err, &budget) {
+		a.wait = budget.RetryAfter
+	}
 	d.pause = max(min(max(2*d.pause, readsFirst), readsLast), a.wait)
 	d.due = time.Now().Add(d.pause)
 	if a.err != nil {
@@ -139,7 +142,7 @@ func (o *owing) take(a answer) {
 	}
 }
 
-// ask asks for the minutes that a symbol owes, and offers each to the lanes.
+// ask asks for the minutes that a symbol owes, and pays with what comes.
 func (o *owing) ask(ctx context.Context, d *debtor) (a answer) {
 	a.debtor = d
 	r, h := d.asked, o.h
@@ -151,28 +154,26 @@ func (o *owing) ask(ctx context.Context, d *debtor) (a answer) {
 	}
 	at := time.Now()
 	rows, err := h.venue.Klines(ctx, market.ClassHeal, market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, r.Span, owedMinutes)
-	if budget := (*market.BudgetError)(nil); errors.As(err, &budget) {
-		a.wait = budget.RetryAfter
-	}
 	if a.err = err; err != nil {
+		return a
+	}
+	rows = slices.DeleteFunc(rows, func(k market.Kline) bool { return k.OpenTime < r.From || k.OpenTime >= r.To })
+	if len(rows) == 0 {
+		a.err = h.payNothing(ctx, r)
 		return a
 	}
 	var out []market.Kline // minutes that the lanes do not keep any more
 	for i := range rows {
-		k := &rows[i]
-		if k.OpenTime < r.From || k.OpenTime >= r.To {
-			continue
-		}
-		belief, news := d.offer(h.debts, k, at)
+		belief, news := d.offer(h.debts, &rows[i], at)
 		switch a.news = a.news || news; belief {
 		case market.OutOfReach:
-			out = append(out, *k)
+			out = append(out, rows[i])
 		case market.Doubted:
 			a.wait = confirmed
 		}
 	}
 	if len(out) > 0 {
-		a.err = h.settleStored(ctx, r, out)
+		a.err = h.payStored(ctx, r, out)
 	}
 	return a
 }
@@ -190,59 +191,4 @@ func (d *debtor) offer(lanes Debtors, k *market.Kline, at time.Time) (_ market.B
 		d.doubts[k.OpenTime] = doubted{*k, time.Now()}
 	}
 	return belief, belief == market.Doubted && !known
-}
-
-// errHoles says that rows cannot take the place of minutes that the lanes do not keep any more.
-var errHoles = errors.New("the exchange's klines have holes, run still or break their own rules")
-
-// settleStored makes the stored klines of minutes right that the lanes do not keep any more: the rows themselves, and
-// what is shorter than an hour and was folded from them. The hours go to the lanes, which fold what is longer.
-func (h *History) settleStored(ctx context.Context, r market.Range, rows []market.Kline) error {
-	minutes := market.Series{Symbol: r.Symbol, Interval: market.OneMinute}
-	span := market.Span{From: r.From, To: rows[len(rows)-1].OpenTime + market.Minute}
-	begin := rows[0].OpenTime
-	if market.OneMinute.Count(market.Span{From: begin, To: span.To}) != int64(len(rows)) || slices.ContainsFunc(rows, func(k market.Kline) bool {
-		return k.State != market.StateSettled || !k.Plausible()
-	}) {
-		return errHoles
-	}
-	if begin > span.From { // then nothing is missing only where the symbol begins there
-		before, err := h.venue.Klines(ctx, market.ClassHeal, minutes, market.Span{To: begin}, 1)
-		if err != nil {
-			return err
-		}
-		if len(before) > 0 {
-			return errHoles
-		}
-	}
-	h.store.Fetched(minutes, span, rows)
-	return h.settleLonger(ctx, r.Symbol, span)
-}
-
-// settleLonger follows official minutes of the span in the store with what was folded from them, as far as that is over;
-// then they are paid.
-func (h *History) settleLonger(ctx context.Context, id market.SymbolID, span market.Span) error {
-	until := h.clock.Now().Add(-settleAfter)
-	around := func(iv market.Interval) (market.Series, market.Span) {
-		return market.Series{Symbol: id, Interval: iv}, market.Span{From: iv.Open(span.From), To: min(iv.Ceil(span.To), iv.Open(until))}
-	}
-	for _, iv := range h.intervals {
-		if iv <= market.OneMinute || iv >= market.OneHour {
-			continue
-		}
-		series, part := around(iv)
-		if _, err := h.fetch(ctx, market.ClassHeal, series, part); err != nil {
-			return err
-		}
-	}
-	series, part := around(market.OneHour)
-	hours, err := h.fetch(ctx, market.ClassHeal, series, part)
-	if err != nil {
-		return err
-	}
-	for i := range hours {
-		h.debts.Official(id, market.OneHour, &hours[i], true)
-	}
-	h.debts.Paid(id, span.To)
-	return nil
 }

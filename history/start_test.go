@@ -116,11 +116,11 @@ func TestStartLongAfter(t *testing.T) {
 		at(5*time.Hour + 30*time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		wait := r.start(ctx, 0)
-		at(9 * time.Hour)
+		at(7 * time.Hour)
 		r.venue.take()
-		r.lanes.begin(bubbleBegin + 9*market.Hour + market.Minute)
-		at(9*time.Hour + 71*time.Second)
-		check(t, "what is new", r.venue.take(), "0 1h from 01-01T05:00 limit 4, start", "0 1m from 01-01T07:22 limit 99, start")
+		r.lanes.begin(bubbleBegin + 7*market.Hour + market.Minute)
+		at(7*time.Hour + 71*time.Second)
+		check(t, "what is new", r.venue.take(), "0 1h from 01-01T05:00 limit 2, start", "0 1m from 01-01T05:22 limit 99, start")
 		cancel()
 		if err := wait(); !errors.Is(err, context.Canceled) {
 			t.Error(err)
@@ -227,12 +227,13 @@ func TestDoubtedBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig()
 		wrong := true
-		r.venue.spoil = func(a asked, rows []market.Kline) {
+		r.venue.spoil = func(a asked, rows []market.Kline) []market.Kline {
 			if wrong && a.Interval == market.OneMinute {
 				for i := range rows {
 					rows[i].High = rows[i].Low - 1
 				}
 			}
+			return rows
 		}
 		at(5*time.Hour + 30*time.Second)
 		r.lanes.begin(bubbleBegin + 5*market.Hour)
@@ -258,6 +259,7 @@ func TestDoubtedBeginning(t *testing.T) {
 }
 
 // TestStartFails: errors are tried again with more and more patience, a spent budget when it says, and others meanwhile.
+// What ails a symbol can be told as long as it does.
 func TestStartFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig()
@@ -276,6 +278,9 @@ func TestStartFails(t *testing.T) {
 		}
 		wait := r.start(t.Context(), 0, 1, 2)
 		at(5*time.Hour + 65*time.Second)
+		if s0, s1, s2 := r.Ails(0), r.Ails(1), r.Ails(2); !strings.Contains(s0, errDown.Error()) || !strings.Contains(s1, "busy") || s2 != "" {
+			t.Errorf("what ails them: %q, %q, %q", s0, s1, s2)
+		}
 		r.venue.mu.Lock()
 		if want := []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second, 15 * time.Second, 31 * time.Second}; !slices.Equal(tried[0], want) {
 			t.Error(tried[0])
@@ -299,6 +304,9 @@ func TestStartFails(t *testing.T) {
 		}
 		if !strings.Contains(r.log.String(), errDown.Error()) {
 			t.Error(r.log)
+		}
+		if s := r.Ails(0) + r.Ails(1); s != "" {
+			t.Error("ails no more: ", s)
 		}
 	})
 }

@@ -99,10 +99,12 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if err != nil {
 		return nil, err
 	}
-	if !absent.Empty() && iv >= market.OneMinute {
-		if err := s.fetch(ctx, series, absent, addr); err != nil {
+	lacks := lacking(iv, rows, now.Add(-healsFor))
+	if iv >= market.OneMinute && !(absent.Empty() && lacks.Empty()) {
+		err := s.fetch(ctx, series, hull(absent, lacks), addr)
+		if err != nil && !absent.Empty() {
 			return nil, err
-		}
+		} // else they are served as they are, and say that they lack trades
 		if rows, absent, err = s.stored(ctx, sc, series, closed, live); err != nil {
 			return nil, err
 		}
@@ -123,6 +125,31 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 		return rows, nil
 	}
 	return s.finish(ctx, rows, series, absent, addr)
+}
+
+// healsFor is how long after its end a kline that lacks trades is left to its lane, which heals it. What lacks them later
+// was there before a restart: nobody else will ask for it.
+const healsFor = 10 * time.Minute
+
+// lacking is the span from the first to the last kline that lacks trades and ended before a time.
+func lacking(iv market.Interval, rows []market.Kline, before market.Time) (span market.Span) {
+	for i := range rows {
+		if k := &rows[i]; k.Gap && k.State == market.StateClosed && iv.Next(k.OpenTime) <= before {
+			span = hull(span, market.Span{From: k.OpenTime, To: iv.Next(k.OpenTime)})
+		}
+	}
+	return span
+}
+
+// hull is the span from where the first of a and b begins to where the last ends; an empty one does not count.
+func hull(a, b market.Span) market.Span {
+	switch {
+	case a.Empty():
+		return b
+	case b.Empty():
+		return a
+	}
+	return market.Span{From: min(a.From, b.From), To: max(a.To, b.To)}
 }
 
 // unconfirmed is how long after its end a kline may be one that Fetch does not believe yet.

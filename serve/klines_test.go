@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,43 @@ func TestKlinesSources(t *testing.T) {
 				t.Errorf("asked upstream (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestLackingTrades: what has lacked trades for longer than its lane heals is asked for; where the exchange does not give
+// it, it is served as it is.
+func TestLackingTrades(t *testing.T) {
+	lay := func(w *world) {
+		rows := run(market.OneMinute, at("12:00:00"), at("12:30:00"), market.StateClosed)
+		for _, i := range []int{5, 7, 25} { // that of 12:25 is the lane's to heal still
+			rows[i].Gap = true
+		}
+		w.store.rows[minutes(btc)], w.store.known[minutes(btc)] = rows, []market.Span{{From: at("12:00:00"), To: at("12:30:00")}}
+		w.live.rows[minutes(btc)] = []market.Kline{kline(at("12:30:00"), "5", market.StateOpen)}
+	}
+	for _, c := range []struct {
+		name  string
+		fetch func(*world) error
+		state string
+	}{
+		{"it is given", func(w *world) error {
+			for i := 5; i <= 7; i++ {
+				w.store.rows[minutes(btc)][i] = kline(at("12:00:00")+market.Time(i)*market.Minute, "9", market.StateSettled)
+			}
+			return nil
+		}, "settled=3,closed=27,open=1,gap=1"},
+		{"it is not", func(*world) error { return errors.New("down") }, "settled=0,closed=30,open=1,gap=3"},
+	} {
+		w := newWorld(t, fixedClock(at("12:30:30")))
+		lay(w)
+		w.fetch = func(market.Series, market.Span) error { return c.fetch(w) }
+		rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=31")
+		if got := rec.Header().Get("X-Klined-State"); rec.Code != 200 || got != c.state {
+			t.Errorf("%s: %d, %s, want %s", c.name, rec.Code, got, c.state)
+		}
+		if want := []market.Span{{From: at("12:05:00"), To: at("12:08:00")}}; !slices.Equal(w.fetched, want) {
+			t.Errorf("%s: fetched %v, want %v", c.name, w.fetched, want)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // Whoever calls holds Store.mu.
 type completeness struct {
 	known spanTable
-	holes spanTable // rows that were lost on their way to the disk
+	holes spanTable // rows that were lost on their way to the disk, or lack trades
 	live  map[market.SymbolID]session
 	lanes map[int]market.Time // what each lane has handed on: its highest Changes.UpTo
 

@@ -26,7 +26,7 @@ CREATE TABLE known (
 	to_time   INTEGER NOT NULL,
 	PRIMARY KEY (symbol, interval, from_time)
 ) STRICT, WITHOUT ROWID;
--- … except for these, which were lost on their way here
+-- … except for these, which were lost on their way here, or lack trades
 CREATE TABLE hole (
 	symbol    INTEGER NOT NULL,
 	interval  TEXT    NOT NULL,

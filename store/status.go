@@ -65,7 +65,7 @@ type Status struct {
 	LastRefused  string    `json:"last_refused,omitempty"` // which, and why
 	DroppedRows  uint64    `json:"dropped_rows"`           // left a full outbox unwritten
 	LostRows     uint64    `json:"lost_rows"`              // those of them that the exchange does not have: below a minute
-	Holes        int       `json:"holes"`                  // spans that such rows have left, and that nothing has filled
+	Holes        int       `json:"holes"`                  // spans of such rows, and of those that lack trades, that nothing has filled
 	FileBytes    int64     `json:"file_bytes"`             // database and its log
 }
 

@@ -53,6 +53,50 @@ func BenchmarkCommit8000ClosesOf15Intervals(b *testing.B) {
 	}
 }
 
+// BenchmarkCommit12000Rows is a boundary of 800 symbols at which all 15 intervals end, durable: of whole klines; of klines
+// that lack trades, so that each is a hole; of the same when they are healed.
+func BenchmarkCommit12000Rows(b *testing.B) {
+	for _, measured := range []string{"whole", "lacking", "healed"} {
+		b.Run(measured, func(b *testing.B) {
+			s := benchStore(b)
+			commit := func(name string, changes *market.Changes) {
+				if name == measured {
+					b.StartTimer()
+					defer b.StopTimer()
+				}
+				s.Put(changes)
+				if err := s.Flush(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			b.StopTimer()
+			for n := range b.N {
+				if measured == "whole" {
+					commit("whole", boundary(n, 0, false))
+					continue
+				}
+				commit("lacking", boundary(n, 0, true))
+				commit("healed", boundary(n, 1, false))
+			}
+		})
+	}
+}
+
+// boundary is a kline of every symbol and interval, the n-th.
+func boundary(n int, revision int32, gap bool) *market.Changes {
+	changes := &market.Changes{}
+	for symbol := range market.SymbolID(benchSymbols) {
+		for _, iv := range market.ExchangeIntervals() {
+			series := market.Series{Symbol: symbol, Interval: iv}
+			k := testKline(series, iv.OpenAt(iv.Ordinal(day(2024, 1, 1))+int64(n)))
+			k.Revision, k.Gap = revision, gap
+			changes.Updates = append(changes.Updates, market.Update{Series: series, Kline: k})
+		}
+	}
+	return changes
+}
+
 // BenchmarkRead1500RowsOf800Symbols reads one series among 800.
 func BenchmarkRead1500RowsOf800Symbols(b *testing.B) {
 	s := benchStore(b)
