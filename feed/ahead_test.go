@@ -2,6 +2,8 @@ package feed
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -48,4 +50,33 @@ func TestTimesAhead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadersWaitTogether: readers that come with such trades while the clock is being measured wait for it too.
+func TestReadersWaitTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &jumpingClock{}
+		r := newRig(t, 2, func(o *Options) {
+			o.Clock = clock
+			o.Doubt = func(context.Context) {
+				time.Sleep(300 * time.Millisecond)
+				clock.ahead.Store(time.Minute.Milliseconds())
+			}
+		})
+		var readers sync.WaitGroup
+		kept := make([]int, 4)
+		for i := range kept {
+			readers.Go(func() {
+				time.Sleep(time.Duration(i+1) * time.Millisecond)
+				at := bubbleClock{}.Now() + market.Minute
+				b := market.Batch{Received: time.Now(), Trades: []market.Trade{trade(0, 10, "100", "1", at), trade(1, 10, "100", "1", at)}}
+				r.f.believeTimes(t.Context(), &b)
+				kept[i] = len(b.Trades)
+			})
+		}
+		readers.Wait()
+		if !slices.Equal(kept, []int{2, 2, 2, 2}) {
+			t.Errorf("trades kept of two, reader by reader: %v", kept)
+		}
+	})
 }

@@ -68,7 +68,6 @@ func (l *lane) sighted(slot engine.Slot, s *symbol, t *market.Trade) {
 	since := s.blind.from
 	s.blind = blind{}
 	if s.next == 0 && t.ID > 1 {
-		l.stand(s, Behind)
 		l.owe(slot, s, debt{span: market.Span{From: since, To: max(since, t.Time) + 1}, record: l.record(s, t.ID-1, t.ID-1)})
 	}
 	l.mark(slot, s)

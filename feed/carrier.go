@@ -16,7 +16,7 @@ type carrier struct {
 	carries bool          // acknowledged, and trades have come
 	carried chan struct{} // closed when it carries
 	ready   time.Time     // when all its streams were acknowledged; zero until then
-	began   market.Time   // when it carried
+	since   market.Time   // when it carried
 	last    brought       // what it brought last
 	pong    time.Time     // when it last answered a ping: all that the venue had sent before has been read
 	runs    []run         // by slot
@@ -33,7 +33,7 @@ type brought struct {
 
 // run is what a connection has brought of one symbol.
 type run struct {
-	first  int64 // its first id; 0 before it
+	first  int64 // its first id that had not passed; 0 before it
 	newest int64 // the highest id, as far as it is believed
 	missed uint8 // looks in a row at which it lacked what had passed before the look before
 }
@@ -44,6 +44,9 @@ func (l *lane) newCarrier(k *link, conn Conn) *carrier {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.runs = make([]run, len(l.symbols))
+	for slot := range c.runs {
+		c.runs[slot].newest = l.symbols[slot].next - 1 // what has passed is not its to bring
+	}
 	l.conns = append(l.conns, c)
 	return c
 }
@@ -58,7 +61,7 @@ func (l *lane) remove(c *carrier) {
 
 // carry notes that c carries from now on. What has passed before it did is not its to bring.
 func (c *carrier) carry(l *lane) {
-	c.carries, c.began = true, l.f.clock.Now()
+	c.carries, c.since = true, l.f.clock.Now()
 	for slot := range c.runs {
 		c.runs[slot].newest = max(c.runs[slot].newest, l.symbols[slot].next-1)
 	}
@@ -68,16 +71,19 @@ func (c *carrier) carry(l *lane) {
 // bring notes a trade that c has brought.
 func (c *carrier) bring(slot engine.Slot, s *symbol, id int64) {
 	r := &c.runs[slot]
-	if r.first == 0 {
-		r.first = id
+	if id <= r.newest || s.next != 0 && id > s.next+holdTrades {
+		return
 	}
-	if id > r.newest && (s.next == 0 || id <= s.next+holdTrades) {
-		r.newest = id
+	if r.newest = id; r.first == 0 {
+		r.first = id
 	}
 }
 
-// first is the first id that c has brought of a symbol; 0 before it.
-func (c *carrier) first(slot engine.Slot) int64 { return c.runs[slot].first }
+// began reports whether c has brought every id of a symbol since one below the given.
+func (c *carrier) began(slot engine.Slot, id int64) bool {
+	first := c.runs[slot].first
+	return first != 0 && first < id
+}
 
 // carriers is the number of connections that carry the lane's symbols.
 func (l *lane) carriers() int {

@@ -70,7 +70,7 @@ func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes boo
 func (l *lane) tick(t market.Time, now time.Time) {
 	defer l.unlock(l.lock())
 	l.poll(now)
-	l.caughtUp(now)
+	l.caughtUp()
 	ended := l.engine.Base().Open(t)
 	if done := max(l.upTo, l.from); ended > done+stride {
 		ended = l.engine.Base().Ceil(done + stride)
@@ -99,19 +99,20 @@ const stride = 10 * market.Minute
 // The clock never overtakes the readers: what they are still working off may belong to what it would close.
 const (
 	idle     = 100 * time.Millisecond // a connection that has brought nothing for so long has nothing left
+	fresh    = time.Second            // one that was up to date so long ago still is
 	patience = 2 * time.Second        // the clock waits no longer
 )
 
-// behind reports whether every connection that carries the lane still brings trades of before t that are older than the
-// grace allows.
+// behind reports whether the lane is still working off trades of before t that are older than the grace allows: a
+// connection brings such, and none is up to date.
 func (l *lane) behind(t market.Time, now time.Time) (behind bool) {
 	for _, c := range l.conns {
-		if !c.carries {
-			continue
-		}
-		behind = c.last.newest < t && c.last.lag > l.f.graceNow() && now.Sub(c.last.at) < idle
-		if !behind {
+		switch late := c.last.lag > l.f.graceNow() && c.last.newest < t; {
+		case !c.carries:
+		case !late && now.Sub(c.last.at) < fresh:
 			return false
+		case late && now.Sub(c.last.at) < idle:
+			behind = true
 		}
 	}
 	return behind
@@ -129,21 +130,30 @@ func (l *lane) overtakes(ended market.Time, now time.Time) bool {
 	if now.Sub(l.working) < patience {
 		return true
 	}
+	l.lagSince = now
 	for _, c := range l.conns {
 		if c.carries {
 			l.lagging = max(l.lagging, c.last.newest)
+			c.conn.Ping() // it does not wait
 		}
 	}
 	l.markAll()
 	return false
 }
 
-// caughtUp ends the mark of what closed ahead of the readers, once one of them is up to date.
-func (l *lane) caughtUp(now time.Time) {
-	if l.lagging != 0 && !l.behind(never, now) {
-		l.lagging = 0
-		l.markAll()
-		l.signal()
+// caughtUp ends the mark of what closed ahead of the readers, once one of them is up to date: it has brought something
+// fresh, or has answered what it was asked then.
+func (l *lane) caughtUp() {
+	if l.lagging == 0 {
+		return
+	}
+	for _, c := range l.conns {
+		if c.carries && (!c.pong.Before(l.lagSince) || c.last.at.After(l.lagSince) && c.last.lag <= l.f.graceNow()) {
+			l.lagging = 0
+			l.markAll()
+			l.signal()
+			return
+		}
 	}
 }
 

@@ -228,7 +228,8 @@ func TestReady(t *testing.T) {
 			check(fmt.Sprintf("%d behind", n+1), n < 2, 199-n, n+1)
 		}
 		for n := range 3 {
-			r.trades("trades-0.1", trade(market.SymbolID(2*n), 2, "1", "1", 0), trade(market.SymbolID(2*n), 3, "1", "1", 0), trade(market.SymbolID(2*n), 4, "1", "1", 0))
+			r.trades("trades-0.1", trade(market.SymbolID(2*n), 2, "1", "1", bubbleTime(69*time.Second)),
+				trade(market.SymbolID(2*n), 3, "1", "1", bubbleTime(69*time.Second)), trade(market.SymbolID(2*n), 4, "1", "1", bubbleTime(69*time.Second)))
 		}
 		check("healed", true, 200, 0)
 		r.v.cut("trades-1.0")

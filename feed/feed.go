@@ -57,17 +57,18 @@ type Options struct {
 
 // Feed is the lanes and their connections.
 type Feed struct {
-	intervals []market.Interval
-	source    market.Source
-	grace     atomic.Int64 // ns
-	learner   *learner     // nil where the grace is given
-	lanes     []*lane
-	places    []place // by SymbolID; read-only after New
-	carried   int     // symbols
-	links     []*link
-	gaps      gapLog
-	healer    *healer
-	ahead     aheadLog
+	intervals  []market.Interval
+	source     market.Source
+	grace      atomic.Int64 // ns
+	learner    *learner     // nil where the grace is given
+	lanes      []*lane
+	places     []place // by SymbolID; read-only after New
+	carried    int     // symbols
+	redundancy int     // connections that bring the same lane
+	links      []*link
+	gaps       gapLog
+	healer     *healer
+	ahead      aheadLog
 
 	lastTicker   atomic.Int64 // Unix ns of the last row of the venue's summary
 	clockDoubted atomic.Int64 // Unix ns of when the clock was last doubted
@@ -97,7 +98,7 @@ func New(o Options) (*Feed, error) {
 	}
 	o.Rotate = orDefault(o.Rotate, rotateAfter)
 	f := &Feed{
-		intervals: o.Intervals, source: o.Source, carried: len(o.Symbols), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
+		intervals: o.Intervals, source: o.Source, carried: len(o.Symbols), redundancy: orDefault(o.Redundancy, 2), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
 		onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
 	}
 	if f.name == nil {
@@ -149,7 +150,7 @@ func (f *Feed) layLinks(o Options) {
 		for i := range l.symbols {
 			ids[i] = l.symbols[i].id
 		}
-		for r := range orDefault(o.Redundancy, 2) {
+		for r := range f.redundancy {
 			k := f.newLink(o, fmt.Sprintf("trades-%d.%d", l.n, r), o.DialTrades, ids)
 			k.lane = l
 		}

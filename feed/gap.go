@@ -95,6 +95,9 @@ func (l *lane) giveUp(slot engine.Slot, s *symbol, i int) {
 
 // owe adds a debt. Where there are too many, the oldest two become one: more minutes are then asked for, none fewer.
 func (l *lane) owe(slot engine.Slot, s *symbol, d debt) {
+	if !d.official {
+		l.stand(s, Behind)
+	}
 	s.debts = append(s.debts, d)
 	slices.SortStableFunc(s.debts, func(a, b debt) int { return int(max(-1, min(1, a.span.From-b.span.From))) })
 	if len(s.debts) > debtsKept {
@@ -177,7 +180,7 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 	}
 	s.gappy = len(spans) > 0
 	if s.hole.declared && len(s.held) > 0 {
-		spans = append(spans, s.holeSpan())
+		spans = append(spans, l.lackSpan(s))
 	}
 	if b := s.blind; b.open() {
 		spans = append(spans, market.Span{From: b.from, To: never})

@@ -46,6 +46,7 @@ type healer struct {
 // try is how a symbol's healing stands.
 type try struct {
 	busy  bool
+	left  int // request weight that it will take yet, while it is busy
 	due   time.Time
 	pause time.Duration
 }
@@ -114,7 +115,7 @@ func (h *healer) choose(wants []want) []want {
 			t = &try{}
 			h.tries[wants[i].id] = t
 		}
-		t.busy = true
+		t.busy, t.left = true, wants[i].weight()
 	}
 	return wants
 }
@@ -140,12 +141,31 @@ func (h *healer) due(wants []want) (_ []want, busy int) {
 	return wants, busy
 }
 
+// room is the request weight that may be used now.
+func (h *healer) room() int {
+	if h.Room == nil {
+		return 1 << 30
+	}
+	return h.Room()
+}
+
+// spends notes that a symbol's next question is being asked; false where there is no weight for it any more.
+func (h *healer) spends(id market.SymbolID) bool {
+	room := h.room()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tries[id].left -= healWeight
+	return room >= healWeight
+}
+
 // affordable keeps the wants that are healed by trades: all, where there is room for them; else those that cost least,
 // and room is kept for the official klines of the others.
 func (h *healer) affordable(wants []want) []want {
-	room, total := 1<<30, 0
-	if h.Room != nil {
-		room = h.Room()
+	room, total := h.room(), 0
+	for _, t := range h.tries {
+		if t.busy {
+			room -= t.left
+		}
 	}
 	slices.SortStableFunc(wants, func(a, b want) int { return cmp.Compare(a.weight(), b.weight()) })
 	for i := range wants {
@@ -190,7 +210,7 @@ func (h *healer) ask(ctx context.Context, w *want) {
 		healed, err = h.askLatest(ctx, w.id)
 	}
 	for _, span := range w.spans {
-		for from := span.first; from <= span.last && err == nil && ctx.Err() == nil; from += healPage {
+		for from := span.first; from <= span.last && err == nil && ctx.Err() == nil && h.spends(w.id); from += healPage {
 			var n int
 			var end bool
 			n, end, err = h.askTrades(ctx, w.id, from, min(span.last, from+healPage-1))
@@ -217,6 +237,7 @@ func (h *healer) askLatest(ctx context.Context, id market.SymbolID) (int, error)
 	s := &l.symbols[slot]
 	s.doubt.askAfter = asked.Add(askAgain)
 	l.judge(slot, s, latest, at, asked)
+	s.doubt.backwards = 0
 	l.signal()
 	return 1, nil
 }
@@ -231,7 +252,7 @@ func (h *healer) askTrades(ctx context.Context, id market.SymbolID, first, last 
 	if errors.Is(err, ErrTooOld) {
 		defer l.unlock(l.lock())
 		l.tooOld(slot, first, last)
-		return 1, false, nil
+		return 1, true, nil
 	}
 	if err != nil {
 		return 0, false, err
@@ -288,24 +309,22 @@ func (l *lane) healOne(slot engine.Slot, s *symbol, t *market.Trade, last int64,
 	}
 }
 
-// void takes ids that the venue has never given out of what is missing.
+// void takes ids that REST leaves out, out of what is waited for by id. The venue gives every id, so rather than that they
+// do not exist REST may be wrong: their minutes are owed.
 func (l *lane) void(slot engine.Slot, s *symbol, first, last int64) {
 	if s.next >= first && s.next <= last && len(s.held) > 0 {
+		l.declare(slot, s)
+		span := s.holeSpan()
 		s.next = min(last+1, s.held[0].ID)
+		l.owe(slot, s, debt{span: span, record: s.hole.record})
 		l.release(slot, s)
 	}
-	for i := 0; i < len(s.gaps); i++ {
+	within := func(g gap) bool { return !g.burnt() && g.first <= last && g.last >= first }
+	for i := slices.IndexFunc(s.gaps, within); i >= 0; i = slices.IndexFunc(s.gaps, within) {
 		g := s.gaps[i]
-		if g.burnt() || g.last < first || g.first > last {
-			continue
-		}
-		whole := s.fill(i, max(first, g.first), min(last, g.last))
-		if whole {
-			i--
-		}
-		l.end(s, g.record, GapHealed)
+		s.fill(i, max(first, g.first), min(last, g.last))
+		l.owe(slot, s, debt{span: g.span, record: g.record, official: g.official})
 	}
-	l.mark(slot, s)
 	l.recovered(s)
 }
 

@@ -36,6 +36,7 @@ func (l *lane) declare(slot engine.Slot, s *symbol) {
 	}
 	if s.hole.record == nil && len(s.held) > 0 && l.believes(s) {
 		s.hole.record = l.record(s, s.next, s.hole.last)
+		l.mark(slot, s)
 	}
 }
 
@@ -48,24 +49,32 @@ func (l *lane) record(s *symbol, first, last int64) *GapRecord {
 
 // hold keeps a trade back until the ids below it have come. Beyond the bounds it is let through, or dropped where it is
 // not believed.
-func (l *lane) hold(slot engine.Slot, s *symbol, i int, t *market.Trade, received time.Time) {
+func (l *lane) hold(slot engine.Slot, s *symbol, i int, h heldTrade) {
 	if len(s.held) == 0 {
 		l.holes = append(l.holes, slot)
 	}
 	if i < len(s.held) {
-		received = s.held[i].since // the trade above has shown the hole already
+		h.since = s.held[i].since // the trade above has shown the hole already
 	}
-	s.held = slices.Insert(s.held, i, heldTrade{*t, received, l.era})
+	s.held = slices.Insert(s.held, i, h)
 	l.heldAll++
 	if i == 0 && s.hole.record == nil {
-		s.hole.last = t.ID - 1
+		s.hole.last = h.ID - 1
 	}
-	if len(s.held) > holdTrades || l.heldAll > holdAll/len(l.f.lanes) {
+	if i == 0 && s.hole.declared {
+		l.mark(slot, s)
+	}
+	if l.overfull(s) {
 		l.through(slot, s, never)
-		if len(s.held) > holdTrades {
-			l.disbelieve(slot, s, len(s.held)-1, lieJump)
-		}
 	}
+	if l.overfull(s) && len(s.held) > 0 {
+		l.disbelieve(slot, s, len(s.held)-1, lieJump)
+	}
+}
+
+// overfull reports whether more is held than may be.
+func (l *lane) overfull(s *symbol) bool {
+	return len(s.held) > holdTrades || l.heldAll > holdAll/len(l.f.lanes)
 }
 
 // unhold forgets the held trades [from, to).
@@ -104,7 +113,9 @@ func (l *lane) filled(slot engine.Slot, s *symbol) {
 		return
 	}
 	record := s.hole.record
-	s.hole = hole{}
+	if s.hole = (hole{}); len(s.held) > 0 {
+		s.hole = hole{declared: true, last: s.held[0].ID - 1} // the next one: there is no moment without the mark
+	}
 	l.end(s, record, GapHealed)
 	l.mark(slot, s)
 	l.recovered(s)
@@ -136,6 +147,15 @@ func (l *lane) through(slot engine.Slot, s *symbol, before market.Time) {
 // holeSpan is where the trades that are missing below the first held one lie in time.
 func (s *symbol) holeSpan() market.Span {
 	return market.Span{From: s.lastTime, To: max(s.lastTime, s.held[0].Time) + 1}
+}
+
+// lackSpan is where a declared hole lets trades lack: those below the first held one, and those that are held. While it is
+// not believed what the first held one says, that may be any time since.
+func (l *lane) lackSpan(s *symbol) market.Span {
+	if !l.believes(s) {
+		return market.Span{From: s.lastTime, To: never}
+	}
+	return market.Span{From: s.lastTime, To: max(s.lastTime, s.held[len(s.held)-1].Time) + 1}
 }
 
 // poll looks after the holes: a hole that the other connection does not fill in time is declared, and what waits too

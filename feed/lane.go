@@ -34,6 +34,7 @@ type lane struct {
 	upTo        market.Time       // what ends at or before it has been closed
 	working     time.Time         // since when its closes wait for the readers; zero while they do not
 	lagging     market.Time       // what is younger has not been read, though closes go on; 0: the readers keep up
+	lagSince    time.Time         // see lagging
 	unproven    market.Time       // nothing ran here from then on until woke; 0: the connections have shown since that they live
 	woke        time.Time         // see unproven
 	provenBy    time.Time         // see unproven
@@ -42,6 +43,7 @@ type lane struct {
 	closed      chan struct{}     // closed and made anew by the drainer after each drain that brought closes
 	lags        lags              // of the trades that came first
 	unseenAfter time.Time         // no connection is ended before it because nobody brings a symbol
+	unseen      bool              // at the last look nobody brought some symbol
 	unseenEnds  uint8             // how many were, since all came
 	tally       tally
 	counted     engine.Counts // what the counters have been told of the engine's
@@ -129,6 +131,11 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 	s := &l.symbols[slot]
 	p, i := s.place(t)
 	if p == isNext || p == isAhead {
+		if t.Time+pastBound < s.lastTime {
+			l.lie(lieTime)
+			l.distrust(slot, s, now)
+			return
+		}
 		l.lags.add(now - t.Time)
 		if s.hole.record != nil && t.ID <= s.hole.last {
 			l.f.metrics.HealedTrades.Inc()
@@ -143,15 +150,19 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 
 // enter does what the place of a trade asks for; from is nil where REST has brought it.
 func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade, p placed, i int, received time.Time) {
+	era := l.era
+	if from == nil {
+		era = noEra // it proves nothing of what the connections bring
+	}
 	switch p {
 	case isNext:
-		l.pass(slot, s, t, l.era)
+		l.pass(slot, s, t, era)
 		l.release(slot, s)
 	case isDuplicate:
 		l.tally.duplicates++
 		l.jump(from, slot, s, t.ID)
 	case isAhead:
-		l.hold(slot, s, i, t, received)
+		l.hold(slot, s, i, heldTrade{*t, received, era})
 		l.jump(from, slot, s, t.ID)
 	case isMissing:
 		l.late(slot, s, i, t)
@@ -162,6 +173,9 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 	}
 }
 
+// noEra is the era of a trade that no connection has brought.
+const noEra = -1
+
 // pass applies the next trade in order, received in the given era.
 func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
 	if s.blind.from != 0 && era == l.era {
@@ -170,7 +184,7 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
 	switch {
 	case s.next == 0:
 		l.firstEver(slot, s, t)
-	case s.doubt.first != 0 && t.ID == s.next:
+	case s.doubt.first != 0 && l.follows(s.first, t.ID):
 		l.trustFirst(slot, s)
 	}
 	s.note(t)
@@ -198,7 +212,7 @@ func (l *lane) apply(slot engine.Slot, t *market.Trade) engine.Applied {
 // without a break proves that what did not come does not exist. Trades held up to id are passed on, where so few ids and
 // so little time lie between that nothing can have kept the connection from bringing them.
 func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
-	if l.f.source != market.SourceTrade || from == nil || from.first(slot) == 0 || from.first(slot) >= s.next {
+	if l.f.source != market.SourceTrade || from == nil || !from.began(slot, s.next) || !s.seen.at.IsZero() {
 		return
 	}
 	for len(s.held) > 0 && s.held[0].ID <= id && l.mayBeBurnt(s, s.held[0].ID-s.next, s.holeSpan()) {
@@ -225,7 +239,7 @@ func (l *lane) meanGap(s *symbol) time.Duration {
 func (l *lane) burnt(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		if !g.burnt() && from.first(slot) < g.first && g.last < id && l.mayBeBurnt(s, g.last-g.first+1, g.span) {
+		if !g.burnt() && from.began(slot, g.first) && g.last < id && l.mayBeBurnt(s, g.last-g.first+1, g.span) {
 			record := g.record
 			g.record, g.official = nil, false
 			l.end(s, record, GapHealed)

@@ -16,14 +16,15 @@ const (
 )
 
 const (
-	aheadBound  = 5 * market.Second // by how much a trade may be ahead of the clock
-	clockBound  = 250               // ms; the clock is measured anew where trades are ahead of it by more
-	restLag     = time.Second       // what REST may not know yet
-	askAgain    = time.Minute       // between two questions for a symbol's latest id
-	burntRun    = 64                // with --source trade: ids that are burnt at once, at most
-	burntWithin = 5 * time.Second   // between the trades before and behind them; more, where a symbol hardly trades
-	burntGaps   = 20                // mean gaps between its trades
-	farJump     = 1000              // ids; a jump that is further is believed when farRun successors follow
+	pastBound   = 10 * market.Second // by how much a trade in order may be older than the one before it
+	aheadBound  = 5 * market.Second  // by how much a trade may be ahead of the clock
+	clockBound  = 250                // ms; the clock is measured anew where trades are ahead of it by more
+	restLag     = 5 * time.Second    // what REST may not know yet
+	askAgain    = time.Minute        // between two questions for a symbol's latest id
+	burntRun    = 64                 // with --source trade: ids that are burnt at once, at most
+	burntWithin = 5 * time.Second    // between the trades before and behind them; more, where a symbol hardly trades
+	burntGaps   = 20                 // mean gaps between its trades
+	farJump     = 1000               // ids; a jump that is further is believed when farRun successors follow
 	farRun      = 8
 )
 
@@ -95,6 +96,9 @@ func (l *lane) disbelieve(slot engine.Slot, s *symbol, i int, reason string) {
 	case len(s.held) > 0 && s.hole.record == nil:
 		s.hole.last = s.held[0].ID - 1
 	}
+	if s.hole.declared {
+		l.mark(slot, s)
+	}
 	l.filled(slot, s)
 }
 
@@ -131,18 +135,19 @@ func (l *lane) asks(s *symbol, now time.Time) bool {
 }
 
 // judge takes in the newest id that REST knows, and its time; it was asked at the given moment. What is held above it
-// was a lie. Where ids go backwards and REST agrees, the venue counts anew.
+// was a lie if REST knows of younger trades, or if it stands alone and REST has had time to learn of it. Where ids go
+// backwards and REST agrees, the venue counts anew.
 func (l *lane) judge(slot engine.Slot, s *symbol, latest int64, at market.Time, asked time.Time) {
 	s.doubt.sure = max(s.doubt.sure, latest)
 	for i := len(s.held) - 1; i >= 0 && s.held[i].ID > latest; i-- {
-		if asked.Sub(s.held[i].since) >= restLag {
+		h := &s.held[i]
+		if at > h.Time+inversion || asked.Sub(h.since) >= restLag && !l.believes(s) {
 			l.disbelieve(slot, s, i, lieJump)
 		}
 	}
 	if s.doubt.backwards > 1 && latest < s.next-1 && at > s.lastTime {
 		l.restart(slot, s, latest, at)
 	}
-	s.doubt.backwards = 0
 	if s.doubt.first != 0 && latest >= s.first {
 		l.trustFirst(slot, s)
 	}
@@ -151,7 +156,7 @@ func (l *lane) judge(slot engine.Slot, s *symbol, latest int64, at market.Time, 
 // restart goes on from the venue's latest id, below those that have passed: the venue counts anew, or a lie had been
 // believed. What lies in between, and all that was still waited for by id, is owed by its minutes.
 func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time) {
-	l.f.log.Warn("trade ids go backwards", "symbol_id", s.id, "expected", s.next, "latest", latest)
+	go l.f.log.Warn("trade ids go backwards", "symbol", l.f.name(s.id), "expected", s.next, "latest", latest)
 	record := l.record(s, min(s.doubt.lowest, latest), latest)
 	l.unhold(slot, s, 0, len(s.held))
 	l.end(s, s.hole.record, GapLost)
@@ -164,13 +169,31 @@ func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time
 		l.giveUp(slot, s, 0)
 	}
 	from := min(s.lastTime, at)
-	s.first, s.firstTime, s.next, s.lastTime, s.edges = latest, at, latest+1, at, [2]edge{}
-	l.stand(s, Behind)
+	s.first, s.next, s.lastTime, s.edges = 0, latest+1, at, [2]edge{} // nothing lies shortly before it any more
+	for _, c := range l.conns {
+		c.runs[slot] = run{newest: latest}
+	}
 	l.owe(slot, s, debt{span: market.Span{From: from, To: at + 1}, record: record})
 }
 
+// follows reports whether b may be the id that was given next after a.
+func (l *lane) follows(a, b int64) bool {
+	return b == a+1 || l.f.source == market.SourceTrade && b > a && b <= a+burntRun
+}
+
+// distrust takes note that a trade of the symbol was dropped for its time: if it was true after all, trades are missing,
+// which the next one in order, or official minutes, will show.
+func (l *lane) distrust(slot engine.Slot, s *symbol, now market.Time) {
+	if l.from != 0 && s.blind.from == 0 && s.next != 0 {
+		s.blind = blind{from: now - blindMargin, to: now}
+		l.mark(slot, s)
+		l.signal()
+	}
+}
+
 // believeTimes drops the trades of a read whose time is too far ahead of the exchange's clock. Where several symbols
-// have such, the clock may be wrong: it is measured first, now and then. Its caller reads, and is kept waiting that long.
+// have such, the clock may be wrong: it is measured first, unless that was in vain a moment ago. Its caller reads, and is
+// kept waiting that long.
 func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 	newest := market.Time(0)
 	for i := range b.Trades {
@@ -184,19 +207,32 @@ func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 		f.doubtClock(ctx)
 		return
 	}
-	if (f.ahead.several(b, now+aheadBound) || f.carried == 1) && f.doubts() {
+	if (f.ahead.several(b, now+aheadBound) || f.carried == 1) && !f.ahead.inVain() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		f.doubt(ctx)
 		cancel()
-		now = f.clock.Now()
+		if now = f.clock.Now(); newest > now+aheadBound {
+			f.ahead.wasInVain()
+		}
 	}
+	f.dropAhead(b, now)
+}
+
+// dropAhead drops the trades that are too far ahead of now.
+func (f *Feed) dropAhead(b *market.Batch, now market.Time) {
 	kept := b.Trades[:0]
 	for i := range b.Trades {
-		if t := &b.Trades[i]; t.Time <= now+aheadBound {
+		t := &b.Trades[i]
+		if t.Time <= now+aheadBound {
 			kept = append(kept, *t)
 			continue
 		}
 		f.metrics.Disbelieved.WithLabelValues(lieTime).Inc()
+		if l, slot := f.laneOf(t.SymbolID); l != nil {
+			taken := l.lock()
+			l.distrust(slot, &l.symbols[slot], now)
+			l.unlock(taken)
+		}
 	}
 	b.Trades = kept
 }

@@ -177,6 +177,8 @@ func (k *link) replace(ctx context.Context, old *session) *session {
 		select {
 		case <-next.carried:
 		case <-patience.C:
+			next.conn.Close("brings nothing")
+			err = <-next.ended
 		case err := <-old.ended: // it did not live to see it
 			k.f.metrics.Reconnects.WithLabelValues(k.reason(old, err)).Inc()
 			return next

@@ -182,7 +182,7 @@ func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Sp
 		}
 	}
 	if s.hole.declared && len(s.held) > 0 {
-		add(s.holeSpan())
+		add(l.lackSpan(s))
 	}
 	if b := s.blind; b.open() {
 		if b.to == 0 {

@@ -21,7 +21,7 @@ func TestClockWaitsForReaders(t *testing.T) {
 	}{
 		{"in time", "AB", 400 * time.Millisecond, 125 * time.Second, 120400 * time.Millisecond}, // proven by a trade
 		{"behind", "AB", 1200 * time.Millisecond, 125 * time.Second, 121200 * time.Millisecond}, // as well, if later
-		{"behind, one of them", "A", 1200 * time.Millisecond, 125 * time.Second, 120500 * time.Millisecond},
+		{"behind, and the other brings nothing", "A", 1200 * time.Millisecond, 125 * time.Second, 121200 * time.Millisecond},
 		{"behind, and then nothing is left", "AB", 1200 * time.Millisecond, 120800 * time.Millisecond, 120900 * time.Millisecond},
 		{"far behind", "AB", 9 * time.Second, 125 * time.Second, 122500 * time.Millisecond},
 	} {

@@ -35,6 +35,7 @@ var rewrite = flag.Bool("rewrite", false, "write what came into the scenario fil
 //	                        a read of A: ids, with price (100), quantity (1), time (100 ms ago). A~: not all acknowledged
 //	AB BTC 2                a read of A, then the same of B
 //	cut A, restore A        the connection ends, and is refused until it is restored
+//	deaf A B                they do not answer pings
 //	official BTC 1:00 PRICE COUNT FIRST-LAST [broken]
 //	latest BTC 4            REST says that 4 is the newest id
 //	has BTC 3=101@1:10 4    from now on REST has these trades; set rest lets the feed ask it
@@ -173,6 +174,10 @@ func (s *scenario) do(words []string) error {
 	case "cut", "restore":
 		for _, c := range words[1:] {
 			s.connection(words[0], connName(c))
+		}
+	case "deaf":
+		for _, c := range words[1:] {
+			s.v.conn(connName(c)).dead.Store(true)
 		}
 	case "official":
 		return s.kline(words[1:])

@@ -21,6 +21,7 @@ const (
 	witnessAway  = 5 * time.Second   // without a row the witness tells nothing
 	silentTimes  = 100               // mean gaps between a symbol's trades; where there is no witness
 	silentLeast  = 10 * time.Second  // and no less than this
+	unseenForgot = 10 * time.Minute  // after it the next end comes soon again
 	muteEnds     = 10 * time.Second  // after all streams were acknowledged: trades must have come, if there are any
 	muteWarns    = 30 * time.Second  // as muteEnds, where nobody knows whether there are any
 )
@@ -63,12 +64,16 @@ func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 func (l *lane) look(ctx context.Context, now time.Time) {
 	taken := l.lock()
 	var ends []*carrier
+	l.unseen = false
 	if l.from != 0 {
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
 			ends = append(ends, l.lookAt(engine.Slot(slot), s, now)...)
 			s.passedBefore = s.next - 1
 		}
+	}
+	if !l.unseen && now.Sub(l.unseenAfter) > unseenForgot {
+		l.unseenEnds = 0
 	}
 	ends = append(ends, l.mute(now)...)
 	l.unlock(taken)
@@ -95,7 +100,7 @@ func (l *lane) lookAt(slot engine.Slot, s *symbol, now time.Time) (ends []*carri
 			ends = append(ends, c)
 		}
 	}
-	if c := l.unseen(s, now); c != nil {
+	if c := l.nobodyBrings(slot, s, now); c != nil {
 		ends = append(ends, c)
 	}
 	return ends
@@ -111,9 +116,9 @@ func (l *lane) spare() bool {
 	return l.carriers() > 1
 }
 
-// unseen is the connection to end because a symbol trades and no connection brings it: the oldest of the lane, one at a
+// nobodyBrings is the connection to end because a symbol trades and no connection brings it: the oldest of the lane, one at a
 // time, and after twice as long each time.
-func (l *lane) unseen(s *symbol, now time.Time) *carrier {
+func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier {
 	newest := s.lastTime
 	if n := len(s.held); n > 0 {
 		newest = max(newest, s.held[n-1].Time)
@@ -121,7 +126,7 @@ func (l *lane) unseen(s *symbol, now time.Time) *carrier {
 	why := ""
 	switch w := &s.seen; {
 	case !w.at.IsZero() && newest >= w.traded-tickerLag:
-		w.at, l.unseenEnds = time.Time{}, 0
+		w.at = time.Time{}
 	case !w.at.IsZero() && l.since() > w.traded-tickerLag:
 		w.at = time.Time{} // it was before there was a connection to bring it
 	case !w.at.IsZero() && now.Sub(w.at) >= witnessed:
@@ -129,12 +134,21 @@ func (l *lane) unseen(s *symbol, now time.Time) *carrier {
 	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
 		why = fmt.Sprintf("nothing of %s since %s, %d times as long as between its trades", l.f.name(s.id), newest, silentTimes)
 	}
-	if why == "" || now.Before(l.unseenAfter) {
+	if why == "" {
+		return nil
+	}
+	l.unseen = true
+	if w := &s.seen; !w.at.IsZero() && s.blind.from == 0 { // a trade is missing, whoever is to blame
+		s.blind.from = w.traded - tickerLag
+		l.mark(slot, s)
+		l.signal()
+	}
+	if now.Before(l.unseenAfter) || !l.spare() && l.f.redundancy > 1 {
 		return nil
 	}
 	var oldest *carrier
 	for _, c := range l.conns {
-		if c.carries && c.silent == "" && (oldest == nil || c.began < oldest.began) {
+		if c.carries && c.silent == "" && (oldest == nil || c.since < oldest.since) {
 			oldest = c
 		}
 	}
@@ -151,7 +165,7 @@ func (l *lane) since() market.Time {
 	since := never
 	for _, c := range l.conns {
 		if c.carries {
-			since = min(since, c.began)
+			since = min(since, c.since)
 		}
 	}
 	return since

@@ -309,3 +309,35 @@ func TestGraceIsLearnt(t *testing.T) {
 		})
 	}
 }
+
+// TestNeverBrought: a symbol that trades, by the venue's summary, and that no connection ever brings: connections are ended
+// for it less and less, one at a time, and what it closes carries the mark.
+func TestNeverBrought(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := silentRig(t)
+		l := r.f.lanes[0]
+		for n := range int64(600) {
+			r.ticks(0, "100", n+2)
+			r.ticks(1, "100", n+2)
+			r.brings("AB", 1, n+2)
+			l.mu.Lock()
+			carriers := l.carriers()
+			l.mu.Unlock()
+			if carriers == 0 {
+				t.Fatalf("no connection after %d s", n)
+			}
+			r.at(66*time.Second + time.Duration(n)*time.Second)
+		}
+		if ended := testutil.ToFloat64(r.o.Metrics.Reconnects.WithLabelValues(silent)); ended < 3 || ended > 8 {
+			t.Errorf("%v connections ended in ten minutes", ended)
+		}
+		for _, u := range r.updates() {
+			if u.Symbol == 0 && u.OpenTime >= bubbleTime(2*time.Minute) && !u.Gap {
+				t.Errorf("%s %s does not carry the mark", clockText(u.OpenTime), klineText(&u.Kline))
+			}
+			if u.Symbol == 1 && u.Gap {
+				t.Errorf("%s %s of the other carries it", clockText(u.OpenTime), klineText(&u.Kline))
+			}
+		}
+	})
+}

@@ -90,6 +90,20 @@ type aheadLog struct {
 	mu     sync.Mutex
 	symbol market.SymbolID
 	at     time.Time
+	vain   time.Time // when the clock was last measured for it, and was right
+}
+
+// inVain reports whether the clock was right when it was last measured, a moment ago.
+func (a *aheadLog) inVain() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Since(a.vain) < doubtEvery
+}
+
+func (a *aheadLog) wasInVain() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.vain = time.Now()
 }
 
 // several reports whether trades beyond the limit are of more than one symbol, within some seconds.
@@ -111,16 +125,11 @@ func (a *aheadLog) several(b *market.Batch, limit market.Time) (several bool) {
 // doubtEvery is how long the clock is not doubted again: what goes on looking wrong is wrong itself.
 const doubtEvery = 10 * time.Second
 
-// doubts reports whether the clock may be doubted now; then it counts as doubted.
-func (f *Feed) doubts() bool {
-	now := time.Now().UnixNano()
-	before := f.clockDoubted.Load()
-	return now-before >= int64(doubtEvery) && f.clockDoubted.CompareAndSwap(before, now)
-}
-
 // doubtClock has the clock measured anew, and does not wait for it.
 func (f *Feed) doubtClock(ctx context.Context) {
-	if f.doubts() {
+	now := time.Now().UnixNano()
+	before := f.clockDoubted.Load()
+	if now-before >= int64(doubtEvery) && f.clockDoubted.CompareAndSwap(before, now) {
 		go f.doubt(ctx)
 	}
 }
