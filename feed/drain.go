@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"klined/engine"
@@ -26,7 +27,10 @@ func (l *lane) drainer(ctx context.Context) {
 // drainOnce hands on what has changed since the last time. c and wholes are the drainer's own, used again each time.
 func (l *lane) drainOnce(c *market.Changes, wholes *[]market.SymbolID) {
 	upTo := c.UpTo
-	closes := l.collect(c, wholes)
+	closes, revised := l.collect(c, wholes)
+	if revised > manyRevised {
+		c.Updates = newestOnly(c.Updates)
+	}
 	if len(c.Updates) > 0 || c.UpTo != upTo {
 		l.f.drain(c)
 	}
@@ -44,9 +48,12 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]market.SymbolID) {
 }
 
 // collect fills c with the closed and revised klines and with the running ones that somebody watches.
-func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes bool) {
+// revised is how many of them are not first versions, about.
+func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes bool, revised uint64) {
 	defer l.unlock(l.lock())
 	c.Updates = l.engine.Drain(c.Updates)
+	now := l.engine.Counts().Revised
+	revised, l.drained = now-l.drained, now
 	closes = len(c.Updates) > 0 || c.UpTo != l.upTo
 	l.engine.Touched(func(slot engine.Slot) {
 		s := &l.symbols[slot]
@@ -63,7 +70,30 @@ func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes boo
 	l.received = time.Time{}
 	*wholes = append((*wholes)[:0], l.wholes...)
 	l.wholes = l.wholes[:0]
-	return closes
+	return closes, revised
+}
+
+// manyRevised is how many revisions one drain hands on as they are. A run of late trades brings a version of each kline with
+// every trade: then only the newest leave.
+const manyRevised = 32
+
+// newestOnly keeps the last version of each kline, in their order.
+func newestOnly(updates []market.Update) []market.Update {
+	type key struct {
+		market.Series
+		open market.Time
+	}
+	seen := make(map[key]struct{}, len(updates))
+	n := len(updates)
+	for i := len(updates) - 1; i >= 0; i-- {
+		k := key{updates[i].Series, updates[i].OpenTime}
+		if _, later := seen[k]; !later {
+			seen[k] = struct{}{}
+			n--
+			updates[n] = updates[i]
+		}
+	}
+	return slices.Delete(updates, 0, n)
 }
 
 // tick closes what has ended at or before t on the exchange's clock; now is the local time, for the holes.

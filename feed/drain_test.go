@@ -368,3 +368,23 @@ func TestBusyFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestManyRevisions: a run of late trades leaves as one version of each kline, the newest.
+func TestManyRevisions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, func(o *Options) { o.Intervals = []market.Interval{market.OneMinute, 5 * market.OneMinute} })
+		r.begin()
+		r.at(119 * time.Second)
+		r.trades("trades-0.0", trade(0, 2, "100", "1", bubbleTime(118*time.Second)))
+		r.at(121 * time.Second)
+		r.take()
+		var late []market.Trade
+		for id := range int64(100) {
+			late = append(late, trade(0, 3+id, "100", "1", bubbleTime(118500*time.Millisecond)))
+		}
+		r.trades("trades-0.0", late...)
+		if u := r.updates(); len(u) != 1 || u[0].TradeCount != 101 || u[0].Revision != 100 {
+			t.Errorf("%d versions, %+v", len(u), u)
+		}
+	})
+}

@@ -46,6 +46,7 @@ type lane struct {
 	unseen      bool              // at the last look nobody brought some symbol
 	unseenEnds  uint8             // how many were, since all came
 	tally       tally
+	drained     uint64        // what the engine had revised at the last drain
 	counted     engine.Counts // what the counters have been told of the engine's
 	cause       string        // why what is applied now revises klines that have closed
 	spans       []market.Span // scratch of mark
