@@ -131,7 +131,7 @@ func (f *Feed) Owed(by market.Time) (owed []market.Range) {
 		l.mu.Lock()
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if l.from == 0 || !s.gappy && !s.hole.declared && !s.blind.open() && s.doubt.first == 0 {
+			if l.from == 0 || !s.gappy && !s.hole.declared && !s.blind.open() && s.doubt.first.Time == 0 {
 				continue
 			}
 			if span := l.owed(engine.Slot(slot), s, by); !span.Empty() {

@@ -187,8 +187,8 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 	} else if b.official {
 		spans = append(spans, market.Span{From: b.from, To: b.to})
 	}
-	if s.doubt.first != 0 {
-		spans = append(spans, market.Span{From: s.doubt.first, To: never})
+	if s.doubt.first.Time != 0 {
+		spans = append(spans, market.Span{From: s.doubt.first.Time, To: never})
 	}
 	if l.lagging != 0 {
 		spans = append(spans, market.Span{From: l.lagging, To: never})

@@ -185,7 +185,7 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
 	switch {
 	case s.next == 0:
 		l.firstEver(slot, s, t)
-	case s.doubt.first != 0 && l.follows(s.first, t.ID):
+	case s.doubt.first.Time != 0 && l.follows(s.first, t.ID):
 		l.trustFirst(slot, s)
 	}
 	s.note(t)

@@ -30,12 +30,12 @@ const (
 
 // doubt is what speaks against a sequence's ids.
 type doubt struct {
-	sure      int64       // ids up to it exist: REST has said so
-	beneath   int         // trades in order that came beneath the first held one, and are younger
-	backwards int         // trades whose ids have passed and whose times have not
-	lowest    int64       // the lowest id of those
-	askAfter  time.Time   // REST is not asked before
-	first     market.Time // of the symbol's very first trade, until something confirms it; 0 otherwise
+	sure      int64        // ids up to it exist: REST has said so
+	beneath   int          // trades in order that came beneath the first held one, and are younger
+	backwards int          // trades whose ids have passed and whose times have not
+	lowest    int64        // the lowest id of those
+	askAfter  time.Time    // REST is not asked before
+	first     market.Trade // the symbol's very first, until something confirms it; its Time is 0 otherwise
 }
 
 // firstEver takes note of the first trade of a symbol that comes after its stream began: nothing tells whether its id, and
@@ -43,14 +43,14 @@ type doubt struct {
 // its minute is official.
 func (l *lane) firstEver(slot engine.Slot, s *symbol, t *market.Trade) {
 	if l.from != 0 && t.Time >= l.from && !s.fresh {
-		s.doubt.first = t.Time
+		s.doubt.first = *t
 		l.mark(slot, s)
 	}
 }
 
 // trustFirst ends the doubt of a symbol's first trade.
 func (l *lane) trustFirst(slot engine.Slot, s *symbol) {
-	s.doubt.first = 0
+	s.doubt.first = market.Trade{}
 	l.mark(slot, s)
 	l.recovered(s)
 }
@@ -148,7 +148,7 @@ func (l *lane) judge(slot engine.Slot, s *symbol, latest int64, at market.Time, 
 	if s.doubt.backwards > 1 && latest < s.next-1 && at > s.lastTime {
 		l.restart(slot, s, latest, at)
 	}
-	if s.doubt.first != 0 && latest >= s.first {
+	if s.doubt.first.Time != 0 && latest >= s.first {
 		l.trustFirst(slot, s)
 	}
 }

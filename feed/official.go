@@ -135,8 +135,8 @@ func (l *lane) endOfficial(slot engine.Slot, s *symbol) {
 		}
 		ended++
 	}
-	if at := s.doubt.first; at != 0 && l.settledAll(slot, market.Span{From: at, To: at + 1}) {
-		s.doubt.first = 0
+	if at := s.doubt.first.Time; at != 0 && l.settledAll(slot, market.Span{From: at, To: at + 1}) {
+		s.doubt.first = market.Trade{}
 		ended++
 	}
 	if ended > 0 {
@@ -190,7 +190,7 @@ func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Sp
 		}
 		add(market.Span{From: b.from, To: b.to})
 	}
-	if at := s.doubt.first; at != 0 {
+	if at := s.doubt.first.Time; at != 0 {
 		add(market.Span{From: at, To: at + 1})
 	}
 	return owed
@@ -208,7 +208,7 @@ func (l *lane) paid(slot engine.Slot, s *symbol, upTo market.Time) {
 	if s.blind.from != 0 {
 		s.blind.from = max(s.blind.from, upTo)
 	}
-	if s.doubt.first != 0 && s.doubt.first < upTo {
+	if s.doubt.first.Time != 0 && s.doubt.first.Time < upTo {
 		l.trustFirst(slot, s)
 	}
 	l.endOfficial(slot, s)

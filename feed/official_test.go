@@ -282,7 +282,7 @@ func TestOwedOrder(t *testing.T) {
 		{"a gap before a debt", symbol{sequence: sequence{debts: []debt{{span: span(9*m, 10*m)}}, gaps: []gap{{span: span(4*m, 6*m), record: record}}}}, "00:04:00–00:10:00"},
 		{"from before the first boundary on", symbol{sequence: sequence{debts: []debt{{span: span(-5*m, 3*m)}}}}, "00:01:00–00:03:00"},
 		{"the running minute", symbol{sequence: sequence{debts: []debt{{span: span(20*m, 20*m+time.Millisecond)}}}}, ""},
-		{"a first trade that stands alone", symbol{sequence: sequence{doubt: doubt{first: after(7*m + time.Second)}}}, "00:07:00–00:08:00"},
+		{"a first trade that stands alone", symbol{sequence: sequence{doubt: doubt{first: market.Trade{Time: after(7*m + time.Second)}}}}, "00:07:00–00:08:00"},
 		{"a blind time that is official", symbol{blind: blind{from: after(8 * m), to: after(9 * m), official: true}}, ""},
 		{"its minutes are official, but for one", symbol{sequence: sequence{debts: []debt{{span: span(10*m, 16*m)}}}}, "00:13:00–00:14:00"},
 	} {

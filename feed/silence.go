@@ -58,6 +58,10 @@ func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 	if traded && w.at.IsZero() {
 		w.at, w.traded = time.Now(), row.Time
 	}
+	if s := &l.symbols[slot]; s.doubt.first.Time != 0 && row.Time >= s.doubt.first.Time && row.Close == s.doubt.first.Price {
+		l.trustFirst(slot, s)
+		l.signal()
+	}
 }
 
 // look finds the connections that are silent, and ends them. It is called about once every lookEvery.

@@ -341,3 +341,27 @@ func TestNeverBrought(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstTradeWitnessed: the first trade of a symbol that was silent when its stream began is believed when the venue's
+// summary has its price.
+func TestFirstTradeWitnessed(t *testing.T) {
+	for price, want := range map[string]string{"51": "51 51 51 51  v1 n1 9-9  closed", "50": "51 51 51 51  v1 n1 9-9  closed+gap"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 2, func(o *Options) { o.DialTickers = o.DialKlines })
+			r.at(5 * time.Second)
+			r.brings("AB", 0, 1)
+			r.at(62 * time.Second)
+			r.official(officialMinute(0, bubbleTime(0), "100", 1, 1, 1), officialMinute(1, bubbleTime(0), "50", 1, 8, 8))
+			r.at(90 * time.Second)
+			r.trades("trades-0.0", trade(1, 9, "51", "1", bubbleTime(89900*time.Millisecond)))
+			r.ticks(1, price, 5)
+			r.take()
+			r.at(121 * time.Second)
+			for _, u := range r.updates() {
+				if got := klineText(&u.Kline); u.Symbol == 1 && got != want {
+					t.Errorf("the summary says %s: %s, want %s", price, got, want)
+				}
+			}
+		})
+	}
+}

@@ -177,8 +177,8 @@ func (l *lane) reason(slot engine.Slot, s *symbol) string {
 	case s.hole.declared && len(s.held) > 0:
 		return fmt.Sprintf("trades %d to %d are missing", s.next, s.held[0].ID-1)
 	}
-	if s.doubt.first != 0 {
-		return "its first trade stands alone since " + s.doubt.first.String()
+	if s.doubt.first.Time != 0 {
+		return "its first trade stands alone since " + s.doubt.first.Time.String()
 	}
 	for i := range s.gaps {
 		if g := &s.gaps[i]; g.open() {
