@@ -1,6 +1,7 @@
 # make        everything a change must pass; CI runs the same
 # make build  ./bin/klined, one static binary
 # make bench  the benchmarks beside the code
+# make soak   faults in many combinations, then two hundred kills: about half an hour, not part of check
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 3s
@@ -8,7 +9,7 @@ LINT     := bin/golangci-lint
 # The race detector needs a C compiler; where there is none, the tests say so and run without it.
 RACE     := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: check fmt vet lint test fuzz build e2e bench clean
+.PHONY: check fmt vet lint test fuzz build e2e soak bench clean
 
 check: fmt vet lint test fuzz build e2e
 
@@ -19,6 +20,7 @@ fmt:
 vet:
 	go vet ./...
 	go vet -tags e2e ./cmd/klined
+	go vet -tags soak ./cmd/klined
 
 lint: $(LINT)
 	$(LINT) run ./...
@@ -53,6 +55,10 @@ build:
 # The program itself, over real sockets.
 e2e:
 	go test -count=1 -tags e2e -run E2E -parallel 8 -v ./cmd/klined
+
+# KLINED_PAIRS trials of two and three faults at once (300) and KLINED_KILLS kills (200); KLINED_SEED plays one again.
+soak:
+	go test -count=1 -tags soak -run Soak -timeout 2h -v ./cmd/klined
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

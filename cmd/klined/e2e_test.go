@@ -3,10 +3,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -16,140 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"klined/market"
 )
-
-// binary is the program under test: built once, as users get it.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "klined-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "klined")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	status := m.Run()
-	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(status)
-}
-
-// process is a running klined. Its output is searched for an address.
-type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	out  bytes.Buffer
-	mu   sync.Mutex
-	addr chan string
-	done chan struct{}
-	err  error
-}
-
-// launch starts klined with args and waits until a line matches address; its first group is the address.
-func launch(t *testing.T, address string, args ...string) (*process, string) {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cmd: exec.Command(path, args...), addr: make(chan string, 1), done: make(chan struct{})}
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Stdout, p.cmd.Stderr = writer, writer
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	writer.Close()
-	go p.read(reader, regexp.MustCompile(address))
-	t.Cleanup(func() { p.end(syscall.SIGKILL) })
-	select {
-	case addr := <-p.addr:
-		return p, addr
-	case <-p.done:
-		t.Fatalf("klined %s: %v\n%s", strings.Join(args, " "), p.err, p.output())
-	case <-time.After(30 * time.Second):
-		t.Fatalf("klined %s says no address\n%s", strings.Join(args, " "), p.output())
-	}
-	return nil, ""
-}
-
-func (p *process) read(r *os.File, address *regexp.Regexp) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		p.mu.Lock()
-		p.out.WriteString(lines.Text() + "\n")
-		p.mu.Unlock()
-		if m := address.FindStringSubmatch(lines.Text()); m != nil {
-			select {
-			case p.addr <- m[1]:
-			default:
-			}
-		}
-	}
-	p.err = p.cmd.Wait()
-	close(p.done)
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
-}
-
-// end sends a signal and waits for the process to go.
-func (p *process) end(s syscall.Signal) error {
-	_ = p.cmd.Process.Signal(s)
-	select {
-	case <-p.done:
-	case <-time.After(20 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		p.t.Errorf("%v did not end within 20 s of %v\n%s", p.cmd.Args, s, p.output())
-	}
-	return p.err
-}
-
-// What the processes say of their addresses.
-const (
-	simAddress   = `--rest http://(\S+)`
-	serveAddress = `msg=serving .*address=http://(\S+)`
-)
-
-// offset asks the exchange how far its clock is ahead of ours.
-func offset(t *testing.T, j *judge) time.Duration {
-	t.Helper()
-	best, off := time.Hour, time.Duration(0)
-	for range 5 {
-		sent := time.Now()
-		body, err := j.get(j.exchange, "/fapi/v1/time", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var now int64
-		if _, err := fmt.Sscanf(string(body), `{"serverTime":%d}`, &now); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(sent); took < best {
-			best, off = took, time.UnixMilli(now).Sub(sent.Add(took/2))
-		}
-	}
-	return off
-}
 
 // TestE2EMarket runs 200 symbols at 5,000 trades a second over real sockets for two minutes and more, so that all
 // fifteen intervals close at one boundary, with a client on every stream, and holds every closed kline against the truth.

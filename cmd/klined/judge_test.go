@@ -9,8 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
+	"klined/feed"
 	"klined/fixed"
 	"klined/market"
 	"klined/store"
@@ -62,6 +64,38 @@ func (j *judge) symbols() ([]string, error) {
 	return names, nil
 }
 
+// own reads what the server says of itself at a path.
+func (j *judge) own(path string, v any) error {
+	body, err := j.get(j.server, path, nil)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, v)
+}
+
+// wrong is a symbol that is not whole, or of which a kline of the last minutes carries the mark, and why; empty where
+// there is none.
+func (j *judge) wrong(symbols []string) (string, error) {
+	var all []standing
+	if err := j.own("/klined/v1/symbols", &all); err != nil {
+		return "", err
+	}
+	for _, s := range all {
+		if !slices.Contains(symbols, s.Symbol) {
+			continue
+		}
+		resp, err := j.client.Get(fmt.Sprintf("%s/fapi/v1/klines?symbol=%s&interval=1m&limit=20", j.server, s.Symbol))
+		if err != nil {
+			return "", err
+		}
+		resp.Body.Close()
+		if state := resp.Header.Get("X-Klined-State"); s.State != feed.Whole || s.Gaps > 0 || !strings.Contains(state, "gap=0") {
+			return fmt.Sprintf("%s is %s, %s: %s", s.Symbol, s.State, state, s.Reason), nil
+		}
+	}
+	return "", nil
+}
+
 // row is one kline as REST gives it: its open time, and the nine values behind it as they were written.
 type row struct {
 	open                    market.Time
@@ -84,6 +118,10 @@ func (j *judge) rows(base, path, symbol string, iv market.Interval, from, to mar
 	if err != nil {
 		return nil, err
 	}
+	return parseRows(body)
+}
+
+func parseRows(body []byte) ([]row, error) {
 	var raw [][]json.RawMessage
 	if err := json.Unmarshal(body, &raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", body, err)

@@ -21,16 +21,23 @@ type pushed struct {
 	row
 	state    string
 	received market.Time // on the server's clock, as far as the client can tell
+	place    int         // among all that this client received
 }
 
 // audience is a client of the server's WebSocket that remembers every final kline.
 type audience struct {
 	mu     sync.Mutex
-	finals map[string][]pushed // by "SYMBOL interval open"
+	finals map[string][]pushed // by keyOf
+	count  int                 // final events
 	opens  int                 // events of running klines
 	query  string              // behind the address
 	conns  []net.Conn
 	done   sync.WaitGroup
+}
+
+// keyOf names one kline: "BTCUSDT 1m 1799146740000".
+func keyOf(symbol string, iv market.Interval, open market.Time) string {
+	return fmt.Sprintf("%s %s %d", symbol, iv, open)
 }
 
 // perConn is how many streams one connection may carry.
@@ -116,7 +123,13 @@ func (a *audience) take(text []byte, at market.Time) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := fmt.Sprintf("%s %s %d", field("s"), field("i"), p.open)
+	iv, err := market.ParseInterval(field("i"))
+	if err != nil {
+		panic(err)
+	}
+	key := keyOf(field("s"), iv, p.open)
+	p.place = a.count
+	a.count++
 	a.finals[key] = append(a.finals[key], p)
 }
 
@@ -150,7 +163,7 @@ func (a *audience) check(j *judge, symbols []string, ivs []market.Interval, from
 			var d *deviations
 			for _, t := range truth {
 				v.klines++
-				got := a.finals[fmt.Sprintf("%s %s %d", symbol, iv, t.open)]
+				got := a.finals[keyOf(symbol, iv, t.open)]
 				if len(got) != 1 {
 					v.blame("%s %s %s: final %d times", symbol, iv, t.open, len(got))
 					continue
@@ -181,7 +194,7 @@ func (a *audience) newest(j *judge, symbols []string, ivs []market.Interval, fro
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return j.each(symbols, ivs, from, to, func(symbol string, iv market.Interval, truth row) (row, bool) {
-		got := a.finals[fmt.Sprintf("%s %s %d", symbol, iv, truth.open)]
+		got := a.finals[keyOf(symbol, iv, truth.open)]
 		if len(got) == 0 {
 			return row{}, false
 		}

@@ -47,6 +47,13 @@ func startMarket(t *testing.T, so sim.Options, o serveOptions) *fakeMarket {
 // startServer starts a server with the market's options, a second time too.
 func (m *fakeMarket) startServer() {
 	m.t.Helper()
+	if err := m.tryServer(); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// tryServer is startServer, and why the server did not start.
+func (m *fakeMarket) tryServer() error {
 	m.starts++
 	listening := make(chan net.Addr, 1)
 	failed := make(chan error, 1)
@@ -60,8 +67,9 @@ func (m *fakeMarket) startServer() {
 	select {
 	case a := <-listening:
 		m.judge = newJudge("http://"+a.String(), m.options.REST, n)
+		return nil
 	case err := <-failed:
-		m.t.Fatal(err)
+		return err
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"klined/feed"
 	"klined/market"
 	"klined/sim"
 )
@@ -76,7 +74,14 @@ var evils = []evil{
 		}
 		m.judge.client.CloseIdleConnections()
 		time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
-		m.startServer()
+		err := m.tryServer()
+		for tries := 0; err != nil && tries < 30; tries++ { // where the exchange fails it ends, and its supervisor starts it again
+			time.Sleep(5 * time.Second)
+			err = m.tryServer()
+		}
+		if err != nil {
+			m.t.Fatal(err)
+		}
 	}},
 }
 
@@ -175,33 +180,20 @@ func (m *fakeMarket) calm(symbols []string) {
 	m.t.Errorf("not whole again: %s", wrong)
 }
 
-// wrong is a symbol that is not whole, or of which a kline of the last minutes carries the mark, and why; empty where
-// there is none.
+// wrong is what the judge finds wrong.
 func (m *fakeMarket) wrong(symbols []string) string {
-	for _, s := range m.standings() {
-		if !slices.Contains(symbols, s.Symbol) {
-			continue
-		}
-		resp, err := m.judge.client.Get(fmt.Sprintf("%s/fapi/v1/klines?symbol=%s&interval=1m&limit=20", m.judge.server, s.Symbol))
-		if err != nil {
-			m.t.Fatal(err)
-		}
-		resp.Body.Close()
-		if state := resp.Header.Get("X-Klined-State"); s.State != feed.Whole || s.Gaps > 0 || !strings.Contains(state, "gap=0") {
-			return fmt.Sprintf("%s is %s, %s: %s", s.Symbol, s.State, state, s.Reason)
-		}
+	m.t.Helper()
+	wrong, err := m.judge.wrong(symbols)
+	if err != nil {
+		m.t.Fatal(err)
 	}
-	return ""
+	return wrong
 }
 
 // standings are the server's own.
 func (m *fakeMarket) standings() (all []standing) {
 	m.t.Helper()
-	body, err := m.judge.get(m.judge.server, "/klined/v1/symbols", nil)
-	if err == nil {
-		err = json.Unmarshal(body, &all)
-	}
-	if err != nil {
+	if err := m.judge.own("/klined/v1/symbols", &all); err != nil {
 		m.t.Fatal(err)
 	}
 	return all
@@ -230,39 +222,66 @@ func seed(t *testing.T) uint64 {
 	return rand.Uint64N(1e9)
 }
 
+// matrix makes trials out of one seed.
+type matrix struct {
+	first          uint64
+	random         *rand.Rand
+	trials, klines int
+}
+
+func newMatrix(first uint64) *matrix {
+	return &matrix{first: first, random: rand.New(rand.NewPCG(first, 2))}
+}
+
+// some are n evils by chance.
+func (m *matrix) some(n int) []evil {
+	some := make([]evil, n)
+	for i := range some {
+		some[i] = evils[m.random.IntN(len(evils))]
+	}
+	return some
+}
+
+// play runs one trial.
+func (m *matrix) play(t *testing.T, evils ...evil) {
+	r := m.random
+	c := trial{seed: m.first + uint64(m.trials), evils: evils, rows: r.IntN(3) > 0, symbols: 6 + r.IntN(8), rate: 50 + 200*r.Float64()}
+	if r.IntN(3) == 0 {
+		c.source = market.SourceTrade
+	}
+	if restarts := slices.ContainsFunc(evils, func(e evil) bool { return e.name == "restart" }); restarts || c.source == market.SourceTrade {
+		c.rows = true // there is no other way
+	}
+	m.trials++
+	t.Run(c.String(), func(t *testing.T) { m.klines += c.run(t) })
+}
+
 // TestMatrix lets each thing go wrong alone, then two at once, at random moments.
 func TestMatrix(t *testing.T) {
 	if raced {
 		t.Skip("markets are run without the race detector: make test does both")
 	}
-	first := seed(t)
-	t.Logf("KLINED_SEED=%d go test -run '^TestMatrix$' ./cmd/klined", first)
-	r := rand.New(rand.NewPCG(first, 2))
-	klines, trials := 0, 0
-	play := func(evils ...evil) {
-		c := trial{seed: first + uint64(trials), evils: evils, rows: r.IntN(3) > 0, symbols: 6 + r.IntN(8), rate: 50 + 200*r.Float64()}
-		if r.IntN(3) == 0 {
-			c.source = market.SourceTrade
-		}
-		if restarts := slices.ContainsFunc(evils, func(e evil) bool { return e.name == "restart" }); restarts || c.source == market.SourceTrade {
-			c.rows = true // there is no other way
-		}
-		trials++
-		t.Run(c.String(), func(t *testing.T) { klines += c.run(t) })
-	}
+	m := newMatrix(seed(t))
+	t.Logf("KLINED_SEED=%d go test -run '^TestMatrix$' ./cmd/klined", m.first)
 	for _, e := range evils {
-		play(e)
+		m.play(t, e)
 	}
-	for range pairs() {
-		play(evils[r.IntN(len(evils))], evils[r.IntN(len(evils))])
+	for range number(t, "KLINED_PAIRS", 12) {
+		m.play(t, m.some(2)...)
 	}
-	t.Logf("%d trials, %d klines compared", trials, klines)
+	t.Logf("%d trials, %d klines compared", m.trials, m.klines)
 }
 
-// pairs is how many random pairs are tried: KLINED_PAIRS, or a few.
-func pairs() int {
-	if n, err := strconv.Atoi(os.Getenv("KLINED_PAIRS")); err == nil {
-		return n
+// number is what a variable of the environment says, or what is usual.
+func number(t *testing.T, name string, usual int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
 	}
-	return 12
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }

@@ -62,7 +62,12 @@ func (m *fakeMarket) gaps() (gaps []gap) {
 // connections carry a symbol.
 func (m *fakeMarket) oldestConns() (oldest []int) {
 	for _, name := range m.x.Symbols() {
-		pair := m.fault(sim.Fault{Kind: sim.FaultGarbage, N: 1, Lies: new(false), Stream: strings.ToLower(name) + m.tradeStream()})
+		ask := sim.Fault{Kind: sim.FaultGarbage, N: 1, Lies: new(false), Stream: strings.ToLower(name) + m.tradeStream()}
+		pair := m.fault(ask)
+		for tries := 0; len(pair) == 0 && tries < 60; tries++ { // they have just been cut
+			time.Sleep(time.Second)
+			pair = m.fault(ask)
+		}
 		if len(pair) == 0 || len(pair) > 2 {
 			m.t.Fatalf("%s is carried by connections %v, want two", name, pair)
 		}
