@@ -10,7 +10,7 @@ import (
 
 // A well-formed trade can lie. Why one was dropped; each is one reason of klined_disbelieved_trades_total.
 const (
-	lieTime      = "time"      // its time has not come yet
+	lieTime      = "time"      // its time has not come yet, or is long past
 	lieJump      = "jump"      // its id is far ahead, and those below it go on
 	lieBackwards = "backwards" // its id has passed, and its time has not
 )
@@ -39,8 +39,8 @@ type doubt struct {
 }
 
 // firstEver takes note of the first trade of a symbol that comes after its stream began: nothing tells whether its id, and
-// with it all that follows, is true. What it enters, and what carries its price, is marked until its successor follows or
-// its minute is official.
+// with it all that follows, is true. What it enters, and what carries its price, is marked until its successor follows, the
+// venue's summary or REST has the same, or its minute is official.
 func (l *lane) firstEver(slot engine.Slot, s *symbol, t *market.Trade) {
 	if l.from != 0 && t.Time >= l.from && !s.fresh {
 		s.doubt.first = *t
@@ -148,7 +148,7 @@ func (l *lane) judge(slot engine.Slot, s *symbol, latest int64, at market.Time, 
 	if s.doubt.backwards > 1 && latest < s.next-1 && at > s.lastTime {
 		l.restart(slot, s, latest, at)
 	}
-	if s.doubt.first.Time != 0 && latest >= s.first {
+	if first := &s.doubt.first; first.Time != 0 && latest == first.ID && at == first.Time {
 		l.trustFirst(slot, s)
 	}
 }

@@ -129,7 +129,7 @@ func (s *siege) span(n int) time.Duration {
 	short := 200*time.Millisecond + time.Duration(s.random.Int64N(int64(5800*time.Millisecond)))
 	now := s.now()
 	near := market.OneMinute.Next(now).Sub(now)
-	s.long = s.long || n%25 == 7
+	s.long = s.long || n%25 == 1
 	switch {
 	case s.long && near < 10*time.Second:
 		s.long = false
