@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -164,22 +165,37 @@ func (v *verdict) blame(format string, args ...any) {
 	}
 }
 
-// compare judges every kline of every symbol and interval that closed within [from, to]: klines that were running at
-// from are among them. With explain, a difference must be exactly what aggTrades make of it.
+// series is the klines of a symbol, by its name.
+type series struct {
+	symbol string
+	iv     market.Interval
+}
+
+// closes are all series of symbols and intervals, each with the open times of its klines that closed within [from, to]; one
+// that was running at from is among them.
+func closes(symbols []string, ivs []market.Interval, from, to market.Time) iter.Seq2[series, market.Span] {
+	return func(yield func(series, market.Span) bool) {
+		for _, symbol := range symbols {
+			for _, iv := range ivs {
+				span := market.Span{From: iv.Open(from), To: iv.Open(to)}
+				if iv < market.OneMinute {
+					span.From = iv.Ceil(from)
+				}
+				if !span.Empty() && !yield(series{symbol, iv}, span) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// compare judges every kline of every symbol and interval that closed within [from, to]. With explain, a difference must be
+// exactly what aggTrades make of it.
 func (j *judge) compare(symbols []string, ivs []market.Interval, from, to market.Time, explain bool) (*verdict, error) {
 	v := &verdict{}
-	for _, symbol := range symbols {
-		for _, iv := range ivs {
-			first, last := iv.Open(from), iv.Open(to)
-			if iv < market.OneMinute {
-				first = iv.Ceil(from)
-			}
-			if first >= last {
-				continue
-			}
-			if err := j.compareSeries(v, symbol, iv, market.Span{From: first, To: last}, from, explain); err != nil {
-				return nil, err
-			}
+	for s, span := range closes(symbols, ivs, from, to) {
+		if err := j.compareSeries(v, s.symbol, s.iv, span, from, explain); err != nil {
+			return nil, err
 		}
 	}
 	return v, nil
@@ -221,29 +237,20 @@ func (j *judge) compareSeries(v *verdict, symbol string, iv market.Interval, spa
 // each judges every kline that closed within [from, to] by what another source has of it.
 func (j *judge) each(symbols []string, ivs []market.Interval, from, to market.Time, have func(string, market.Interval, row) (row, bool)) (*verdict, error) {
 	v := &verdict{}
-	for _, symbol := range symbols {
-		for _, iv := range ivs {
-			first, last := iv.Open(from), iv.Open(to)
-			if iv < market.OneMinute {
-				first = iv.Ceil(from)
-			}
-			if first >= last {
-				continue
-			}
-			truth, err := j.truth(symbol, iv, first, last)
-			if err != nil {
-				return nil, err
-			}
-			for _, t := range truth {
-				v.klines++
-				switch got, ok := have(symbol, iv, t); {
-				case !ok:
-					v.blame("%s %s %s is not there", symbol, iv, t.open)
-				case got != t:
-					v.blame("%s %s %s:\n  ours  %s\n  truth %s", symbol, iv, t.open, got.values(), t.values())
-				default:
-					v.equal++
-				}
+	for s, span := range closes(symbols, ivs, from, to) {
+		truth, err := j.truth(s.symbol, s.iv, span.From, span.To)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range truth {
+			v.klines++
+			switch got, ok := have(s.symbol, s.iv, t); {
+			case !ok:
+				v.blame("%s %s %s is not there", s.symbol, s.iv, t.open)
+			case got != t:
+				v.blame("%s %s %s:\n  ours  %s\n  truth %s", s.symbol, s.iv, t.open, got.values(), t.values())
+			default:
+				v.equal++
 			}
 		}
 	}

@@ -147,42 +147,33 @@ func (a *audience) check(j *judge, symbols []string, ivs []market.Interval, from
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v = &verdict{}
-	for _, symbol := range symbols {
-		for _, iv := range ivs {
-			first, last := iv.Open(from), iv.Open(to)
-			if iv < market.OneMinute {
-				first = iv.Ceil(from)
-			}
-			if first >= last {
+	for s, span := range closes(symbols, ivs, from, to) {
+		truth, err := j.truth(s.symbol, s.iv, span.From, span.To)
+		if err != nil {
+			return nil, nil, err
+		}
+		var d *deviations
+		for _, t := range truth {
+			v.klines++
+			got := a.finals[keyOf(s.symbol, s.iv, t.open)]
+			if len(got) != 1 {
+				v.blame("%s %s %s: final %d times", s.symbol, s.iv, t.open, len(got))
 				continue
 			}
-			truth, err := j.truth(symbol, iv, first, last)
-			if err != nil {
-				return nil, nil, err
+			delays = append(delays, got[0].received.Sub(s.iv.Next(t.open)))
+			if got[0].row == t {
+				v.equal++
+				continue
 			}
-			var d *deviations
-			for _, t := range truth {
-				v.klines++
-				got := a.finals[keyOf(symbol, iv, t.open)]
-				if len(got) != 1 {
-					v.blame("%s %s %s: final %d times", symbol, iv, t.open, len(got))
-					continue
+			if explain && d == nil {
+				if d, err = j.deviations(s.symbol, s.iv, from-market.Minute, span.To); err != nil {
+					return nil, nil, err
 				}
-				delays = append(delays, got[0].received.Sub(iv.Next(t.open)))
-				if got[0].row == t {
-					v.equal++
-					continue
-				}
-				if explain && d == nil {
-					if d, err = j.deviations(symbol, iv, from-market.Minute, last); err != nil {
-						return nil, nil, err
-					}
-				}
-				if explain && d.explain(iv, from, got[0].row, t) {
-					v.explained++
-				} else {
-					v.blame("%s %s %s pushed (%s):\n  ours  %s\n  truth %s", symbol, iv, t.open, got[0].state, got[0].values(), t.values())
-				}
+			}
+			if explain && d.explain(s.iv, from, got[0].row, t) {
+				v.explained++
+			} else {
+				v.blame("%s %s %s pushed (%s):\n  ours  %s\n  truth %s", s.symbol, s.iv, t.open, got[0].state, got[0].values(), t.values())
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -30,11 +29,7 @@ func (m *fakeMarket) fault(f sim.Fault) []int {
 // status is the server's own.
 func (m *fakeMarket) status() (st status) {
 	m.t.Helper()
-	body, err := m.judge.get(m.judge.server, "/klined/v1/status", nil)
-	if err == nil {
-		err = json.Unmarshal(body, &st)
-	}
-	if err != nil {
+	if err := m.judge.own("/klined/v1/status", &st); err != nil {
 		m.t.Fatal(err)
 	}
 	return st
@@ -43,11 +38,7 @@ func (m *fakeMarket) status() (st status) {
 // gaps is the server's own list.
 func (m *fakeMarket) gaps() (gaps []gap) {
 	m.t.Helper()
-	body, err := m.judge.get(m.judge.server, "/klined/v1/gaps", nil)
-	if err == nil {
-		err = json.Unmarshal(body, &gaps)
-	}
-	if err != nil {
+	if err := m.judge.own("/klined/v1/gaps", &gaps); err != nil {
 		m.t.Fatal(err)
 	}
 	for _, g := range gaps {
