@@ -184,7 +184,7 @@ func (l *lane) follows(a, b int64) bool {
 // distrust takes note that a trade of the symbol was dropped for its time: if it was true after all, trades are missing,
 // which the next one in order, or official minutes, will show.
 func (l *lane) distrust(slot engine.Slot, s *symbol, now market.Time) {
-	if l.from != 0 && s.blind.from == 0 && s.next != 0 {
+	if l.from != 0 && s.blind.from == 0 {
 		s.blind = blind{from: now - blindMargin, to: now}
 		l.mark(slot, s)
 		l.signal()
