@@ -58,10 +58,15 @@ func (g *lags) most() time.Duration {
 	return time.Duration(i) * time.Millisecond
 }
 
-// learner learns the grace. It is the ticker's own.
+// graceWindows is how many stretches of graceEvery or more the grace is learnt from: what is rare must have had its chance.
+const graceWindows = 30
+
+// learner learns the grace. It is the watch's own.
 type learner struct {
-	now, before lags
-	since       time.Time
+	now     lags
+	windows [graceWindows]lags // a ring
+	n       int                // windows so far
+	since   time.Time
 }
 
 // learn looks how old trades are when they come, and sets the grace by it once enough have.
@@ -76,12 +81,16 @@ func (f *Feed) learn(now time.Time) {
 	if (age < graceEvery || g.now.n < graceSample) && (age < graceSlow || g.now.n < graceLeast) {
 		return
 	}
-	both := g.before
-	recent := g.now
-	both.move(&recent)
+	g.windows[g.n%graceWindows] = g.now
+	g.now, g.since = lags{}, now
+	g.n++
+	var all lags
+	for i := range g.windows {
+		window := g.windows[i]
+		all.move(&window)
+	}
 	_, least, most := graceOf(f.source)
-	f.setGrace(min(max(both.most()+graceMargin, least), most))
-	g.before, g.now, g.since = g.now, lags{}, now
+	f.setGrace(min(max(all.most()+graceMargin, least), most))
 }
 
 func (f *Feed) setGrace(grace time.Duration) {

@@ -53,7 +53,7 @@ func (e *Exchange) routes() http.Handler {
 // public serves an endpoint within the limits and as the faults in force let it, a latency away.
 func (e *Exchange) public(ep endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		travel(r.Context(), e.delay())
+		travel(r.Context(), e.askDelay())
 		q, ip := r.URL.Query(), addressOf(r.RemoteAddr)
 		used, refused := e.limiter.charge(ip, ep.weight(q), e.Now())
 		trouble, late := e.troubleREST(r.URL.Path, ip)
@@ -64,7 +64,7 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 		if refused == nil {
 			body, refused = ep.answer(q)
 		}
-		travel(r.Context(), late+e.delay())
+		travel(r.Context(), late+e.askDelay())
 		head := w.Header()
 		if refused != nil && refused.page != "" {
 			head.Set("Content-Type", "text/html")

@@ -58,7 +58,7 @@ func (e *Exchange) connect(netConn net.Conn, path, ip string, combined bool) *co
 	now := time.Now()
 	c := &conn{
 		num: e.lastNum, path: path, net: netConn, born: e.Now(), ip: ip, combined: combined, set: make(map[string]bool),
-		allowance: burst, counted: now, lastPong: now, signal: make(chan struct{}, 1), latency: e.delay,
+		allowance: burst, counted: now, lastPong: now, signal: make(chan struct{}, 1), latency: e.onTheWay(),
 	}
 	e.conns[c.num] = c
 	e.running.Add(1)
@@ -75,16 +75,36 @@ func (e *Exchange) disconnect(c *conn) {
 	delete(e.conns, c.num)
 }
 
-// delay is the latency of one batch of frames: near the mean, now and then a multiple of it.
-func (e *Exchange) delay() time.Duration {
-	if e.opt.Latency == 0 {
-		return 0
+// How often what a connection sends is held up on its way, in the mean: by a few latencies, and by many as when packets are
+// lost. What comes behind it waits too, so this goes by time and not by how much is sent.
+const (
+	slowEvery = 4 * time.Second
+	lostEvery = 2 * time.Minute
+)
+
+// onTheWay gives the latency of what one connection sends, call by call.
+func (e *Exchange) onTheWay() func() time.Duration {
+	last := time.Now()
+	return func() time.Duration {
+		now := time.Now()
+		gone := now.Sub(last)
+		last = now
+		return e.delay(rand.Float64() < gone.Seconds()/slowEvery.Seconds(), rand.Float64() < gone.Seconds()/lostEvery.Seconds())
 	}
+}
+
+// askDelay is the latency of one way of a request.
+func (e *Exchange) askDelay() time.Duration {
+	return e.delay(rand.Uint32()%64 == 0, rand.Uint32()%1024 == 0)
+}
+
+// delay is one latency: near the mean, or a multiple of it.
+func (e *Exchange) delay(slow, lost bool) time.Duration {
 	factor := 0.8 + 0.3*rand.Float64()
-	switch draw := rand.Uint32(); {
-	case draw%1024 == 0:
+	switch {
+	case lost:
 		factor *= 12
-	case draw%64 == 0:
+	case slow:
 		factor *= 3
 	}
 	return time.Duration(float64(e.opt.Latency) * factor)
