@@ -122,7 +122,7 @@ type SymbolStatus struct {
 	Reason    string      // why it is not whole, or not known to be; empty where it is
 	LastID    int64       // of the last trade in order; −1 before it
 	LastTrade market.Time // its time; 0 before it
-	LastClose market.Time // the end of its last closed kline of the shortest interval; 0 before the stream began
+	LastClose market.Time // the end of its last closed kline of the shortest interval; 0 before the first
 	Gaps      int         // that are open
 }
 
@@ -145,7 +145,9 @@ func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
 	s := &l.symbols[slot]
 	st := SymbolStatus{Symbol: s.id, State: s.state, LastID: s.next - 1, LastTrade: s.lastTime, Reason: l.reason(slot, s)}
 	if boundary, begun := l.engine.Boundary(slot); begun {
-		st.LastClose = l.engine.Base().Open(boundary - 1)
+		if open := l.engine.Base().Open(boundary - 1); open > l.from {
+			st.LastClose = open
+		}
 	}
 	for i := range s.gaps {
 		if s.gaps[i].open() {

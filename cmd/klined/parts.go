@@ -216,7 +216,7 @@ type standing struct {
 	Reason    string      `json:"reason,omitempty"` // why it is not whole
 	LastID    int64       `json:"last_id"`          // of its last trade in order; −1 before it
 	LastTrade market.Time `json:"last_trade_at"`    // 0 before it
-	LastClose market.Time `json:"last_close_at"`    // the end of its last closed kline; 0 before the stream began
+	LastClose market.Time `json:"last_close_at"`    // the end of its last closed kline; 0 before the first
 	Gaps      int         `json:"gaps"`             // open ones
 }
 
