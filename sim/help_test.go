@@ -147,6 +147,7 @@ func (v *visitor) dial(path string) *socket {
 	}
 	go s.read(r)
 	v.t.Cleanup(func() { _ = conn.Close() })
+	synctest.Wait() // the handshake is answered before the exchange numbers the connection
 	return s
 }
 
