@@ -45,7 +45,11 @@ type fakeLive struct {
 	rows    map[market.Series][]market.Kline
 	err     error
 	watched map[market.Series]bool
+	begun   market.Time
+	idle    bool // its stream has not begun
 }
+
+func (l *fakeLive) Begun(market.SymbolID) (market.Time, bool) { return l.begun, !l.idle }
 
 func (l *fakeLive) Tail(_ context.Context, dst []market.Kline, series market.Series, from market.Time) ([]market.Kline, error) {
 	l.mu.Lock()

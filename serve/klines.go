@@ -99,7 +99,7 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if err != nil {
 		return nil, err
 	}
-	lacks := lacking(iv, rows, now.Add(-healsFor))
+	lacks := lacking(iv, rows, s.unhealed(series.Symbol, now))
 	if iv >= market.OneMinute && !(absent.Empty() && lacks.Empty()) {
 		err := s.fetch(ctx, series, hull(absent, lacks), addr)
 		if err != nil && !absent.Empty() {
@@ -127,14 +127,23 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	return s.finish(ctx, rows, series, absent, addr)
 }
 
-// healsFor is how long after its end a kline that lacks trades is left to its lane, which heals it. What lacks them later
-// was there before a restart: nobody else will ask for it.
+// healsFor is how long after its end a kline that lacks trades is left to its lane, which heals it.
 const healsFor = 10 * time.Minute
 
-// lacking is the span from the first to the last kline that lacks trades and ended before a time.
-func lacking(iv market.Interval, rows []market.Kline, before market.Time) (span market.Span) {
+// unhealed is the time up to which nobody heals the klines of a symbol that lack trades unless a client asks for them:
+// those that ended before the lane's stream began are an earlier process's.
+func (s *Server) unhealed(id market.SymbolID, now market.Time) market.Time {
+	begun, ok := s.opt.Live.Begun(id)
+	if !ok {
+		return now
+	}
+	return max(begun-1, now.Add(-healsFor))
+}
+
+// lacking is the span from the first to the last kline that lacks trades and ended by a time.
+func lacking(iv market.Interval, rows []market.Kline, by market.Time) (span market.Span) {
 	for i := range rows {
-		if k := &rows[i]; k.Gap && k.State == market.StateClosed && iv.Next(k.OpenTime) <= before {
+		if k := &rows[i]; k.Gap && k.State == market.StateClosed && iv.Next(k.OpenTime) <= by {
 			span = hull(span, market.Span{From: k.OpenTime, To: iv.Next(k.OpenTime)})
 		}
 	}

@@ -108,27 +108,36 @@ func TestLackingTrades(t *testing.T) {
 		w.store.rows[minutes(btc)], w.store.known[minutes(btc)] = rows, []market.Span{{From: at("12:00:00"), To: at("12:30:00")}}
 		w.live.rows[minutes(btc)] = []market.Kline{kline(at("12:30:00"), "5", market.StateOpen)}
 	}
+	given := func(w *world) error {
+		for i := 5; i <= 7; i++ {
+			w.store.rows[minutes(btc)][i] = kline(at("12:00:00")+market.Time(i)*market.Minute, "9", market.StateSettled)
+		}
+		return nil
+	}
 	for _, c := range []struct {
-		name  string
-		fetch func(*world) error
-		state string
+		name    string
+		lay     func(*fakeLive)
+		fetch   func(*world) error
+		state   string
+		fetched string // until then, from 12:05 on
 	}{
-		{"it is given", func(w *world) error {
-			for i := 5; i <= 7; i++ {
-				w.store.rows[minutes(btc)][i] = kline(at("12:00:00")+market.Time(i)*market.Minute, "9", market.StateSettled)
-			}
-			return nil
-		}, "settled=3,closed=27,open=1,gap=1"},
-		{"it is not", func(*world) error { return errors.New("down") }, "settled=0,closed=30,open=1,gap=3"},
+		{"it is given", nil, given, "settled=3,closed=27,open=1,gap=1", "12:08:00"},
+		{"it is not", nil, func(*world) error { return errors.New("down") }, "settled=0,closed=30,open=1,gap=3", "12:08:00"},
+		{"the stream began with the minute after it", func(l *fakeLive) { l.begun = at("12:26:00") }, given, "settled=3,closed=27,open=1,gap=1", "12:08:00"},
+		{"the stream began later: it is an earlier process's", func(l *fakeLive) { l.begun = at("12:27:00") }, given, "settled=3,closed=27,open=1,gap=1", "12:26:00"},
+		{"the stream has not begun", func(l *fakeLive) { l.idle = true }, given, "settled=3,closed=27,open=1,gap=1", "12:26:00"},
 	} {
 		w := newWorld(t, fixedClock(at("12:30:30")))
 		lay(w)
+		if c.lay != nil {
+			c.lay(w.live)
+		}
 		w.fetch = func(market.Series, market.Span) error { return c.fetch(w) }
 		rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=31")
 		if got := rec.Header().Get("X-Klined-State"); rec.Code != 200 || got != c.state {
 			t.Errorf("%s: %d, %s, want %s", c.name, rec.Code, got, c.state)
 		}
-		if want := []market.Span{{From: at("12:05:00"), To: at("12:08:00")}}; !slices.Equal(w.fetched, want) {
+		if want := []market.Span{{From: at("12:05:00"), To: at(c.fetched)}}; !slices.Equal(w.fetched, want) {
 			t.Errorf("%s: fetched %v, want %v", c.name, w.fetched, want)
 		}
 	}

@@ -17,6 +17,8 @@ type Live interface {
 	// Tail appends the klines of series that open at or after from: oldest first, contiguous, the running one last.
 	// It waits, bounded, for a close whose boundary has passed; it appends nothing where the lane has none.
 	Tail(ctx context.Context, dst []market.Kline, series market.Series, from market.Time) ([]market.Kline, error)
+	// Begun is the first boundary of the symbol's stream; false before the stream began.
+	Begun(id market.SymbolID) (first market.Time, ok bool)
 	// Watch asks for the changed open klines of series, or no longer. It is not called from Publish.
 	Watch(series market.Series, on bool)
 }

@@ -119,16 +119,21 @@ func (c *completeness) begin(symbol market.SymbolID, s session, intervals []mark
 		if old.lane == s.lane && old.from <= s.from && s.from <= c.lanes[old.lane] {
 			return
 		}
-		c.end(symbol, old, intervals)
+		c.end(symbol, old, intervals, 0)
 	}
 	c.live[symbol] = s
 	c.dirtyLive[symbol] = struct{}{}
 }
 
-// end turns what a session has brought so far into known spans of the intervals that were kept meanwhile.
-func (c *completeness) end(symbol market.SymbolID, s session, intervals []market.Interval) {
+// end turns what a session has brought so far into known spans of the intervals that were kept meanwhile. What ended
+// within doubted of its end is not known, where the exchange can be asked.
+func (c *completeness) end(symbol market.SymbolID, s session, intervals []market.Interval, doubted market.Time) {
 	for _, iv := range intervals {
-		c.known.add(market.Series{Symbol: symbol, Interval: iv}, spanOf(iv, s.from, c.lanes[s.lane]))
+		upTo := c.lanes[s.lane]
+		if iv >= market.OneMinute {
+			upTo -= doubted
+		}
+		c.known.add(market.Series{Symbol: symbol, Interval: iv}, spanOf(iv, s.from, upTo))
 	}
 	delete(c.live, symbol)
 	c.dirtyLive[symbol] = struct{}{}

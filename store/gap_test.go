@@ -28,7 +28,7 @@ func lives(t *testing.T) *Store {
 			}
 		}
 	}
-	upTo(s, 1, at("11:00:00"))
+	upTo(s, 1, at("11:00:00")+doubted)
 	return s
 }
 

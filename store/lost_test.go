@@ -128,6 +128,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	check()
 	empty()
+	upTo(s, 1, span.To+doubted)
 	flush(t, s)
 	if st := s.Status(); st.State != StateOK || st.OutboxRows != 0 || st.Rows != 610 {
 		t.Errorf("status %+v", st)
@@ -180,6 +181,7 @@ func TestFullOutbox(t *testing.T) {
 	}
 	check("dropped, and tried", "10:08", hole)
 	empty()
+	upTo(s, 1, span.To+doubted)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

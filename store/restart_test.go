@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,10 +46,11 @@ func feedMinutes(s *Store, symbol market.SymbolID, from, n int) {
 
 var threeIntervals = []market.Interval{interval("1m"), interval("5m"), interval("1h")}
 
-// opensOf is the open times of rows, which must be testKlines, as clock times.
+// opensOf is the open times of rows, which must be testKlines with or without the mark, as clock times.
 func opensOf(t *testing.T, series market.Series, rows []market.Kline) (first, last string, n int) {
 	t.Helper()
 	for i, k := range rows {
+		k.Gap = false
 		if k != testKline(series, k.OpenTime) {
 			t.Fatalf("kline %v at %s has other values than were put", series, k.OpenTime)
 		}
@@ -95,7 +97,7 @@ func TestRestart(t *testing.T) {
 	dir := crash(t, s)
 	s = openTest(t, dir, threeIntervals...)
 	crashed := []want{
-		{"1m", "10:00–11:01 62", []market.Span{hours("09:00", "10:00"), hours("11:02", "12:00")}},
+		{"1m", "10:00–11:01 62", []market.Span{hours("09:00", "10:00"), hours("11:00", "12:00")}},
 		{"5m", "10:00–10:55 12", []market.Span{hours("09:00", "10:00"), hours("11:00", "12:00")}},
 		{"1h", "10:00–10:00 1", []market.Span{hours("09:00", "10:00"), hours("11:00", "12:00")}},
 	}
@@ -115,9 +117,73 @@ func TestRestart(t *testing.T) {
 	}
 	s = openTest(t, dir, threeIntervals...)
 	check("the next run", s,
-		want{"1m", "10:00–11:29 82", []market.Span{hours("09:00", "10:00"), hours("11:02", "11:10"), hours("11:30", "12:00")}},
-		want{"5m", "10:00–11:25 16", []market.Span{hours("09:00", "10:00"), hours("11:00", "11:10"), hours("11:30", "12:00")}},
+		want{"1m", "10:00–11:29 82", []market.Span{hours("09:00", "10:00"), hours("11:00", "11:10"), hours("11:28", "12:00")}},
+		want{"5m", "10:00–11:25 16", []market.Span{hours("09:00", "10:00"), hours("11:00", "11:10"), hours("11:25", "12:00")}},
 		want{"1h", "10:00–10:00 1", []market.Span{hours("09:00", "10:00"), hours("11:00", "12:00")}})
+}
+
+// TestLastBeforeTheEnd: what closed within two minutes of a process's end, and did not say that it lacks trades, may lack
+// them: its connections may have been silent since, and nobody noticed. It has the mark in the next run, and is missing
+// where the exchange can be asked. What is settled, or closed before that, stays as it is.
+func TestLastBeforeTheEnd(t *testing.T) {
+	intervals := []market.Interval{interval("30s"), interval("1m"), interval("5m")}
+	s := openTest(t, t.TempDir(), intervals...)
+	for symbol := range market.SymbolID(3) {
+		s.BeginLive(symbol, int(symbol)/2, at("10:00:00")) // two on lane 0, one on lane 1, which is a minute behind
+		for _, iv := range intervals {
+			series := market.Series{Symbol: symbol, Interval: iv}
+			for open := at("10:00:00"); open < at("10:10:00"); open = iv.Next(open) {
+				k := testKline(series, open)
+				if symbol == 1 && open == at("10:08:30") || symbol == 1 && open == at("10:09:00") {
+					k.State = market.StateSettled
+				}
+				put(s, update(series, k))
+			}
+		}
+	}
+	upTo(s, 0, at("10:10:00"))
+	upTo(s, 1, at("10:09:00"))
+	flush(t, s)
+	for what, s := range map[string]*Store{"crashed": openTest(t, crash(t, s), intervals...), "stopped": stopped(t, s, intervals)} {
+		for _, c := range []struct {
+			symbol   market.SymbolID
+			interval string
+			missing  string // from there on
+			marked   string // open times
+		}{
+			{0, "30s", "10:10:00", "10:08:00 10:08:30 10:09:00 10:09:30"},
+			{0, "1m", "10:08:00", "10:08:00 10:09:00"},
+			{0, "5m", "10:05:00", "10:05:00"},
+			{1, "30s", "10:10:00", "10:08:00 10:09:30"},
+			{1, "1m", "10:08:00", "10:08:00"},
+			{1, "5m", "10:05:00", "10:05:00"},
+			{2, "30s", "10:09:00", "10:07:00 10:07:30 10:08:00 10:08:30 10:09:00 10:09:30"},
+			{2, "1m", "10:07:00", "10:07:00 10:08:00 10:09:00"},
+			{2, "5m", "10:05:00", "10:05:00"},
+		} {
+			series := market.Series{Symbol: c.symbol, Interval: interval(c.interval)}
+			rows, missing := read(t, s, series, market.Span{From: at("10:00:00"), To: at("10:15:00")})
+			same(t, fmt.Sprint(what, ": missing of ", series), missing, []market.Span{{From: at(c.missing), To: at("10:15:00")}})
+			var marked []string
+			for _, k := range rows {
+				if k.Gap {
+					marked = append(marked, k.OpenTime.Std().Format(time.TimeOnly))
+				}
+			}
+			if got := strings.Join(marked, " "); got != c.marked {
+				t.Errorf("%s: %v: the mark is on %s, want %s", what, series, got, c.marked)
+			}
+		}
+	}
+}
+
+// stopped is the store after an ordered stop.
+func stopped(t *testing.T, s *Store, intervals []market.Interval) *Store {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return openTest(t, s.opts.Dir, intervals...)
 }
 
 // TestIntervalKeptLater: a run vouches only for the intervals that it kept.
@@ -125,7 +191,7 @@ func TestIntervalKeptLater(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, interval("1m"))
 	s.BeginLive(0, 0, at("10:00:00"))
-	upTo(s, 0, at("11:00:00"))
+	upTo(s, 0, at("11:00:00")+doubted)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +279,7 @@ func TestKilled(t *testing.T) {
 				t.Fatalf("%v: missing %v, want one span to the end", series, missing)
 			}
 			known := iv.Count(market.Span{From: at("10:00:00"), To: missing[0].From})
-			if known == 0 || int64(n) < known || int64(n) > known+1 {
+			if most := known + int64(doubted/market.Minute) + 1; known == 0 || int64(n) < known || int64(n) > most {
 				t.Errorf("%v: %d rows, of %d known", series, n, known)
 			}
 			total += n

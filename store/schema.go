@@ -176,7 +176,11 @@ func loadSpans(tx *sql.Tx, table string, into map[market.Series]spans) error {
 	})
 }
 
-// endSessions turns the sessions of the process before into known spans.
+// doubted is how long before a process ended its klines may lack trades and not say so: connections that fall silent are
+// noticed some seconds later, and a process that ended meanwhile noticed nothing.
+const doubted = 2 * market.Minute
+
+// endSessions turns the sessions of the process before into known spans. What closed just before it ended gets the mark.
 func endSessions(tx *sql.Tx, c *completeness) error {
 	var intervals []market.Interval
 	err := each(tx, "SELECT interval FROM run", func(scan func(...any) error) error {
@@ -210,10 +214,27 @@ func endSessions(tx *sql.Tx, c *completeness) error {
 		sessions[symbol] = s
 		return err
 	})
-	for symbol, s := range sessions {
-		c.end(symbol, s, intervals)
+	if err != nil {
+		return err
 	}
-	return err
+	for symbol, s := range sessions {
+		c.end(symbol, s, intervals, doubted)
+	}
+	return markLast(tx, intervals, c.lanes)
+}
+
+// markLast puts the mark on the klines of live sessions that ended within doubted of their lane's end, or after it.
+func markLast(tx *sql.Tx, intervals []market.Interval, lanes map[int]market.Time) error {
+	for _, iv := range intervals {
+		for lane, upTo := range lanes {
+			_, err := tx.Exec("UPDATE "+tableOf(iv)+" SET gap = 1 WHERE open_time >= ? AND state < ? AND gap = 0 "+
+				"AND symbol IN (SELECT symbol FROM live WHERE lane = ?)", int64(iv.Open(upTo-doubted)), int64(market.StateSettled), lane)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // each hands the rows of a query to row, one by one.
