@@ -88,7 +88,8 @@ func (e *Engine) Kline(slot Slot, iv market.Interval, open market.Time) (market.
 	return market.Kline{}, false
 }
 
-// Whole reports whether every configured interval's running kline can be shown, or the symbol has never traded.
+// Whole reports whether every configured interval's running kline can be shown, and each that was running just before
+// the symbol's trades began, as long as it may still come; or the symbol has never traded.
 func (e *Engine) Whole(slot Slot) bool {
 	s := &e.symbols[slot]
 	if s.from == never {
@@ -98,9 +99,35 @@ func (e *Engine) Whole(slot Slot) bool {
 		return true
 	}
 	for r := range e.rungs {
-		if _, ok := e.running(s, r); e.rungs[r].shown && !ok {
+		if !e.rungs[r].shown {
+			continue
+		}
+		if _, ok := e.running(s, r); !ok || e.lacksFirst(s, r) {
 			return false
 		}
 	}
 	return true
+}
+
+// Since is the instant from which on a whole symbol's klines leave the engine, beginning with those that contain it: just
+// before its trades began, or where it has become whole too late for that, in the running minute.
+func (e *Engine) Since(slot Slot) market.Time {
+	s := &e.symbols[slot]
+	if e.reachesBegin(s) {
+		return s.from - 1
+	}
+	return s.open
+}
+
+// reachesBegin reports whether the minute before the symbol's trades began may still come, or is not needed.
+func (e *Engine) reachesBegin(s *symbol) bool {
+	return s.first >= s.from || e.reach(s, e.minute) < s.from
+}
+
+// lacksFirst reports whether the kline of rung r that was running just before the symbol's trades began is over, not there,
+// and may still come. Below a minute nobody has it.
+func (e *Engine) lacksFirst(s *symbol, r int) bool {
+	iv := e.rungs[r].interval
+	open := iv.Open(s.from - 1)
+	return r >= e.minute && iv.Next(open) <= s.open && s.first < s.from && e.reachesBegin(s) && e.find(s, r, open) == nil
 }

@@ -106,7 +106,7 @@ func (s *script) run(args []string) error {
 	commands := map[string]func([]string) error{
 		"intervals": s.intervals, "symbol": s.symbol, "begin": s.begin, "load": s.load, "official": s.official,
 		"trade": s.trade, "tick": s.tick, "gap": s.gap, "read": s.read, "forget": s.forget,
-		"first": s.first, "fresh": s.fresh,
+		"first": s.first, "fresh": s.fresh, "whole": s.whole,
 	}
 	f, ok := commands[args[0]]
 	if !ok {

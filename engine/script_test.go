@@ -228,6 +228,17 @@ func (s *script) read(args []string) error {
 	return nil
 }
 
+// whole NAME: whether it is, and since when its klines leave.
+func (s *script) whole(args []string) error {
+	slot, _, err := s.slot(args)
+	if err == nil && s.e.Whole(slot) {
+		fmt.Fprintf(&s.out, "whole since %s\n", clockText(s.e.Since(slot)))
+	} else if err == nil {
+		fmt.Fprintln(&s.out, "not whole")
+	}
+	return err
+}
+
 // kline reads NAME INTERVAL TIME OPEN HIGH LOW CLOSE VOLUME COUNT, then any of: quote Q; buy V Q; ids FIRST..LAST;
 // closed; open; gap; revision N. Without quote, the quote volume is close × volume.
 func (s *script) kline(args []string) (slot Slot, iv market.Interval, k market.Kline, err error) {

@@ -21,6 +21,13 @@ type blind struct {
 // open reports whether minutes may lack trades in it.
 func (b *blind) open() bool { return b.from != 0 && !b.official }
 
+// see ends it as far as it is known that trades come again; what was missed within it is not.
+func (b *blind) see(now market.Time) {
+	if b.from != 0 && b.to == 0 {
+		b.to = now
+	}
+}
+
 // lost takes note that a trade connection has ended. When none is left that carries the lane, what closes from its last
 // frame on carries the mark, until each symbol's next id tells whether a trade was missed.
 func (l *lane) lost(from *carrier, lastFrame market.Time) {
@@ -34,10 +41,9 @@ func (l *lane) lost(from *carrier, lastFrame market.Time) {
 		since = min(since, from.last.newest) // it lagged: what is younger has not come
 	}
 	l.goBlind(since)
-	l.signal()
 }
 
-// goBlind begins a blind time of all symbols.
+// goBlind begins a blind time of all symbols; of those that the venue's summary has shown to trade before, then.
 func (l *lane) goBlind(since market.Time) {
 	l.era++
 	l.unproven = 0
@@ -45,18 +51,22 @@ func (l *lane) goBlind(since market.Time) {
 		s := &l.symbols[slot]
 		if s.blind.from == 0 {
 			s.blind.from = since
+			if !s.seen.at.IsZero() {
+				s.blind.from = min(since, s.seen.traded-tickerLag)
+			}
 			l.mark(engine.Slot(slot), s)
 		}
 		s.blind.to, s.blind.official = 0, false
 	}
+	l.signal()
 }
 
-// see ends the blind times as far as it is known that trades come again; what was missed within them is not.
+// see ends the blind times of all symbols but those of which a trade has been shown that has not come.
 func (l *lane) see() {
 	now := l.f.clock.Now()
 	for slot := range l.symbols {
-		if b := &l.symbols[slot].blind; b.from != 0 && b.to == 0 {
-			b.to = now
+		if s := &l.symbols[slot]; s.seen.at.IsZero() {
+			s.blind.see(now)
 		}
 	}
 }

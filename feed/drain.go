@@ -12,7 +12,7 @@ import (
 // drainer copies what changed out of the lane and hands it on, outside the lane's mutex. It ends with a last drain.
 func (l *lane) drainer(ctx context.Context) {
 	c := &market.Changes{Lane: l.n}
-	var wholes []market.SymbolID
+	var wholes []whole
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,7 +25,7 @@ func (l *lane) drainer(ctx context.Context) {
 }
 
 // drainOnce hands on what has changed since the last time. c and wholes are the drainer's own, used again each time.
-func (l *lane) drainOnce(c *market.Changes, wholes *[]market.SymbolID) {
+func (l *lane) drainOnce(c *market.Changes, wholes *[]whole) {
 	upTo := c.UpTo
 	closes, revised := l.collect(c, wholes)
 	if revised > manyRevised {
@@ -34,9 +34,9 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]market.SymbolID) {
 	if len(c.Updates) > 0 || c.UpTo != upTo {
 		l.f.drain(c)
 	}
-	for _, id := range *wholes {
+	for _, w := range *wholes {
 		if l.f.onWhole != nil {
-			l.f.onWhole(id, l.n, l.from)
+			l.f.onWhole(w.id, l.n, w.since)
 		}
 	}
 	if closes {
@@ -49,7 +49,7 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]market.SymbolID) {
 
 // collect fills c with the closed and revised klines and with the running ones that somebody watches.
 // revised is how many of them are not first versions, about.
-func (l *lane) collect(c *market.Changes, wholes *[]market.SymbolID) (closes bool, revised uint64) {
+func (l *lane) collect(c *market.Changes, wholes *[]whole) (closes bool, revised uint64) {
 	defer l.unlock(l.lock())
 	c.Updates = l.engine.Drain(c.Updates)
 	now := l.engine.Counts().Revised

@@ -96,7 +96,7 @@ func TestWholeIsToldAfterTheDrain(t *testing.T) {
 		r.official(officialMinute(0, bubbleTime(0), "100", 1, 1, 1))
 		drains := r.take()
 		i := slices.IndexFunc(drains, func(d drained) bool { return len(d.Updates) > 0 })
-		if want := []wholeCall{{0, 0, bubbleTime(time.Minute), i + 1}}; i < 0 || !slices.Equal(r.wholes, want) {
+		if want := []wholeCall{{0, 0, bubbleTime(time.Minute) - 1, i + 1}}; i < 0 || !slices.Equal(r.wholes, want) {
 			t.Errorf("%+v after %d drains", r.wholes, i+1)
 		}
 		if r.f.Waiting(0) || !r.f.Waiting(1) {

@@ -34,12 +34,12 @@ type Dial func(ctx context.Context, name string, symbols []market.SymbolID) (Con
 type Options struct {
 	Symbols     []market.SymbolID // spread over the lanes in turn
 	Intervals   []market.Interval
-	DialTrades  Dial                                                     // the trades of one lane
-	DialKlines  Dial                                                     // the venue's own 1m klines, of at most KlinesPerConn symbols
-	DialTickers Dial                                                     // the venue's summary of all symbols; nil: no such witness
-	Healer      Healer                                                   // how missing trades are asked for
-	Drain       func(*market.Changes)                                    // takes what a lane's drain brought; called by one goroutine a lane
-	OnWhole     func(symbol market.SymbolID, lane int, from market.Time) // after the drain that made the symbol whole; may be nil
+	DialTrades  Dial                                                      // the trades of one lane
+	DialKlines  Dial                                                      // the venue's own 1m klines, of at most KlinesPerConn symbols
+	DialTickers Dial                                                      // the venue's summary of all symbols; nil: no such witness
+	Healer      Healer                                                    // how missing trades are asked for
+	Drain       func(*market.Changes)                                     // takes what a lane's drain brought; called by one goroutine a lane
+	OnWhole     func(symbol market.SymbolID, lane int, since market.Time) // after the drain that made the symbol whole: what contains since and all after it has left, or will; may be nil
 	Clock       interface{ Now() market.Time }
 	Doubt       func(context.Context)        // has the clock measured anew, and returns when that is done; nil: it is always right
 	Name        func(market.SymbolID) string // for logs; nil: the number

@@ -49,7 +49,8 @@ func (l *lane) late(slot engine.Slot, s *symbol, i int, t *market.Trade) {
 		cause = causeHeal
 	}
 	l.count(l.cause)
-	s.reach(t)
+	s.count(t)
+	s.widen(t)
 	applied := l.apply(slot, t)
 	l.count(cause)
 	if applied == engine.TooLate {
@@ -162,7 +163,8 @@ func (l *lane) earlier(slot engine.Slot, s *symbol, t *market.Trade) {
 		l.f.healer.signal()
 	}
 	s.first, s.firstTime = t.ID, t.Time
-	s.reach(t)
+	s.count(t)
+	s.widen(t)
 	l.apply(slot, t)
 }
 

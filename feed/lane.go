@@ -25,26 +25,28 @@ type lane struct {
 
 	mu          sync.Mutex
 	engine      *engine.Engine
-	symbols     []symbol          // by engine.Slot
-	conns       []*carrier        // its trade connections that are up
-	era         int               // how often no connection was left that carried it
-	holes       []engine.Slot     // symbols with held trades
-	heldAll     int               // trades held in the lane
-	from        market.Time       // the first boundary after its stream began; 0 until then
-	upTo        market.Time       // what ends at or before it has been closed
-	working     time.Time         // since when its closes wait for the readers; zero while they do not
-	lagging     market.Time       // what is younger has not been read, though closes go on; 0: the readers keep up
-	lagSince    time.Time         // see lagging
-	unproven    market.Time       // nothing ran here from then on until woke; 0: the connections have shown since that they live
-	woke        time.Time         // see unproven
-	provenBy    time.Time         // see unproven
-	received    time.Time         // of the oldest frame behind what the drainer has not taken; zero where none is
-	wholes      []market.SymbolID // became whole since the last drain
-	closed      chan struct{}     // closed and made anew by the drainer after each drain that brought closes
-	lags        lags              // of the trades that came first
-	unseenAfter time.Time         // no connection is ended before it because nobody brings a symbol
-	unseen      bool              // at the last look nobody brought some symbol
-	unseenEnds  uint8             // how many were, since all came
+	symbols     []symbol      // by engine.Slot
+	conns       []*carrier    // its trade connections that are up
+	era         int           // how often no connection was left that carried it
+	unbroken    market.Time   // from then on one has carried it, until there is none
+	silent      market.Time   // none has brought anything younger, though it should have; 0: it has since
+	holes       []engine.Slot // symbols with held trades
+	heldAll     int           // trades held in the lane
+	from        market.Time   // the first boundary after its stream began; 0 until then
+	upTo        market.Time   // what ends at or before it has been closed
+	working     time.Time     // since when its closes wait for the readers; zero while they do not
+	lagging     market.Time   // what is younger has not been read, though closes go on; 0: the readers keep up
+	lagSince    time.Time     // see lagging
+	unproven    market.Time   // nothing ran here from then on until woke; 0: the connections have shown since that they live
+	woke        time.Time     // see unproven
+	provenBy    time.Time     // see unproven
+	received    time.Time     // of the oldest frame behind what the drainer has not taken; zero where none is
+	wholes      []whole       // since the last drain
+	closed      chan struct{} // closed and made anew by the drainer after each drain that brought closes
+	lags        lags          // of the trades that came first
+	unseenAfter time.Time     // no connection is ended before it because nobody brings a symbol
+	unseen      bool          // at the last look nobody brought some symbol
+	unseenEnds  uint8         // how many were, since all came
 	tally       tally
 	drained     uint64        // what the engine had revised at the last drain
 	counted     engine.Counts // what the counters have been told of the engine's
@@ -52,6 +54,13 @@ type lane struct {
 	spans       []market.Span // scratch of mark
 
 	wake chan struct{} // of the drainer; holds one
+}
+
+// whole is a symbol that has become whole, and the instant from which on its klines have left, beginning with those that
+// contain it.
+type whole struct {
+	id    market.SymbolID
+	since market.Time
 }
 
 // tally is what the counters have not been told yet: all readers share them, so they are moved once a read.
@@ -106,6 +115,9 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 // begin counts a connection as carrying its symbols: all its streams are acknowledged and trades come. The lane's stream
 // begins with the first such connection: from the next full minute on, every minute is whole from its first trade.
 func (l *lane) begin(from *carrier) {
+	if l.carriers() == 0 {
+		l.unbroken = l.f.clock.Now()
+	}
 	from.carry(l)
 	l.see()
 	if l.from != 0 {
@@ -179,14 +191,14 @@ const noEra = -1
 
 // pass applies the next trade in order, received in the given era.
 func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
-	if s.blind.from != 0 && era == l.era {
-		l.sighted(slot, s, t)
-	}
 	switch {
 	case s.next == 0:
 		l.firstEver(slot, s, t)
 	case s.doubt.first.Time != 0 && l.follows(s.first, t.ID):
 		l.trustFirst(slot, s)
+	}
+	if s.blind.from != 0 && era == l.era {
+		l.sighted(slot, s, t)
 	}
 	s.note(t)
 	l.apply(slot, t)

@@ -40,11 +40,15 @@ type doubt struct {
 
 // firstEver takes note of the first trade of a symbol that comes after its stream began: nothing tells whether its id, and
 // with it all that follows, is true. What it enters, and what carries its price, is marked until its successor follows, the
-// venue's summary or REST has the same, or its minute is official.
+// venue's summary or REST has the same, or its minute is official. Where the summary has shown an older one, that is missing.
 func (l *lane) firstEver(slot engine.Slot, s *symbol, t *market.Trade) {
-	if l.from != 0 && t.Time >= l.from && !s.fresh {
-		s.doubt.first = *t
-		l.mark(slot, s)
+	if l.from == 0 || t.Time < l.from || s.fresh {
+		return
+	}
+	s.doubt.first = *t
+	l.mark(slot, s)
+	if w := &s.seen; !w.at.IsZero() && w.traded < t.Time && w.traded-tickerLag >= l.unbroken {
+		l.missed(slot, s)
 	}
 }
 

@@ -172,7 +172,7 @@ type player struct {
 	now   market.Time
 	last  map[market.Update]market.Kline // by series and open time: what was handed on last
 	c     market.Changes
-	w     []market.SymbolID
+	w     []whole
 }
 
 func (y *player) Now() market.Time { return y.now }

@@ -240,5 +240,5 @@ func (l *lane) becameWhole(slot engine.Slot, s *symbol) {
 		l.stand(s, Behind)
 		l.recovered(s)
 	}
-	l.wholes = append(l.wholes, s.id)
+	l.wholes = append(l.wholes, whole{s.id, l.engine.Since(slot)})
 }

@@ -42,6 +42,7 @@ var rewrite = flag.Bool("rewrite", false, "write what came into the scenario fil
 //	fails 3 MESSAGE         the next three questions to REST fail
 //	row BTC 1:00 PRICE COUNT [confirmed]
 //	                        REST brings an official 1m kline
+//	ticks BTC PRICE VOLUME  a row of the venue's summary; set witness lets it come
 //	show                    standings, gaps, counters
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -198,6 +199,14 @@ func (s *scenario) do(words []string) error {
 		return err
 	case "row":
 		return s.row(words[1:])
+	case "ticks":
+		id, err := s.id(words[1])
+		if err != nil {
+			return err
+		}
+		volume, err := strconv.ParseInt(words[3], 10, 64)
+		s.ticks(id, words[2], volume)
+		return err
 	case "show":
 		s.show()
 	default:
@@ -219,6 +228,8 @@ func (s *scenario) set(key string, values []string) error {
 				o.Healer.Trades = s.rest.Trades
 			}
 		})
+	case "witness":
+		s.sets = append(s.sets, func(o *Options) { o.DialTickers = o.DialKlines })
 	case "redundancy":
 		s.sets = append(s.sets, func(o *Options) { o.Redundancy = 1 })
 	case "intervals":

@@ -93,25 +93,33 @@ func cmpRange(first, last, id int64) int {
 	return 0
 }
 
-// note keeps what has to be known of a trade that is passed on in order.
+// note keeps what has to be known of a trade that is passed on in order. The very first one proves nothing against an
+// official kline: it may be a lie.
 func (q *sequence) note(t *market.Trade) {
-	if q.next == 0 {
+	alone := q.next == 0
+	if alone {
 		q.first, q.firstTime = t.ID, t.Time
 	}
 	q.next = t.ID + 1
 	q.lastTime = t.Time
-	q.reach(t)
+	q.count(t)
+	if !alone {
+		q.widen(t)
+	}
 }
 
-// reach widens the edges of the trade's minute, and counts it as passed on. The exchange's klines know nothing of
-// trades without a quantity.
-func (q *sequence) reach(t *market.Trade) {
+// count counts a trade as passed on.
+func (q *sequence) count(t *market.Trade) {
 	q.passed++
+	if t.Qty != 0 && (q.begins == 0 || t.ID <= q.first) {
+		q.begins = t.Time
+	}
+}
+
+// widen widens the edges of the trade's minute. The exchange's klines know nothing of trades without a quantity.
+func (q *sequence) widen(t *market.Trade) {
 	if t.Qty == 0 {
 		return
-	}
-	if q.begins == 0 || t.ID <= q.first {
-		q.begins = t.Time
 	}
 	minute := int64(t.Time / market.Minute)
 	switch e := &q.edges[minute&1]; {

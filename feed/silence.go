@@ -18,6 +18,7 @@ const (
 	tradesMissed = 3                 // ids that it lacks at least: a lost frame is a gap, no silence
 	witnessed    = 5 * time.Second   // after the witness has seen a trade: it must have come by then
 	tickerLag    = 2 * market.Second // from a trade to the row that shows it, at most
+	firstRows    = 5 * time.Second   // a new connection of the witness may bring any symbol's row
 	witnessAway  = 5 * time.Second   // without a row the witness tells nothing
 	silentTimes  = 100               // mean gaps between a symbol's trades; where there is no witness
 	silentLeast  = 10 * time.Second  // and no less than this
@@ -32,10 +33,13 @@ type seen struct {
 	by     time.Time   // when the connection began that brought last
 	at     time.Time   // when it last showed a trade that has not come; zero where all have
 	traded market.Time // when that trade took place, at the latest
+	sure   bool        // that there was one
 }
 
 // witness takes the venue's own summary: a row whose close changed or whose volume rose shows that the symbol traded.
-// The rows are of the connection that began at the given time; its first of a symbol tells nothing yet.
+// The rows are of the connection that began at the given time. Its first of a symbol has nothing to be compared with: that
+// it comes at all, later than those of the busy ones, is because the symbol traded, or because a trade of a day ago does not
+// count any more.
 func (f *Feed) witness(rows []market.Ticker, began time.Time) {
 	if len(rows) == 0 {
 		return
@@ -52,13 +56,16 @@ func (f *Feed) witness(rows []market.Ticker, began time.Time) {
 func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := &l.symbols[slot].seen
-	traded := w.by.Equal(began) && (row.Close != w.last.Close || row.Volume.Cmp(w.last.Volume) > 0)
+	s, now := &l.symbols[slot], time.Now()
+	w := &s.seen
+	first := !w.by.Equal(began)
+	sure := !first && (row.Close != w.last.Close || row.Volume.Cmp(w.last.Volume) > 0)
 	w.last, w.by = *row, began
-	if traded && w.at.IsZero() {
-		w.at, w.traded = time.Now(), row.Time
+	if w.at.IsZero() && (sure || first && now.Sub(began) > firstRows) {
+		w.at, w.traded, w.sure = now, row.Time, false
 	}
-	if s := &l.symbols[slot]; s.doubt.first.Time != 0 && row.Time >= s.doubt.first.Time && row.Close == s.doubt.first.Price {
+	w.sure = w.sure || sure
+	if s.doubt.first.Time != 0 && row.Time >= s.doubt.first.Time && row.Close == s.doubt.first.Price {
 		l.trustFirst(slot, s)
 		l.signal()
 	}
@@ -69,6 +76,10 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 	taken := l.lock()
 	var ends []*carrier
 	l.unseen = false
+	if l.silent != 0 && l.brought(l.silent) {
+		l.silent = 0
+		l.see()
+	}
 	if l.from != 0 {
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
@@ -130,23 +141,29 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	why := ""
 	switch w := &s.seen; {
 	case !w.at.IsZero() && newest >= w.traded-tickerLag:
-		w.at = time.Time{}
-	case !w.at.IsZero() && l.since() > w.traded-tickerLag:
-		w.at = time.Time{} // it was before there was a connection to bring it
+		l.accounted(s)
+	case !w.at.IsZero() && l.since() > w.traded-tickerLag: // none of these connections was to bring it
+		if w.traded-tickerLag >= l.unbroken {
+			l.missed(slot, s)
+		}
+		l.accounted(s)
+	case !w.at.IsZero() && now.Sub(w.at) >= witnessed && !w.sure:
+		l.missed(slot, s)
+		l.accounted(s)
 	case !w.at.IsZero() && now.Sub(w.at) >= witnessed:
+		l.missed(slot, s)
 		why = fmt.Sprintf("nothing of %s, though the venue's own summary shows that it traded at %s", l.f.name(s.id), w.traded)
 	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
+		if s.blind.from == 0 && !l.brought(newest) {
+			l.silent = newest
+			l.goBlind(newest)
+		}
 		why = fmt.Sprintf("nothing of %s since %s, %d times as long as between its trades", l.f.name(s.id), newest, silentTimes)
 	}
 	if why == "" {
 		return nil
 	}
 	l.unseen = true
-	if w := &s.seen; !w.at.IsZero() && s.blind.from == 0 { // a trade is missing, whoever is to blame
-		s.blind.from = w.traded - tickerLag
-		l.mark(slot, s)
-		l.signal()
-	}
 	if now.Before(l.unseenAfter) || !l.spare() && l.f.redundancy > 1 {
 		return nil
 	}
@@ -162,6 +179,33 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 		l.unseenAfter = now.Add(witnessed << l.unseenEnds)
 	}
 	return oldest
+}
+
+// missed takes note that a trade that the venue's summary has shown did not come, whoever is to blame.
+func (l *lane) missed(slot engine.Slot, s *symbol) {
+	b, from := &s.blind, s.seen.traded-tickerLag
+	if b.from != 0 && b.from <= from && b.to == 0 {
+		return
+	}
+	if b.from == 0 || from < b.from {
+		b.from = from
+	}
+	b.to, b.official = 0, false
+	l.mark(slot, s)
+	l.signal()
+}
+
+// accounted takes note that what the summary has shown of a symbol has come, or is known to be missed.
+func (l *lane) accounted(s *symbol) {
+	s.seen.at = time.Time{}
+	if l.carriers() > 0 {
+		s.blind.see(l.f.clock.Now())
+	}
+}
+
+// brought reports whether a connection that carries the lane has brought a trade that is younger than the time.
+func (l *lane) brought(since market.Time) bool {
+	return slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.carries && c.last.newest > since })
 }
 
 // since is from when on a connection has carried the lane without a break; never where none does.
@@ -225,7 +269,7 @@ func (l *lane) trades(since time.Time) bool {
 		}
 	}
 	for i := range l.symbols {
-		if at := l.symbols[i].seen.at; at.After(since) {
+		if w := &l.symbols[i].seen; w.sure && w.at.After(since) {
 			return true
 		}
 	}

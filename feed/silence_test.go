@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,7 +96,7 @@ func TestSilence(t *testing.T) {
 }
 
 // TestSilenceWithoutWitness: where the venue's summary does not come, a symbol counts as silent after 100 times its mean
-// gap, and no sooner than after 10 s.
+// gap, and no sooner than after 10 s. Nothing came of the others either: what has closed of them since is marked.
 func TestSilenceWithoutWitness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2, nil)
@@ -111,6 +112,16 @@ func TestSilenceWithoutWitness(t *testing.T) {
 		// 300 trades in 90 s: 100 times 0.3 s.
 		if after := time.Since(last); after < 29*time.Second || after > 34*time.Second {
 			t.Errorf("ended after %s", after)
+		}
+		synctest.Wait()
+		var quiet []string
+		for _, u := range r.updates() {
+			if u.Symbol == 1 {
+				quiet = append(quiet, clockText(u.OpenTime)+" "+klineText(&u.Kline))
+			}
+		}
+		if want := []string{"1:00.000 100 100 100 100  v0 n0  closed", "1:00.000 100 100 100 100  v0 n0  closed+gap r1"}; !slices.Equal(quiet, want) {
+			t.Errorf("the quiet symbol: %q, want %q", quiet, want)
 		}
 	})
 }

@@ -98,7 +98,7 @@ func (s *server) buildFeed(carried []market.SymbolID) error {
 			s.store.Put(c)
 			s.serve.Publish(c)
 		},
-		OnWhole: s.whole,
+		OnWhole: s.store.BeginLive,
 		Clock:   s.clock, Metrics: s.metrics, Watchdog: s.dog, Log: s.log,
 	})
 	return err
@@ -130,11 +130,6 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
-}
-
-// whole lets the store count a symbol's klines as complete: from its first boundary on, and the official minute before.
-func (s *server) whole(id market.SymbolID, lane int, from market.Time) {
-	s.store.BeginLive(id, lane, from-1)
 }
 
 // buildServe puts the clients' side in front of lanes, store and history.
