@@ -62,12 +62,13 @@ func TestRESTDoesNotHammer(t *testing.T) {
 
 // TestRESTWaitIsBounded: no answer, however broken, ends the asking for good, or lets it go on.
 func TestRESTWaitIsBounded(t *testing.T) {
+	date := ""
 	f := func(name string, status int, retryAfter string, body io.Reader, want time.Duration) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			r := newTestREST(nil)
 			r.o.HTTP.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {retryAfter}}, Body: io.NopCloser(body)}, nil
+				return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {retryAfter}, "Date": {date}}, Body: io.NopCloser(body)}, nil
 			})
 			var refusal *market.BudgetError
 			for range 2 {
@@ -89,6 +90,8 @@ func TestRESTWaitIsBounded(t *testing.T) {
 	f("no patience", 429, "0", ban("x"), time.Minute)
 	f("a body that breaks off", 429, "9", io.MultiReader(strings.NewReader(`{"co`), broken{}), 9*time.Second)
 	f("no body", 418, "", strings.NewReader(""), time.Minute)
+	date = "Tue, 05 Jan 2027 09:58:42 GMT" // our clock has the year 2000
+	f("the answer has its own time", 418, "5", ban("1799143143000"), 21*time.Second)
 }
 
 type broken struct{}

@@ -223,13 +223,21 @@ func (r *REST) refused(answer *http.Response, body []byte) error {
 	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusTeapot {
 		return e
 	}
-	now := r.o.Clock.Now()
+	now := r.answeredAt(answer)
 	until := min(waitUntil(now, e, answer.Header.Get("Retry-After")), now.Add(longestBlock))
 	reason := fmt.Sprintf("the exchange refuses requests (%v)", e)
 	if r.budget.block(until.Sub(now), reason) {
 		r.log.Warn("the exchange refuses requests", "status", e.Status, "code", e.Code, "msg", e.Msg, "until", until)
 	}
 	return &market.BudgetError{RetryAfter: until.Sub(now), Reason: reason}
+}
+
+// answeredAt is the exchange's time as it was when it answered: the answer's own, for ours may not be right yet.
+func (r *REST) answeredAt(answer *http.Response) market.Time {
+	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+		return market.TimeOf(date)
+	}
+	return r.o.Clock.Now()
 }
 
 // waitUntil is when a refusal ends: at the time it names, after the seconds of its Retry-After, or else with the UTC

@@ -64,8 +64,9 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 		if refused == nil {
 			body, refused = ep.answer(q)
 		}
-		travel(r.Context(), late+e.askDelay())
 		head := w.Header()
+		head.Set("Date", e.Now().Std().UTC().Format(http.TimeFormat))
+		travel(r.Context(), late+e.askDelay())
 		if refused != nil && refused.page != "" {
 			head.Set("Content-Type", "text/html")
 			w.WriteHeader(refused.status)

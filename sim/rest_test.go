@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,9 @@ func TestRESTErrors(t *testing.T) {
 			same(t, test.path+": status", status, test.status)
 			same(t, test.path+": weight", head.Get("X-Mbx-Used-Weight-1m"), test.weight)
 			same(t, test.path+": type", head.Get("Content-Type"), "application/json")
+			if date, err := http.ParseTime(head.Get("Date")); err != nil || e.Now().Std().Sub(date).Abs() > time.Second {
+				t.Errorf("%s: answered on %q (%v), which is not the exchange's time", test.path, head.Get("Date"), err)
+			}
 			if test.body != "" {
 				same(t, test.path, body, test.body)
 			} else if !json.Valid([]byte(body)) {
