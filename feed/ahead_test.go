@@ -52,6 +52,26 @@ func TestTimesAhead(t *testing.T) {
 	}
 }
 
+// TestStepBackOnTheWay: the exchange's clock steps back, and the trades that it had sent before are now ahead of it. They
+// follow what the lane has had, and are believed; a lie does not.
+func TestStepBackOnTheWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &jumpingClock{}
+		r := newRig(t, 2, func(o *Options) { o.Clock = clock })
+		r.begin()
+		r.at(70 * time.Second)
+		r.trades("trades-0.0", trade(0, 2, "100", "1", bubbleClock{}.Now()-100))
+		clock.ahead.Store(-20_000)
+		now := bubbleClock{}.Now()
+		b := market.Batch{Received: time.Now(), Trades: []market.Trade{
+			trade(0, 3, "100", "1", now-50), trade(1, 2, "100", "1", now), trade(0, 4, "100", "1", now+market.Hour)}}
+		r.f.believeTimes(t.Context(), &b)
+		if len(b.Trades) != 2 || b.Trades[0].ID != 3 || b.Trades[1].ID != 2 {
+			t.Errorf("kept %v", b.Trades)
+		}
+	})
+}
+
 // TestReadersWaitTogether: readers that come with such trades while the clock is being measured wait for it too.
 func TestReadersWaitTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

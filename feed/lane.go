@@ -27,6 +27,7 @@ type lane struct {
 	engine      *engine.Engine
 	symbols     []symbol      // by engine.Slot
 	conns       []*carrier    // its trade connections that are up
+	newest      market.Time   // time of the youngest trade that ended a read
 	era         int           // how often no connection was left that carried it
 	unbroken    market.Time   // from then on one has carried it, until there is none
 	silent      market.Time   // none has brought anything younger, though it should have; 0: it has since
@@ -108,6 +109,7 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	}
 	newest := b.Trades[len(b.Trades)-1].Time
 	from.last = brought{at: b.Received, newest: newest, lag: now.Sub(newest)}
+	l.newest = max(l.newest, newest)
 	l.count(l.cause)
 	l.signal()
 }

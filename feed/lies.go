@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"klined/engine"
@@ -222,21 +223,20 @@ func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 	f.dropAhead(b, now)
 }
 
-// dropAhead drops the trades that are too far ahead of now.
+// dropAhead drops the trades that are too far ahead of now, and of what their lane has had: the exchange's clock may have
+// stepped back while they were on their way.
 func (f *Feed) dropAhead(b *market.Batch, now market.Time) {
-	kept := b.Trades[:0]
-	for i := range b.Trades {
-		t := &b.Trades[i]
-		if t.Time <= now+aheadBound {
-			kept = append(kept, *t)
-			continue
+	b.Trades = slices.DeleteFunc(b.Trades, func(t market.Trade) bool {
+		l, slot := f.laneOf(t.SymbolID)
+		if t.Time <= now+aheadBound || l == nil {
+			return false
 		}
-		f.metrics.Disbelieved.WithLabelValues(lieTime).Inc()
-		if l, slot := f.laneOf(t.SymbolID); l != nil {
-			taken := l.lock()
-			l.distrust(slot, &l.symbols[slot], now)
-			l.unlock(taken)
+		defer l.unlock(l.lock())
+		if t.Time <= l.newest+aheadBound {
+			return false
 		}
-	}
-	b.Trades = kept
+		l.lie(lieTime)
+		l.distrust(slot, &l.symbols[slot], now)
+		return true
+	})
 }

@@ -85,6 +85,10 @@ var evils = []evil{
 	}},
 }
 
+// unconnected are the evils that leave a lane with one connection for a while.
+var unconnected = []string{"all connections cut", "one of two connections cut", "all silent", "trades silent", "one connection silent",
+	"one symbol silent", "restart"}
+
 // tradeStream is in the names of the streams that bring trades.
 func (m *fakeMarket) tradeStream() string { return "@" + m.options.Source.String() }
 
@@ -249,7 +253,13 @@ func (m *matrix) play(t *testing.T, evils ...evil) {
 	if r.IntN(3) == 0 {
 		c.source = market.SourceTrade
 	}
-	if restarts := slices.ContainsFunc(evils, func(e evil) bool { return e.name == "restart" }); restarts || c.source == market.SourceTrade {
+	among := func(names ...string) bool {
+		return slices.ContainsFunc(evils, func(e evil) bool { return slices.Contains(names, e.name) })
+	}
+	if among("frames dropped") && among(unconnected...) {
+		c.source = market.SourceAggTrade // what the only connection lacks of an unbroken run passes for burnt ids
+	}
+	if among("restart") || c.source == market.SourceTrade {
 		c.rows = true // there is no other way
 	}
 	m.trials++
