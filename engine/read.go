@@ -113,10 +113,15 @@ func (e *Engine) Whole(slot Slot) bool {
 // before its trades began, or where it has become whole too late for that, in the running minute.
 func (e *Engine) Since(slot Slot) market.Time {
 	s := &e.symbols[slot]
-	if e.reachesBegin(s) {
-		return s.from - 1
+	if !e.reachesBegin(s) {
+		return s.open
 	}
-	return s.open
+	for open := max(s.from-market.Minute, market.OneMinute.Ceil(s.first)); open+market.Minute <= s.open; open += market.Minute {
+		if e.find(s, e.minute, open) == nil {
+			return s.open
+		}
+	}
+	return s.from - 1
 }
 
 // reachesBegin reports whether the minute before the symbol's trades began may still come, or is not needed.

@@ -72,6 +72,27 @@ func TestStepBackOnTheWay(t *testing.T) {
 	})
 }
 
+// TestTimesDoNotClimb: trades that are each a little further ahead lead nobody on; nor does one that nobody carries.
+func TestTimesDoNotClimb(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, nil)
+		r.begin()
+		r.at(70 * time.Second)
+		for n := range int64(30) {
+			r.trades("trades-0.0", trade(0, n+2, "100", "1", bubbleClock{}.Now()+market.Time(n+1)*4900))
+		}
+		r.trades("trades-0.1", trade(77, 5, "100", "1", bubbleClock{}.Now()+market.Day))
+		r.trades("trades-0.0", trade(1, 2, "100", "1", bubbleClock{}.Now()+market.Hour))
+		if n := testutil.ToFloat64(r.o.Metrics.Disbelieved.WithLabelValues(lieTime)); n != 30 {
+			t.Errorf("%v dropped, want all but the first", n)
+		}
+		r.at(80 * time.Second)
+		if u := r.updates(); len(u) != 0 {
+			t.Errorf("closed ahead of time: %s %s", clockText(u[0].OpenTime), klineText(&u[0].Kline))
+		}
+	})
+}
+
 // TestReadersWaitTogether: readers that come with such trades while the clock is being measured wait for it too.
 func TestReadersWaitTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -52,9 +52,10 @@ func (l *lane) goBlind(since market.Time) {
 		if s.blind.from == 0 {
 			s.blind.from = since
 			if !s.seen.at.IsZero() {
-				s.blind.from = min(since, s.seen.traded-tickerLag)
+				s.blind.from = min(since, s.seen.traded.Add(-tickerLag))
 			}
 			l.mark(engine.Slot(slot), s)
+			l.recall(engine.Slot(slot), s)
 		}
 		s.blind.to, s.blind.official = 0, false
 	}

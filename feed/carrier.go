@@ -16,7 +16,7 @@ type carrier struct {
 	carries bool          // acknowledged, and trades have come
 	carried chan struct{} // closed when it carries
 	ready   time.Time     // when all its streams were acknowledged; zero until then
-	since   market.Time   // when it carried
+	since   time.Time     // when it carried
 	last    brought       // what it brought last
 	pong    time.Time     // when it last answered a ping: all that the venue had sent before has been read
 	runs    []run         // by slot
@@ -24,7 +24,7 @@ type carrier struct {
 	warned  bool          // that it is mute
 }
 
-// brought says of a read when it returned, the time of its last trade, and how old that was.
+// brought says of a read when it returned, the time of its youngest trade, and how old that was.
 type brought struct {
 	at     time.Time
 	newest market.Time
@@ -61,7 +61,7 @@ func (l *lane) remove(c *carrier) {
 
 // carry notes that c carries from now on. What has passed before it did is not its to bring.
 func (c *carrier) carry(l *lane) {
-	c.carries, c.since = true, l.f.clock.Now()
+	c.carries, c.since = true, time.Now()
 	for slot := range c.runs {
 		c.runs[slot].newest = max(c.runs[slot].newest, l.symbols[slot].next-1)
 	}

@@ -27,9 +27,9 @@ type lane struct {
 	engine      *engine.Engine
 	symbols     []symbol      // by engine.Slot
 	conns       []*carrier    // its trade connections that are up
-	newest      market.Time   // time of the youngest trade that ended a read
+	newest      market.Time   // time of the youngest trade that has come, as far as it had come by our clock, too
 	era         int           // how often no connection was left that carried it
-	unbroken    market.Time   // from then on one has carried it, until there is none
+	unbroken    time.Time     // from then on one has carried it, until there is none
 	silent      market.Time   // none has brought anything younger, though it should have; 0: it has since
 	holes       []engine.Slot // symbols with held trades
 	heldAll     int           // trades held in the lane
@@ -103,13 +103,13 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	if b.Ready && !from.carries {
 		l.begin(from)
 	}
-	now := l.f.clock.Now()
+	now, newest := l.f.clock.Now(), market.Time(0)
 	for i := range b.Trades {
 		l.accept(from, &b.Trades[i], b.Received, now)
+		newest = max(newest, b.Trades[i].Time)
 	}
-	newest := b.Trades[len(b.Trades)-1].Time
 	from.last = brought{at: b.Received, newest: newest, lag: now.Sub(newest)}
-	l.newest = max(l.newest, newest)
+	l.newest = max(l.newest, min(newest, now))
 	l.count(l.cause)
 	l.signal()
 }
@@ -118,7 +118,7 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 // begins with the first such connection: from the next full minute on, every minute is whole from its first trade.
 func (l *lane) begin(from *carrier) {
 	if l.carriers() == 0 {
-		l.unbroken = l.f.clock.Now()
+		l.unbroken = time.Now()
 	}
 	from.carry(l)
 	l.see()
@@ -148,7 +148,7 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 	if p == isNext || p == isAhead {
 		if t.Time+pastBound < s.lastTime {
 			l.lie(lieTime)
-			l.distrust(slot, s, now)
+			l.distrust(slot, s, t.ID, now)
 			return
 		}
 		l.lags.add(now - t.Time)

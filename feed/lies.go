@@ -48,13 +48,14 @@ func (l *lane) firstEver(slot engine.Slot, s *symbol, t *market.Trade) {
 	}
 	s.doubt.first = *t
 	l.mark(slot, s)
-	if w := &s.seen; !w.at.IsZero() && w.traded < t.Time && w.traded-tickerLag >= l.unbroken {
+	if w := &s.seen; !w.at.IsZero() && w.traded < t.Time && !w.before(l.unbroken) {
 		l.missed(slot, s)
 	}
 }
 
 // trustFirst ends the doubt of a symbol's first trade.
 func (l *lane) trustFirst(slot engine.Slot, s *symbol) {
+	s.widen(&s.doubt.first)
 	s.doubt.first = market.Trade{}
 	l.mark(slot, s)
 	l.recovered(s)
@@ -187,12 +188,33 @@ func (l *lane) follows(a, b int64) bool {
 }
 
 // distrust takes note that a trade of the symbol was dropped for its time: if it was true after all, trades are missing,
-// which the next one in order, or official minutes, will show.
-func (l *lane) distrust(slot engine.Slot, s *symbol, now market.Time) {
+// which the next one in order, or official minutes, will show. Its id is not burnt, whatever the connections bring.
+func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, now market.Time) {
+	if l.f.source == market.SourceTrade {
+		l.unburn(slot, s, id)
+	}
 	if l.from != 0 && s.blind.from == 0 {
 		s.blind = blind{from: now - blindMargin, to: now}
 		l.mark(slot, s)
 		l.signal()
+	}
+}
+
+// unburn takes note that an id was given, as it seems: no run that began below it proves that it was not, nor has one.
+func (l *lane) unburn(slot engine.Slot, s *symbol, id int64) {
+	if s.next <= id && id <= s.next+holdTrades {
+		for _, c := range l.conns {
+			c.runs[slot].first = 0
+		}
+		return
+	}
+	for i := range s.gaps {
+		if g := &s.gaps[i]; g.burnt() && g.first <= id && id <= g.last {
+			g.record = l.record(s, g.first, g.last)
+			l.stand(s, Behind)
+			l.mark(slot, s)
+			return // mark may have moved the others
+		}
 	}
 }
 
@@ -227,16 +249,19 @@ func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 // stepped back while they were on their way.
 func (f *Feed) dropAhead(b *market.Batch, now market.Time) {
 	b.Trades = slices.DeleteFunc(b.Trades, func(t market.Trade) bool {
-		l, slot := f.laneOf(t.SymbolID)
-		if t.Time <= now+aheadBound || l == nil {
+		if t.Time <= now+aheadBound {
 			return false
+		}
+		l, slot := f.laneOf(t.SymbolID)
+		if l == nil {
+			return true
 		}
 		defer l.unlock(l.lock())
 		if t.Time <= l.newest+aheadBound {
 			return false
 		}
 		l.lie(lieTime)
-		l.distrust(slot, &l.symbols[slot], now)
+		l.distrust(slot, &l.symbols[slot], t.ID, now)
 		return true
 	})
 }

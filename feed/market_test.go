@@ -170,7 +170,8 @@ type player struct {
 	l     *lane
 	conns [2]*carrier
 	now   market.Time
-	last  map[market.Update]market.Kline // by series and open time: what was handed on last
+	last  map[market.Update]market.Kline  // by series and open time: what was handed on last
+	ahead map[market.SymbolID]market.Time // when a lie that was ahead of its time was told last
 	c     market.Changes
 	w     []whole
 }
@@ -187,7 +188,7 @@ type event struct {
 
 func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interval) *player {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}}
+	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}, ahead: map[market.SymbolID]market.Time{}}
 	o := Options{Intervals: intervals, Source: p.source, Lanes: 1, Clock: y, Metrics: health.NewMetrics(),
 		Watchdog: health.NewWatchdog(log), Log: log, Drain: func(*market.Changes) {}}
 	if p.rest { // heal asks itself
@@ -297,6 +298,7 @@ func (y *player) lie(random *rand.Rand, c int) {
 	switch random.IntN(3) {
 	case 0:
 		t.Time += market.Hour
+		y.ahead[t.SymbolID] = y.now
 	case 1:
 		t.ID += 1_000_000 + int64(random.IntN(3))
 	case 2:

@@ -99,12 +99,14 @@ func checkSymbol(t *rapid.T, y *player, id market.SymbolID, intervals []market.I
 
 // unknowable reports whether something may look missing that is not: after both connections were away nothing tells
 // burnt ids from missed ones, nor what a symbol missed that had not traded before; nor after one of them was, for ids
-// that the other has brought nothing before.
+// that the other has brought nothing before; nor, until the next trade, whether one was a lie that was dropped for
+// its time.
 func unknowable(y *player, id market.SymbolID) bool {
 	one, both := len(y.down[0])+len(y.down[1]) > 0, len(y.down[0]) > 0 && len(y.down[1]) > 0
 	young, burnt := y.trades[id][0].Time > tapeBegin+5000, y.source == market.SourceTrade
 	quiet := len(y.trades[id]) < 60*y.minutes // ids burnt in a long silence look like missed ones
-	return burnt && (both || quiet || young && one) || young && both
+	lied, last := y.ahead[id], y.trades[id][len(y.trades[id])-1].Time
+	return burnt && (both || quiet || young && one || lied != 0) || young && both || lied > last-market.Second
 }
 
 // TestSameTapeSameKlines: the same tape gives the same nine values of every kline, however it is cut.

@@ -94,7 +94,7 @@ func cmpRange(first, last, id int64) int {
 }
 
 // note keeps what has to be known of a trade that is passed on in order. The very first one proves nothing against an
-// official kline: it may be a lie.
+// official kline until it is believed: it may be a lie.
 func (q *sequence) note(t *market.Trade) {
 	alone := q.next == 0
 	if alone {

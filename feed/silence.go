@@ -14,17 +14,17 @@ import (
 // nothing of some symbols, so neither an open socket nor an answer proves anything: trades do.
 const (
 	lookEvery    = time.Second
-	looksMissed  = 3                 // looks in a row at which a connection lacks what another has brought
-	tradesMissed = 3                 // ids that it lacks at least: a lost frame is a gap, no silence
-	witnessed    = 5 * time.Second   // after the witness has seen a trade: it must have come by then
-	tickerLag    = 2 * market.Second // from a trade to the row that shows it, at most
-	firstRows    = 5 * time.Second   // a new connection of the witness may bring any symbol's row
-	witnessAway  = 5 * time.Second   // without a row the witness tells nothing
-	silentTimes  = 100               // mean gaps between a symbol's trades; where there is no witness
-	silentLeast  = 10 * time.Second  // and no less than this
-	unseenForgot = 10 * time.Minute  // after it the next end comes soon again
-	muteEnds     = 10 * time.Second  // after all streams were acknowledged: trades must have come, if there are any
-	muteWarns    = 30 * time.Second  // as muteEnds, where nobody knows whether there are any
+	looksMissed  = 3                // looks in a row at which a connection lacks what another has brought
+	tradesMissed = 3                // ids that it lacks at least: a lost frame is a gap, no silence
+	witnessed    = 5 * time.Second  // after the witness has seen a trade: it must have come by then
+	tickerLag    = 2 * time.Second  // from a trade to the row that shows it, at most
+	firstRows    = 5 * time.Second  // a new connection of the witness may bring any symbol's row
+	witnessAway  = 5 * time.Second  // without a row the witness tells nothing
+	silentTimes  = 100              // mean gaps between a symbol's trades; where there is no witness
+	silentLeast  = 10 * time.Second // and no less than this
+	unseenForgot = 10 * time.Minute // after it the next end comes soon again
+	muteEnds     = 10 * time.Second // after all streams were acknowledged: trades must have come, if there are any
+	muteWarns    = 30 * time.Second // as muteEnds, where nobody knows whether there are any
 )
 
 // seen is what the venue's own summary says of a symbol.
@@ -33,8 +33,12 @@ type seen struct {
 	by     time.Time   // when the connection began that brought last
 	at     time.Time   // when it last showed a trade that has not come; zero where all have
 	traded market.Time // when that trade took place, at the latest
-	sure   bool        // that there was one
+	since  time.Time   // when it first showed, for certain, one that has not come; zero where it has not
+	sure   time.Time   // when it last did so of any
 }
+
+// before reports whether what was shown took place before an instant, as far as is known.
+func (w *seen) before(t time.Time) bool { return w.at.Add(-tickerLag).Before(t) }
 
 // witness takes the venue's own summary: a row whose close changed or whose volume rose shows that the symbol traded.
 // The rows are of the connection that began at the given time. Its first of a symbol has nothing to be compared with: that
@@ -62,9 +66,14 @@ func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 	sure := !first && (row.Close != w.last.Close || row.Volume.Cmp(w.last.Volume) > 0)
 	w.last, w.by = *row, began
 	if w.at.IsZero() && (sure || first && now.Sub(began) > firstRows) {
-		w.at, w.traded, w.sure = now, row.Time, false
+		w.at, w.traded = now, row.Time
 	}
-	w.sure = w.sure || sure
+	if sure {
+		w.sure = now
+		if w.since.IsZero() {
+			w.since = now
+		}
+	}
 	if s.doubt.first.Time != 0 && row.Time >= s.doubt.first.Time && row.Close == s.doubt.first.Price {
 		l.trustFirst(slot, s)
 		l.signal()
@@ -140,23 +149,23 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	}
 	why := ""
 	switch w := &s.seen; {
-	case !w.at.IsZero() && newest >= w.traded-tickerLag:
+	case !w.at.IsZero() && newest >= w.traded.Add(-tickerLag):
 		l.accounted(s)
-	case !w.at.IsZero() && l.since() > w.traded-tickerLag: // none of these connections was to bring it
-		if w.traded-tickerLag >= l.unbroken {
+	case !w.at.IsZero() && w.before(l.since()): // none of these connections was to bring it
+		if !w.before(l.unbroken) {
 			l.missed(slot, s)
 		}
 		l.accounted(s)
-	case !w.at.IsZero() && now.Sub(w.at) >= witnessed && !w.sure:
+	case !w.at.IsZero() && now.Sub(w.at) >= witnessed && w.since.IsZero():
 		l.missed(slot, s)
 		l.accounted(s)
-	case !w.at.IsZero() && now.Sub(w.at) >= witnessed:
+	case !w.since.IsZero() && now.Sub(w.since) >= witnessed:
 		l.missed(slot, s)
 		why = fmt.Sprintf("nothing of %s, though the venue's own summary shows that it traded at %s", l.f.name(s.id), w.traded)
 	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
-		if s.blind.from == 0 && !l.brought(newest) {
-			l.silent = newest
-			l.goBlind(newest)
+		if since, silent := l.silentSince(now); silent && l.silent == 0 {
+			l.silent = since
+			l.goBlind(since - blindMargin)
 		}
 		why = fmt.Sprintf("nothing of %s since %s, %d times as long as between its trades", l.f.name(s.id), newest, silentTimes)
 	}
@@ -169,7 +178,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	}
 	var oldest *carrier
 	for _, c := range l.conns {
-		if c.carries && c.silent == "" && (oldest == nil || c.since < oldest.since) {
+		if c.carries && c.silent == "" && (oldest == nil || c.since.Before(oldest.since)) {
 			oldest = c
 		}
 	}
@@ -183,24 +192,37 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 
 // missed takes note that a trade that the venue's summary has shown did not come, whoever is to blame.
 func (l *lane) missed(slot engine.Slot, s *symbol) {
-	b, from := &s.blind, s.seen.traded-tickerLag
+	b, from := &s.blind, s.seen.traded.Add(-tickerLag)
 	if b.from != 0 && b.from <= from && b.to == 0 {
 		return
 	}
-	if b.from == 0 || from < b.from {
+	if !b.open() || from < b.from {
 		b.from = from
 	}
 	b.to, b.official = 0, false
 	l.mark(slot, s)
+	l.recall(slot, s)
 	l.signal()
 }
 
 // accounted takes note that what the summary has shown of a symbol has come, or is known to be missed.
 func (l *lane) accounted(s *symbol) {
-	s.seen.at = time.Time{}
+	s.seen.at, s.seen.since = time.Time{}, time.Time{}
 	if l.carriers() > 0 {
 		s.blind.see(l.f.clock.Now())
 	}
+}
+
+// silentSince is the time of the youngest trade that the lane's connections have brought; false where one has brought
+// something lately.
+func (l *lane) silentSince(now time.Time) (newest market.Time, silent bool) {
+	for _, c := range l.conns {
+		if c.carries && now.Sub(c.last.at) < witnessed {
+			return 0, false
+		}
+		newest = max(newest, c.last.newest)
+	}
+	return newest, newest != 0
 }
 
 // brought reports whether a connection that carries the lane has brought a trade that is younger than the time.
@@ -208,12 +230,12 @@ func (l *lane) brought(since market.Time) bool {
 	return slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.carries && c.last.newest > since })
 }
 
-// since is from when on a connection has carried the lane without a break; never where none does.
-func (l *lane) since() market.Time {
-	since := never
+// since is from when on the oldest of the connections that carry the lane does; now where none does.
+func (l *lane) since() time.Time {
+	since := time.Now()
 	for _, c := range l.conns {
-		if c.carries {
-			since = min(since, c.since)
+		if c.carries && c.since.Before(since) {
+			since = c.since
 		}
 	}
 	return since
@@ -269,7 +291,7 @@ func (l *lane) trades(since time.Time) bool {
 		}
 	}
 	for i := range l.symbols {
-		if w := &l.symbols[i].seen; w.sure && w.at.After(since) {
+		if l.symbols[i].seen.sure.After(since) {
 			return true
 		}
 	}

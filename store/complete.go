@@ -119,19 +119,19 @@ func (c *completeness) begin(symbol market.SymbolID, s session, intervals []mark
 		if old.lane == s.lane && old.from <= s.from && s.from <= c.lanes[old.lane] {
 			return
 		}
-		c.end(symbol, old, intervals, 0)
+		c.end(symbol, old, intervals, c.lanes[old.lane])
 	}
 	c.live[symbol] = s
 	c.dirtyLive[symbol] = struct{}{}
 }
 
 // end turns what a session has brought so far into known spans of the intervals that were kept meanwhile. What ended
-// within doubted of its end is not known, where the exchange can be asked.
-func (c *completeness) end(symbol market.SymbolID, s session, intervals []market.Interval, doubted market.Time) {
+// after believed is not known, where the exchange can be asked.
+func (c *completeness) end(symbol market.SymbolID, s session, intervals []market.Interval, believed market.Time) {
 	for _, iv := range intervals {
 		upTo := c.lanes[s.lane]
 		if iv >= market.OneMinute {
-			upTo -= doubted
+			upTo = min(upTo, believed)
 		}
 		c.known.add(market.Series{Symbol: symbol, Interval: iv}, spanOf(iv, s.from, upTo))
 	}

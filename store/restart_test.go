@@ -128,8 +128,9 @@ func TestRestart(t *testing.T) {
 func TestLastBeforeTheEnd(t *testing.T) {
 	intervals := []market.Interval{interval("30s"), interval("1m"), interval("5m")}
 	s := openTest(t, t.TempDir(), intervals...)
+	s.BeginLive(0, 0, at("10:00:00"))
+	s.BeginLive(1, 0, at("10:00:00")) // symbol 2 is not whole yet
 	for symbol := range market.SymbolID(3) {
-		s.BeginLive(symbol, int(symbol)/2, at("10:00:00")) // two on lane 0, one on lane 1, which is a minute behind
 		for _, iv := range intervals {
 			series := market.Series{Symbol: symbol, Interval: iv}
 			for open := at("10:00:00"); open < at("10:10:00"); open = iv.Next(open) {
@@ -142,7 +143,7 @@ func TestLastBeforeTheEnd(t *testing.T) {
 		}
 	}
 	upTo(s, 0, at("10:10:00"))
-	upTo(s, 1, at("10:09:00"))
+	upTo(s, 1, at("10:09:30")) // the lane that is behind says when the process ended
 	flush(t, s)
 	for what, s := range map[string]*Store{"crashed": openTest(t, crash(t, s), intervals...), "stopped": stopped(t, s, intervals)} {
 		for _, c := range []struct {
@@ -151,15 +152,15 @@ func TestLastBeforeTheEnd(t *testing.T) {
 			missing  string // from there on
 			marked   string // open times
 		}{
-			{0, "30s", "10:10:00", "10:08:00 10:08:30 10:09:00 10:09:30"},
-			{0, "1m", "10:08:00", "10:08:00 10:09:00"},
+			{0, "30s", "10:10:00", "10:07:30 10:08:00 10:08:30 10:09:00 10:09:30"},
+			{0, "1m", "10:07:00", "10:07:00 10:08:00 10:09:00"},
 			{0, "5m", "10:05:00", "10:05:00"},
-			{1, "30s", "10:10:00", "10:08:00 10:09:30"},
-			{1, "1m", "10:08:00", "10:08:00"},
+			{1, "30s", "10:10:00", "10:07:30 10:08:00 10:09:30"},
+			{1, "1m", "10:07:00", "10:07:00 10:08:00"},
 			{1, "5m", "10:05:00", "10:05:00"},
-			{2, "30s", "10:09:00", "10:07:00 10:07:30 10:08:00 10:08:30 10:09:00 10:09:30"},
-			{2, "1m", "10:07:00", "10:07:00 10:08:00 10:09:00"},
-			{2, "5m", "10:05:00", "10:05:00"},
+			{2, "30s", "10:00:00", "10:07:30 10:08:00 10:08:30 10:09:00 10:09:30"},
+			{2, "1m", "10:00:00", "10:07:00 10:08:00 10:09:00"},
+			{2, "5m", "10:00:00", "10:05:00"},
 		} {
 			series := market.Series{Symbol: c.symbol, Interval: interval(c.interval)}
 			rows, missing := read(t, s, series, market.Span{From: at("10:00:00"), To: at("10:15:00")})

@@ -3,6 +3,8 @@ package store
 import (
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"klined/market"
 )
@@ -217,21 +219,24 @@ func endSessions(tx *sql.Tx, c *completeness) error {
 	if err != nil {
 		return err
 	}
-	for symbol, s := range sessions {
-		c.end(symbol, s, intervals, doubted)
+	if len(c.lanes) == 0 {
+		return nil // nothing has been handed on
 	}
-	return markLast(tx, intervals, c.lanes)
+	believed := slices.Min(slices.Collect(maps.Values(c.lanes))) - doubted
+	for symbol, s := range sessions {
+		c.end(symbol, s, intervals, believed)
+	}
+	return markLast(tx, intervals, believed)
 }
 
-// markLast puts the mark on the klines of live sessions that ended within doubted of their lane's end, or after it.
-func markLast(tx *sql.Tx, intervals []market.Interval, lanes map[int]market.Time) error {
+// markLast puts the mark on the klines that ended after a time and are not official: those of symbols that were not whole
+// yet, too.
+func markLast(tx *sql.Tx, intervals []market.Interval, after market.Time) error {
 	for _, iv := range intervals {
-		for lane, upTo := range lanes {
-			_, err := tx.Exec("UPDATE "+tableOf(iv)+" SET gap = 1 WHERE open_time >= ? AND state < ? AND gap = 0 "+
-				"AND symbol IN (SELECT symbol FROM live WHERE lane = ?)", int64(iv.Open(upTo-doubted)), int64(market.StateSettled), lane)
-			if err != nil {
-				return err
-			}
+		_, err := tx.Exec("UPDATE "+tableOf(iv)+" SET gap = 1 WHERE open_time >= ? AND state < ? AND gap = 0",
+			int64(iv.Open(after)), int64(market.StateSettled))
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -135,8 +135,8 @@ func (c *trial) run(t *testing.T) (klines int) {
 		}
 		m.until(first.Add(15 * time.Second))
 		m.calm(symbols)
-		if !c.rows { // nothing could tell whether a symbol that has never traded missed something
-			symbols = m.traded()
+		if !c.rows { // without its next trade nothing could tell whether a symbol missed something
+			symbols = m.busy()
 		}
 		starts := m.starts
 		if !c.rows {
@@ -203,10 +203,10 @@ func (m *fakeMarket) standings() (all []standing) {
 	return all
 }
 
-// traded are the symbols that have traded.
-func (m *fakeMarket) traded() (names []string) {
+// busy are the symbols that have traded in the last 20 s.
+func (m *fakeMarket) busy() (names []string) {
 	for _, s := range m.standings() {
-		if s.LastID >= 0 {
+		if s.LastTrade > m.x.Now()-20*market.Second {
 			names = append(names, s.Symbol)
 		}
 	}
