@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -62,6 +63,7 @@ type Decoder struct {
 	symbols *market.Symbols
 	source  market.Source
 	event   string // the event that becomes trades
+	head    string // what a payload of such begins with
 	dropped map[error]prometheus.Counter
 	unknown prometheus.Counter
 	log     *slog.Logger
@@ -76,6 +78,7 @@ func NewDecoder(symbols *market.Symbols, source market.Source, metrics *health.M
 	if source == market.SourceTrade {
 		d.event = "trade"
 	}
+	d.head = eventHead + d.event + `"`
 	if metrics != nil {
 		d.unknown = metrics.UnknownSymbols
 		d.dropped = make(map[error]prometheus.Counter)
@@ -124,6 +127,9 @@ func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, e
 	if len(payload) > 0 && payload[0] == '[' {
 		return KindOther, !d.Tickers, nil
 	}
+	if len(payload) > len(d.head) && string(payload[:len(d.head)]) == d.head {
+		return d.strictTrade(payload[len(d.head):], b)
+	}
 	if !bytes.HasPrefix(payload, []byte(eventHead)) {
 		return 0, false, nil
 	}
@@ -132,20 +138,32 @@ func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, e
 		return 0, false, nil
 	}
 	switch event := payload[len(eventHead):end]; {
-	case string(event) == d.event:
-		var t market.Trade
-		name, ok := strictTrade(payload, end, d.source, &t)
-		if !ok {
-			return 0, false, nil
-		}
-		kind, err = d.take(&t, name, b)
-		return kind, true, err
 	case string(event) == "kline":
 		return KindKline, stillOpen(payload), nil
-	case d.Tickers && string(event) == miniTicker:
-		return KindTicker, false, nil
+	case string(event) == d.event, d.Tickers && string(event) == miniTicker:
+		return 0, false, nil
 	}
 	return KindOther, true, nil
+}
+
+// strictTrade decodes a record into its place in b, where it stays if it counts: to copy it there costs as much as an
+// eighth of the decoding.
+func (d *Decoder) strictTrade(text []byte, b *market.Batch) (kind Kind, sure bool, err error) {
+	n := len(b.Trades)
+	if n == cap(b.Trades) {
+		b.Trades = slices.Grow(b.Trades, 1)
+	}
+	b.Trades = b.Trades[:n+1]
+	t := &b.Trades[n]
+	name, ok := strictTrade(text, d.source, t)
+	known := false
+	if ok {
+		known, err = d.check(t, name)
+	}
+	if !known {
+		b.Trades = b.Trades[:n]
+	}
+	return KindTrade, ok, err
 }
 
 // unwrap gives the payload of a frame, bare or wrapped; false where only a scan can tell.
@@ -153,8 +171,8 @@ func unwrap(frame []byte) ([]byte, bool) {
 	if !bytes.HasPrefix(frame, []byte(wrapHead)) {
 		return frame, true
 	}
-	end := plain(frame, len(wrapHead))
-	if end < 0 || !bytes.HasPrefix(frame[end:], []byte(wrapJoin)) || frame[len(frame)-1] != '}' {
+	end := len(wrapHead) + closingQuote(frame[len(wrapHead):])
+	if end < len(wrapHead) || !bytes.HasPrefix(frame[end:], []byte(wrapJoin)) || frame[len(frame)-1] != '}' {
 		return nil, false
 	}
 	from, to := end+len(wrapJoin), len(frame)-1
@@ -179,15 +197,20 @@ func plain(text []byte, from int) int {
 
 // take checks a trade, gives it its symbol and appends it.
 func (d *Decoder) take(t *market.Trade, name []byte, b *market.Batch) (Kind, error) {
-	if err := t.Check(); err != nil {
-		return KindTrade, checked(err)
-	}
-	id, known, err := d.symbol(name)
-	if err == nil && known {
-		t.SymbolID = id
+	known, err := d.check(t, name)
+	if known {
 		b.Trades = append(b.Trades, *t)
 	}
 	return KindTrade, err
+}
+
+// check checks a trade and gives it its symbol; false where that is not known.
+func (d *Decoder) check(t *market.Trade, name []byte) (known bool, err error) {
+	if err := t.Check(); err != nil {
+		return false, checked(err)
+	}
+	t.SymbolID, known, err = d.symbol(name)
+	return known, err
 }
 
 // checked is the reason for what market refuses.

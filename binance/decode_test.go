@@ -277,8 +277,8 @@ func TestDecodeErrorsAreCountedAndLogged(t *testing.T) {
 	}
 }
 
-// TestDecodeCorruptedFrames changes each byte of strict frames to each that has a meaning in JSON, leaves it out and
-// doubles it: the decoder refuses or agrees with encoding/json.
+// TestDecodeCorruptedFrames changes each byte of strict frames to each that has a meaning in JSON, and in each bit, leaves it
+// out and doubles it: the decoder refuses or agrees with encoding/json.
 func TestDecodeCorruptedFrames(t *testing.T) {
 	const bytesToTry = "\"\\{}[]:,.-+eEtTfns019 \n\x00\x1f\x7f\x80\xc3\xff"
 	corrupt := func(c *comparer, frames ...string) {
@@ -286,6 +286,9 @@ func TestDecodeCorruptedFrames(t *testing.T) {
 			for i := range len(frame) {
 				for j := range len(bytesToTry) {
 					c.compare(t, []byte(frame[:i]+bytesToTry[j:j+1]+frame[i+1:]))
+				}
+				for bit := range 8 {
+					c.compare(t, []byte(frame[:i]+string([]byte{frame[i] ^ 1<<bit})+frame[i+1:]))
 				}
 				c.compare(t, []byte(frame[:i]+frame[i+1:]))
 				c.compare(t, []byte(frame[:i]+frame[i:i+1]+frame[i:]))

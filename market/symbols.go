@@ -29,11 +29,12 @@ type Symbols struct {
 
 // snapshot is read-only once stored; a writer replaces it whole.
 type snapshot struct {
+	names  nameTable
 	byName map[string]SymbolID
 	byID   []Symbol
 }
 
-var noSymbols = &snapshot{}
+var noSymbols = &snapshot{names: newNameTable(nil)}
 
 func (s *Symbols) load() *snapshot {
 	if snap := s.snap.Load(); snap != nil {
@@ -44,8 +45,13 @@ func (s *Symbols) load() *snapshot {
 
 // Lookup finds a symbol by the bytes of its name, as they stand in a frame.
 func (s *Symbols) Lookup(name []byte) (SymbolID, bool) {
-	id, ok := s.load().byName[string(name)]
-	return id, ok
+	snap := s.load()
+	if len(name) > packedMost {
+		id, ok := snap.byName[string(name)]
+		return id, ok
+	}
+	slot := snap.names.slot(pack(name))
+	return slot.number - 1, slot.number != 0
 }
 
 // ByName finds a symbol by its name.
@@ -86,6 +92,7 @@ func (s *Symbols) Put(symbols ...Symbol) []Symbol {
 		next.byID[id] = sym
 		out[i] = sym
 	}
+	next.names = newNameTable(next.byID)
 	s.snap.Store(next)
 	return out
 }

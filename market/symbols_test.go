@@ -2,6 +2,7 @@ package market
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -40,6 +41,60 @@ func TestSymbols(t *testing.T) {
 	if _, ok := s.ByName("btcusdt"); ok {
 		t.Error("names differ by case")
 	}
+}
+
+// TestLookup: names of every length, in any script, are found, and nothing that only looks like them.
+func TestLookup(t *testing.T) {
+	var s Symbols
+	names := map[string]SymbolID{}
+	for n := range 40 {
+		for _, name := range []string{strings.Repeat("A", n), strings.Repeat("B", max(n-1, 0)) + "A", strings.Repeat("币", n/3) + "USDT"[:n%3]} {
+			names[name] = s.Put(Symbol{Name: name})[0].ID
+		}
+	}
+	for i := range 3000 {
+		name := fmt.Sprintf("%dUSDT", i*i)
+		names[name] = s.Put(Symbol{Name: name})[0].ID
+	}
+	for name, want := range names {
+		if id, ok := s.Lookup([]byte(name)); !ok || id != want {
+			t.Errorf("%q is %d, %v; want %d", name, id, ok, want)
+		}
+		for _, other := range []string{name + "\x00", "\x00" + name, name + "\x07", name + "USDC", strings.ToLower(name) + "x"} {
+			if id, ok := s.Lookup([]byte(other)); ok {
+				t.Errorf("%q is taken for %d", other, id)
+			}
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	var s Symbols
+	var names [][]byte
+	for i := range 800 {
+		names = append(names, fmt.Appendf(nil, "SYM%dUSDT", i))
+		s.Put(Symbol{Name: string(names[i])})
+	}
+	b.Run("packed", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, ok := s.Lookup(names[i%len(names)]); !ok {
+				b.Fatal(i)
+			}
+		}
+	})
+	b.Run("map behind a lock", func(b *testing.B) {
+		var mu sync.RWMutex
+		byName := s.load().byName
+		for i := 0; b.Loop(); i++ {
+			mu.RLock()
+			_, ok := byName[string(names[i%len(names)])]
+			mu.RUnlock()
+			if !ok {
+				b.Fatal(i)
+			}
+		}
+	})
 }
 
 func TestRestore(t *testing.T) {
@@ -106,17 +161,5 @@ func TestLookupAllocates(t *testing.T) {
 	name := []byte("BTCUSDT")
 	if n := testing.AllocsPerRun(1000, func() { s.Lookup(name) }); n != 0 {
 		t.Errorf("%v allocations a lookup", n)
-	}
-}
-
-func BenchmarkLookup(b *testing.B) {
-	var s Symbols
-	for i := range 800 {
-		s.Put(Symbol{Name: fmt.Sprintf("SYM%dUSDT", i)})
-	}
-	name := []byte("SYM417USDT")
-	b.ReportAllocs()
-	for b.Loop() {
-		s.Lookup(name)
 	}
 }
