@@ -135,9 +135,6 @@ func (c *trial) run(t *testing.T) (klines int) {
 		}
 		m.until(first.Add(15 * time.Second))
 		m.calm(symbols)
-		if !c.rows { // without its next trade nothing could tell whether a symbol missed something
-			symbols = m.busy()
-		}
 		starts := m.starts
 		if !c.rows {
 			m.fault(sim.Fault{Kind: sim.FaultSilence, Stream: "@kline", Seconds: 1e5})
@@ -147,7 +144,11 @@ func (c *trial) run(t *testing.T) (klines int) {
 			m.until(max(m.x.Now(), first.Add(time.Duration(16+r.IntN(90))*time.Second)))
 			e.do(m, r)
 		}
-		m.until(max(m.x.Now().Add(time.Minute), first.Add(4*time.Minute))) // all is over
+		over := m.x.Now().Add(time.Minute)
+		m.until(max(over.Add(10*time.Second), first.Add(4*time.Minute)))
+		if !c.rows { // without its next trade nothing could tell whether a symbol missed something
+			symbols = m.tradedSince(over)
+		}
 		m.calm(symbols)
 		end := m.x.Now()
 		v, err := m.judge.compare(symbols, o.Intervals, first, end-5*market.Second, false)
@@ -203,10 +204,10 @@ func (m *fakeMarket) standings() (all []standing) {
 	return all
 }
 
-// busy are the symbols that have traded in the last 20 s.
-func (m *fakeMarket) busy() (names []string) {
+// tradedSince are the symbols that have traded since a time.
+func (m *fakeMarket) tradedSince(t market.Time) (names []string) {
 	for _, s := range m.standings() {
-		if s.LastTrade > m.x.Now()-20*market.Second {
+		if s.LastTrade > t {
 			names = append(names, s.Symbol)
 		}
 	}
