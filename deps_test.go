@@ -29,7 +29,8 @@ var mayImport = map[string]string{
 	"history":    "market fixed health clock",
 	"serve":      "market fixed health clock",
 	"sim":        "market fixed tape",
-	"cmd/klined": "fixed market health clock tape binance engine feed store history serve sim",
+	"bench":      "fixed market health binance engine feed store serve",
+	"cmd/klined": "fixed market health clock tape binance engine feed store history serve sim bench",
 }
 
 // mayNotImport is what some packages stay free of beyond that: by path, or by its beginning before a *.
@@ -41,13 +42,14 @@ var mayNotImport = map[string]string{
 
 // onlyIn is which packages alone may import something.
 var onlyIn = map[string]string{
-	"database/sql":                "store",
-	"modernc.org/sqlite":          "store",
+	"database/sql":                "store bench",
+	"modernc.org/sqlite":          "store bench",
 	"github.com/spf13/*":          "cmd/klined",
 	"github.com/pelletier/*":      "cmd/klined",
 	"github.com/klauspost/*":      "tape binance serve sim cmd/klined",
-	"github.com/gobwas/*":         "binance serve sim",
-	"github.com/prometheus/*":     "health binance feed store serve clock history cmd/klined",
+	"github.com/gobwas/*":         "binance serve sim bench",
+	"github.com/gorilla/*":        "bench",
+	"github.com/prometheus/*":     "health binance feed store serve clock history bench cmd/klined",
 	"github.com/govalues/decimal": "",
 	"unsafe":                      "",
 }
@@ -57,12 +59,12 @@ var onlyIn = map[string]string{
 var venueWords = map[string]string{
 	"binance.com":    "binance serve sim",
 	"binance.vision": "binance serve sim",
-	"/fapi/":         "binance serve sim cmd/klined",
-	"@kline":         "binance serve sim cmd/klined",
-	"@aggTrade":      "binance serve sim",
+	"/fapi/":         "binance serve sim bench cmd/klined",
+	"@kline":         "binance serve sim bench cmd/klined",
+	"@aggTrade":      "binance serve sim bench",
 	"@trade":         "binance serve sim",
-	`"e":"`:          "binance serve sim",
-	"SUBSCRIBE":      "binance serve sim",
+	`"e":"`:          "binance serve sim bench",
+	"SUBSCRIBE":      "binance serve sim bench",
 	"X-MBX":          "binance serve sim",
 }
 
