@@ -117,6 +117,8 @@ func TestFeedMemory(t *testing.T) {
 // BenchmarkPath: bytes in memory to 15 exact klines of 800 symbols, through decode, symbol, sequence, lane lock and engine.
 func BenchmarkPath(b *testing.B) {
 	trades := (b.N + framesARead - 1) / framesARead * framesARead
+	b.SetBytes(int64(newFrames(namesOf(0, 1), pathFrames).size()))
+	b.ReportAllocs()
 	one, err := pathOver(b.Context(), 1, trades)
 	if err != nil {
 		b.Fatal(err)

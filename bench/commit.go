@@ -57,19 +57,15 @@ func openCommit(dir string) (*pair, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	n := 0
-	next := func() *market.Changes {
-		n++
-		return closesAt(n)
-	}
 	return &pair{
 		value: func(ctx context.Context) (sample, error) {
-			return medianOf(5, func() error {
-				s.Put(next())
+			return commitDelay(&n, func(changes *market.Changes) error {
+				s.Put(changes)
 				return s.Flush(ctx)
 			})
 		},
 		baseline: func(context.Context) (sample, error) {
-			return medianOf(5, func() error { return plainCommit(db, next()) })
+			return commitDelay(&n, func(changes *market.Changes) error { return plainCommit(db, changes) })
 		},
 		close: func() {
 			_ = db.Close()
@@ -92,12 +88,14 @@ func closesAt(n int) *market.Changes {
 	return changes
 }
 
-// medianOf does something several times, ms.
-func medianOf(times int, do func() error) (sample, error) {
+// commitDelay commits some boundaries, from number n on, ms.
+func commitDelay(n *int, commit func(*market.Changes) error) (sample, error) {
 	var took []sample
-	for range times {
+	for range 5 {
+		changes := closesAt(*n)
+		*n++
 		began := time.Now()
-		if err := do(); err != nil {
+		if err := commit(changes); err != nil {
 			return sample{}, err
 		}
 		took = append(took, sample{value: micros(time.Since(began)) / 1000, allocs: -1})

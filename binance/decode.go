@@ -120,6 +120,9 @@ const (
 
 // strict decodes a frame whose text is exactly as the wire writes it; of any other it is not sure.
 func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, err error) {
+	if len(frame) > len(d.head) && string(frame[:len(d.head)]) == d.head {
+		return d.strictTrade(frame[len(d.head):], b)
+	}
 	payload, ok := unwrap(frame)
 	if !ok {
 		return 0, false, nil
