@@ -194,3 +194,8 @@ type localTime struct{}
 func (localTime) Now() market.Time { return market.TimeOf(time.Now()) }
 
 var errDial = errors.New("no route")
+
+// standingTime is a Clock that stands still.
+type standingTime market.Time
+
+func (c standingTime) Now() market.Time { return market.Time(c) }

@@ -36,7 +36,7 @@ func (l Listing) Live() bool { return l.Status == "TRADING" || l.Status == "PEND
 
 // ExchangeInfo asks what is traded.
 func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, error) {
-	body, err := r.get(ctx, class, pathExchangeInfo, 1, nil)
+	body, _, err := r.get(ctx, class, pathExchangeInfo, 1, nil)
 	if err != nil {
 		return nil, err
 	}

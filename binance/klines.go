@@ -46,11 +46,12 @@ func (r *REST) Klines(ctx context.Context, class market.Class, series market.Ser
 	if span.To != 0 {
 		query.Set("endTime", strconv.FormatInt(int64(span.To-1), 10))
 	}
-	body, err := r.get(ctx, class, pathKlines, klinesWeight(limit), query)
+	body, answered, err := r.get(ctx, class, pathKlines, klinesWeight(limit), query)
 	if err != nil {
 		return nil, err
 	}
-	klines, err := parseKlines(body, series.Interval, r.o.Clock.Now())
+	// A clock that is ahead may not settle a row that still runs at the exchange.
+	klines, err := parseKlines(body, series.Interval, min(answered, r.o.Clock.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("GET %s: %w", question(pathKlines, query), err)
 	}
@@ -118,7 +119,7 @@ func (r *REST) AggTrades(ctx context.Context, class market.Class, symbol market.
 	if fromID >= 0 {
 		query.Set("fromId", strconv.FormatInt(fromID, 10))
 	}
-	body, err := r.get(ctx, class, pathAggTrades, aggTradesWeight, query)
+	body, _, err := r.get(ctx, class, pathAggTrades, aggTradesWeight, query)
 	if err != nil {
 		return nil, err
 	}

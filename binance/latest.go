@@ -29,7 +29,7 @@ func (r *REST) LatestID(ctx context.Context, class market.Class, symbol market.S
 
 func (r *REST) latestTrade(ctx context.Context, class market.Class, symbol market.SymbolID) (int64, market.Time, error) {
 	query := url.Values{"symbol": {r.o.Symbols.Get(symbol).Name}, "limit": {"1"}}
-	body, err := r.get(ctx, class, pathTrades, tradesWeight, query)
+	body, _, err := r.get(ctx, class, pathTrades, tradesWeight, query)
 	if err != nil {
 		return 0, 0, err
 	}

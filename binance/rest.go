@@ -91,7 +91,7 @@ func (r *REST) Time(ctx context.Context) (market.Time, error) {
 	if err := r.budget.take(1); err != nil {
 		return 0, fmt.Errorf("GET %s: %w", pathTime, err)
 	}
-	body, err := r.once(ctx, pathTime, 1, nil)
+	body, _, err := r.once(ctx, pathTime, 1, nil)
 	if err != nil {
 		return 0, fmt.Errorf("GET %s: %w", pathTime, err)
 	}
@@ -108,18 +108,17 @@ func (r *REST) Time(ctx context.Context) (market.Time, error) {
 }
 
 // get asks one question in its turn; again where the exchange refused it for its weight and the class may wait.
-func (r *REST) get(ctx context.Context, class market.Class, endpoint string, weight int, query url.Values) ([]byte, error) {
+// It says when the exchange answered.
+func (r *REST) get(ctx context.Context, class market.Class, endpoint string, weight int, query url.Values) (body []byte, answered market.Time, err error) {
 	for {
-		err := r.budget.acquire(ctx, class, weight)
-		if err == nil {
-			var body []byte
-			if body, err = r.once(ctx, endpoint, weight, query); err == nil {
-				return body, nil
+		if err = r.budget.acquire(ctx, class, weight); err == nil {
+			if body, answered, err = r.once(ctx, endpoint, weight, query); err == nil {
+				return body, answered, nil
 			}
 		}
 		var refusal *market.BudgetError
 		if !errors.As(err, &refusal) || class == market.ClassClients {
-			return nil, fmt.Errorf("GET %s: %w", question(endpoint, query), err)
+			return nil, 0, fmt.Errorf("GET %s: %w", question(endpoint, query), err)
 		}
 	}
 }
@@ -138,7 +137,7 @@ func question(endpoint string, query url.Values) string {
 
 // once sends one request, whose weight has been taken, and reads the answer. Where the exchange wants us to wait, the
 // budget knows, and the error is a *market.BudgetError.
-func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.Values) ([]byte, error) {
+func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.Values) (body []byte, answered market.Time, err error) {
 	defer r.budget.end(weight)
 	tooLate := fmt.Errorf("no answer within %s: %w", restTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, restTimeout, tooLate)
@@ -149,28 +148,28 @@ func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	asked := time.Now()
 	answer, err := r.o.HTTP.Do(request)
 	if err != nil {
 		r.count(endpoint, "error")
-		return nil, transport(ctx, err)
+		return nil, 0, transport(ctx, err)
 	}
 	defer answer.Body.Close()
 	r.count(endpoint, strconv.Itoa(answer.StatusCode))
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
+	body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	refusal := r.refused(answer, body)
 	r.budget.said(usedWeight(answer), weight, asked)
 	switch {
 	case refusal != nil:
-		return nil, refusal
+		return nil, 0, refusal
 	case err != nil:
-		return nil, fmt.Errorf("cannot read the answer: %w", transport(ctx, err))
+		return nil, 0, fmt.Errorf("cannot read the answer: %w", transport(ctx, err))
 	case len(body) > maxBody:
-		return nil, fmt.Errorf("an answer of more than %d bytes", maxBody)
+		return nil, 0, fmt.Errorf("an answer of more than %d bytes", maxBody)
 	}
-	return body, nil
+	return body, r.answeredAt(answer), nil
 }
 
 // usedWeight is what an answer says this address has used in the minute; 0 where it does not say.

@@ -227,6 +227,26 @@ func TestExchangeInfo(t *testing.T) {
 	}
 }
 
+// TestRESTRunsByTheAnswersTime: a kline runs as long as it does at the exchange, wherever our clock is.
+func TestRESTRunsByTheAnswersTime(t *testing.T) {
+	row := `[1791382980000,"1","1","1","1","0",1791383039999,"0",0,"0","0","0"]`
+	for date, want := range map[string]market.State{
+		"Wed, 07 Oct 2026 14:23:59 GMT": market.StateOpen, "Wed, 07 Oct 2026 14:24:00 GMT": market.StateSettled,
+		"Thu, 07 Oct 2027 14:24:00 GMT": market.StateSettled, "": market.StateSettled,
+	} {
+		r := newTestREST(func(*http.Request) (int, map[string]string, string) { return 200, map[string]string{"Date": date}, `[` + row + `]` })
+		r.o.Clock = standingTime(1791383099000)
+		klines, err := r.Klines(t.Context(), market.ClassStart, minute, market.Span{}, 1)
+		if err != nil || len(klines) != 1 || klines[0].State != want {
+			t.Errorf("answered %q: %v, %v; want %v", date, klines, err, want)
+		}
+		r.o.Clock = standingTime(1791383039000)
+		if klines, err = r.Klines(t.Context(), market.ClassStart, minute, market.Span{}, 1); err != nil || klines[0].State != market.StateOpen {
+			t.Errorf("answered %q, and our clock is behind: %v, %v", date, klines, err)
+		}
+	}
+}
+
 func TestRESTRefusals(t *testing.T) {
 	f := func(name string, status int, body, want string) {
 		t.Helper()

@@ -76,6 +76,7 @@ type symbol struct {
 	fresh        bool            // the venue had no klines of it: its first trade is number 1
 	gappy        bool            // some of its gaps are marked
 	passedBefore int64           // its last id in order at the last look for silence
+	heard        time.Time       // when a connection brought its last trade, or one ahead of it
 	said         [2]market.Kline // the venue's own of the youngest two minutes, by ordinal, as frames brought them
 	seen         seen            // of the venue's own summary
 	watch        uint64          // bit i: somebody wants the running kline of Feed.intervals[i]
@@ -155,6 +156,10 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 		if s.hole.record != nil && t.ID <= s.hole.last {
 			l.f.metrics.HealedTrades.Inc()
 		}
+		if p == isAhead && len(s.held) == 0 && received.Sub(s.heard) > l.burntPause(s) {
+			s.unburn(idSpan{s.next, t.ID - 1}) // by our own clock: the venue's may have stepped
+		}
+		s.heard = received
 	}
 	from.bring(slot, s, t.ID)
 	l.enter(from, slot, s, t, p, i, received)
@@ -230,7 +235,7 @@ func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	if l.f.source != market.SourceTrade || from == nil || !from.began(slot, s.next) || !s.seen.at.IsZero() {
 		return
 	}
-	for len(s.held) > 0 && s.held[0].ID <= id && l.mayBeBurnt(s, s.held[0].ID-s.next, s.holeSpan()) {
+	for len(s.held) > 0 && s.held[0].ID <= id && l.mayBeBurnt(s, idSpan{s.next, s.held[0].ID - 1}, s.holeSpan()) {
 		h := s.held[0]
 		s.burn(h.ID, h.Time)
 		l.unhold(slot, s, 0, 1)
@@ -240,9 +245,16 @@ func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	}
 }
 
-// mayBeBurnt reports whether so many ids that did not come within a span look burnt: few, and in no silence of the symbol.
-func (l *lane) mayBeBurnt(s *symbol, ids int64, span market.Span) bool {
-	return ids <= burntRun && span.To.Sub(span.From) <= max(burntWithin, burntGaps*l.meanGap(s))
+// mayBeBurnt reports whether ids that did not come within a span look burnt: few, in no silence of the symbol, and none of
+// them dropped.
+func (l *lane) mayBeBurnt(s *symbol, ids idSpan, span market.Span) bool {
+	given := s.doubt.given
+	return ids.last-ids.first < burntRun && (ids.last < given.first || given.last < ids.first) && span.To.Sub(span.From) <= l.burntPause(s)
+}
+
+// burntPause is how long the longest pause between a symbol's trades is in which ids look burnt.
+func (l *lane) burntPause(s *symbol) time.Duration {
+	return max(burntWithin, burntGaps*l.meanGap(s))
 }
 
 // meanGap is the mean time between a symbol's trades so far.
@@ -254,7 +266,7 @@ func (l *lane) meanGap(s *symbol) time.Duration {
 func (l *lane) burnt(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		if !g.burnt() && from.began(slot, g.first) && g.last < id && l.mayBeBurnt(s, g.last-g.first+1, g.span) {
+		if !g.burnt() && from.began(slot, g.first) && g.last < id && l.mayBeBurnt(s, idSpan{g.first, g.last}, g.span) {
 			record := g.record
 			g.record, g.official = nil, false
 			l.end(s, record, GapHealed)

@@ -36,6 +36,7 @@ type doubt struct {
 	backwards int          // trades whose ids have passed and whose times have not
 	lowest    int64        // the lowest id of those
 	askAfter  time.Time    // REST is not asked before
+	given     idSpan       // not burnt: dropped for their times, or missed in a silence
 	first     market.Trade // the symbol's very first, until something confirms it; its Time is 0 otherwise
 }
 
@@ -200,12 +201,20 @@ func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, now market.Time) 
 	}
 }
 
-// unburn takes note that an id was given, as it seems: no run that began below it proves that it was not, nor has one.
+// unburn takes note that ids above those that have passed were given, as it seems: they are not burnt, whatever run began
+// below them.
+func (q *sequence) unburn(ids idSpan) {
+	if given := &q.doubt.given; given.last < q.next {
+		*given = ids
+	} else {
+		given.first, given.last = min(given.first, ids.first), max(given.last, ids.last)
+	}
+}
+
+// unburn takes note of one id, which may have been passed over.
 func (l *lane) unburn(slot engine.Slot, s *symbol, id int64) {
 	if s.next <= id && id <= s.next+holdTrades {
-		for _, c := range l.conns {
-			c.runs[slot].first = 0
-		}
+		s.unburn(idSpan{id, id})
 		return
 	}
 	for i := range s.gaps {

@@ -104,7 +104,7 @@ func (l *lane) believed(s *symbol, iv market.Interval, k *market.Kline) bool {
 
 // possible reports whether an official kline is over and keeps its own rules.
 func (l *lane) possible(iv market.Interval, k *market.Kline) bool {
-	return iv.Next(k.OpenTime) <= l.f.clock.Now() && k.Plausible()
+	return k.State == market.StateSettled && iv.Next(k.OpenTime) <= l.f.clock.Now() && k.Plausible()
 }
 
 // endOfficial ends what is missing where every minute of it is official. Shorter klines have no official counterpart and

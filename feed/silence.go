@@ -149,7 +149,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	}
 	why := ""
 	switch w := &s.seen; {
-	case !w.at.IsZero() && newest >= w.traded.Add(-tickerLag):
+	case !w.at.IsZero() && w.before(s.heard):
 		l.accounted(s)
 	case !w.at.IsZero() && w.before(l.since()): // none of these connections was to bring it
 		if !w.before(l.unbroken) {
