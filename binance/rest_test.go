@@ -234,7 +234,9 @@ func TestRESTRunsByTheAnswersTime(t *testing.T) {
 		"Wed, 07 Oct 2026 14:23:59 GMT": market.StateOpen, "Wed, 07 Oct 2026 14:24:00 GMT": market.StateSettled,
 		"Thu, 07 Oct 2027 14:24:00 GMT": market.StateSettled, "": market.StateSettled,
 	} {
-		r := newTestREST(func(*http.Request) (int, map[string]string, string) { return 200, map[string]string{"Date": date}, `[` + row + `]` })
+		r := newTestREST(func(*http.Request) (int, map[string]string, string) {
+			return 200, map[string]string{"Date": date}, `[` + row + `]`
+		})
 		r.o.Clock = standingTime(1791383099000)
 		klines, err := r.Klines(t.Context(), market.ClassStart, minute, market.Span{}, 1)
 		if err != nil || len(klines) != 1 || klines[0].State != want {
