@@ -92,7 +92,7 @@ func (e *Engine) recarry(s *symbol, r int, open, end market.Time) {
 			e.rise(s, r, k)
 		default:
 			e.revised(s, r, k)
-			e.rise(s, r, k)
+			e.riseCarried(s, r, k)
 		}
 		open = k.end
 	}

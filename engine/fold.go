@@ -5,18 +5,35 @@ import "klined/market"
 // rise carries a complete kline of rung r, new or changed, into every kline that is folded from it.
 func (e *Engine) rise(s *symbol, r int, part *entry) {
 	for _, u := range e.rungs[r].above {
-		k := e.hold(s, u, part.OpenTime)
-		switch {
-		case k == nil:
-			// older than what is kept
-		case part.OpenTime < k.upTo:
-			e.refold(s, u, k)
-		case part.OpenTime == k.upTo:
-			e.fill(s, u, k)
-			if k.complete() {
-				e.closed(s, u, k)
-				e.rise(s, u, k)
-			}
+		e.riseInto(s, u, part)
+	}
+}
+
+// riseInto carries a complete part into the kline of rung u that it is folded into.
+func (e *Engine) riseInto(s *symbol, u int, part *entry) {
+	k := e.hold(s, u, part.OpenTime)
+	switch {
+	case k == nil:
+		// older than what is kept
+	case part.OpenTime < k.upTo:
+		e.refold(s, u, k)
+	case part.OpenTime == k.upTo:
+		e.fill(s, u, k)
+		if k.complete() {
+			e.closed(s, u, k)
+			e.rise(s, u, k)
+		}
+	}
+}
+
+// riseCarried is rise for a part without trades of which only the price changed. It counts where it is the first part of a
+// kline that has no trades either: 29 such parts of half an hour fold nothing anew.
+func (e *Engine) riseCarried(s *symbol, r int, part *entry) {
+	for _, u := range e.rungs[r].above {
+		k := e.at(s, u, part.OpenTime)
+		open := e.rungs[u].interval.Open(part.OpenTime)
+		if k.OpenTime == open && k.TradeCount == 0 && part.OpenTime == e.start(s, u, open) {
+			e.riseInto(s, u, part)
 		}
 	}
 }
