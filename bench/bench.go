@@ -2,6 +2,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -81,7 +82,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			o.Say(s.name)
 			row, err := s.measure(ctx, o)
 			if err != nil {
-				return report, fmt.Errorf("%s: %w", s.name, err)
+				return report, fmt.Errorf("%s: %w", s.name, cmp.Or(ctx.Err(), err))
 			}
 			report.Rows = append(report.Rows, row)
 		}

@@ -201,6 +201,8 @@ func TestE2EBadInput(t *testing.T) {
 		want   []string
 	}{
 		{[]string{"serv"}, 2, []string{`"serv"`, `"serve"`}},
+		{[]string{"bench", "--rows", "decod"}, 2, []string{"--rows", `"decod"`, `"decode"`}},
+		{[]string{"bench", "--rounds", "0"}, 2, []string{"--rounds", "0", "100"}},
 		{serve("--intervall", "1m"), 2, []string{"--intervall", `"intervals"`}},
 		{serve("--intervals", "60m"), 2, []string{`"60m"`, "1h"}},
 		{serve("--intervals", "7m"), 2, []string{`"7m"`}},
