@@ -49,6 +49,7 @@ type Options struct {
 
 	Source        market.Source
 	Lanes         int           // 4 when 0; never more than symbols
+	Settle        bool          // compare closed minutes with the venue's own as they come, and let those stand
 	Redundancy    int           // connections that carry the same lane; 2 when 0
 	Grace         time.Duration // how long after its boundary the clock closes a kline; learnt when 0
 	Rotate        time.Duration // how long a connection lives before it is replaced; 23 hours when 0
@@ -65,6 +66,8 @@ type Feed struct {
 	places     []place // by SymbolID; read-only after New
 	carried    int     // symbols
 	redundancy int     // connections that bring the same lane
+	settles    bool
+	settling   settling
 	links      []*link
 	gaps       gapLog
 	healer     *healer
@@ -99,7 +102,7 @@ func New(o Options) (*Feed, error) {
 	o.Rotate = orDefault(o.Rotate, rotateAfter)
 	f := &Feed{
 		intervals: o.Intervals, source: o.Source, carried: len(o.Symbols), redundancy: orDefault(o.Redundancy, 2), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
-		onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
+		settles: o.Settle, onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
 	}
 	if f.name == nil {
 		f.name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }

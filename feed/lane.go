@@ -295,8 +295,9 @@ func (l *lane) signal() {
 
 // Why a closed kline was revised.
 const (
-	causeLate = "late" // a trade came after its close
-	causeHeal = "heal" // it was missing trades, or is known not to any more
+	causeLate   = "late"   // a trade came after its close
+	causeHeal   = "heal"   // it was missing trades, or is known not to any more
+	causeSettle = "settle" // the venue's own has other values
 )
 
 // count moves the counters by what has happened since it was last called; what was revised has the given cause.

@@ -6,7 +6,7 @@ import (
 )
 
 // frames takes the venue's own closed klines as they come over a connection: where ours is not whole they stand in for
-// it. That is the minute in which the stream began, and those that carry the mark.
+// it. That is the minute in which the stream began, and those that carry the mark. Any other is settled by them.
 func (l *lane) frames(updates []market.Update) {
 	defer l.unlock(l.lock())
 	for i := range updates {
@@ -15,8 +15,15 @@ func (l *lane) frames(updates []market.Update) {
 		if u.Interval == market.OneMinute {
 			l.symbols[slot].said[market.OneMinute.Ordinal(u.OpenTime)&1] = u.Kline
 		}
-		if u.Interval == market.OneMinute && (l.absent(slot, u.Interval, u.OpenTime) || l.marked(slot, u.OpenTime)) {
+		switch {
+		case u.Interval != market.OneMinute:
+		case l.absent(slot, u.Interval, u.OpenTime), l.marked(slot, u.OpenTime):
 			l.official(slot, u.Interval, &u.Kline)
+		case !l.f.settles:
+		case l.believed(&l.symbols[slot], u.Interval, &u.Kline):
+			l.settle(slot, &l.symbols[slot], &u.Kline)
+		default:
+			l.f.metrics.SettleDoubted.WithLabelValues("frame").Inc()
 		}
 	}
 	l.signal()

@@ -230,6 +230,8 @@ func (s *scenario) set(key string, values []string) error {
 		})
 	case "witness":
 		s.sets = append(s.sets, func(o *Options) { o.DialTickers = o.DialKlines })
+	case "settle":
+		s.sets = append(s.sets, func(o *Options) { o.Settle = true })
 	case "redundancy":
 		s.sets = append(s.sets, func(o *Options) { o.Redundancy = 1 })
 	case "intervals":
@@ -447,6 +449,10 @@ func (s *scenario) show() {
 		{"disbelieved backwards", testutil.ToFloat64(m.Disbelieved.WithLabelValues(lieBackwards))},
 		{"revised late", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeLate))},
 		{"revised heal", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeHeal))},
+		{"revised settle", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeSettle))},
+		{"settled equal", testutil.ToFloat64(m.KlinesSettled.WithLabelValues("equal"))},
+		{"settled replaced", testutil.ToFloat64(m.KlinesSettled.WithLabelValues("replaced"))},
+		{"doubted", testutil.ToFloat64(m.SettleDoubted.WithLabelValues("frame"))},
 	} {
 		if c.value != 0 {
 			counters += fmt.Sprintf(", %s %v", c.name, c.value)

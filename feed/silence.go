@@ -93,6 +93,9 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
 			ends = append(ends, l.lookAt(engine.Slot(slot), s, now)...)
+			if l.f.settles {
+				l.settleSaid(engine.Slot(slot), s)
+			}
 			s.passedBefore = s.next - 1
 		}
 	}

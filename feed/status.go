@@ -35,6 +35,7 @@ type Status struct {
 	Symbols     map[State]int  `json:"symbols"`
 	Trades      uint64         `json:"trades"`
 	Gaps        map[string]int `json:"gaps"`
+	Settled     Settled        `json:"settled"`
 }
 
 // ConnStatus is one connection as operators see it.
@@ -64,6 +65,7 @@ func (f *Feed) Status() Status {
 	}
 	seen, open, healed := f.gaps.counts()
 	s.Gaps = map[string]int{"seen": seen, "open": open, "healed": healed}
+	s.Settled = f.settled()
 	return s
 }
 

@@ -18,23 +18,26 @@ type Metrics struct {
 	RESTUsedWeight prometheus.Gauge       // as the exchange last said, this UTC minute
 
 	// feed
-	Frames          *prometheus.CounterVec // {conn}: received
-	Trades          prometheus.Counter     // passed on in order
-	DuplicateTrades prometheus.Counter
-	Gaps            prometheus.Counter     // runs of ids that did not come in time
-	GapTrades       prometheus.Counter     // ids within them
-	HealedTrades    prometheus.Counter     // ids of gaps that came after all
-	UnhealedTrades  prometheus.Counter     // ids of gaps that were let through
-	LateTrades      prometheus.Counter     // came after their kline was closed
-	LateSeconds     prometheus.Histogram   // how old those were
-	Disbelieved     *prometheus.CounterVec // {reason}: well-formed trades that cannot be true
-	Connections     *prometheus.GaugeVec   // {state}
-	Reconnects      *prometheus.CounterVec // {reason}
-	Symbols         *prometheus.GaugeVec   // {state}
-	GraceSeconds    prometheus.Gauge
-	LaneHold        prometheus.Histogram   // how long a lane's mutex was held
-	KlinesClosed    prometheus.Counter     // first closes
-	KlinesRevised   *prometheus.CounterVec // {cause}: late, settle, heal
+	Frames           *prometheus.CounterVec // {conn}: received
+	Trades           prometheus.Counter     // passed on in order
+	DuplicateTrades  prometheus.Counter
+	Gaps             prometheus.Counter     // runs of ids that did not come in time
+	GapTrades        prometheus.Counter     // ids within them
+	HealedTrades     prometheus.Counter     // ids of gaps that came after all
+	UnhealedTrades   prometheus.Counter     // ids of gaps that were let through
+	LateTrades       prometheus.Counter     // came after their kline was closed
+	LateSeconds      prometheus.Histogram   // how old those were
+	Disbelieved      *prometheus.CounterVec // {reason}: well-formed trades that cannot be true
+	Connections      *prometheus.GaugeVec   // {state}
+	Reconnects       *prometheus.CounterVec // {reason}
+	Symbols          *prometheus.GaugeVec   // {state}
+	GraceSeconds     prometheus.Gauge
+	LaneHold         prometheus.Histogram   // how long a lane's mutex was held
+	KlinesClosed     prometheus.Counter     // first closes
+	KlinesRevised    *prometheus.CounterVec // {cause}: late, settle, heal
+	KlinesSettled    *prometheus.CounterVec // {result}: equal, replaced
+	SettleDifference *prometheus.CounterVec // {field}
+	SettleDoubted    *prometheus.CounterVec // {reason}
 
 	// store
 	StoreRows       prometheus.Counter
@@ -60,23 +63,26 @@ func NewMetrics() *Metrics {
 		RESTRequests:   r.counters("klined_rest_requests_total", "Requests sent to the exchange.", "endpoint", "status"),
 		RESTUsedWeight: r.gauge("klined_rest_used_weight", "Request weight used this minute, as the exchange last said."),
 
-		Frames:          r.counters("klined_frames_total", "Frames received.", "conn"),
-		Trades:          r.counter("klined_trades_total", "Trades applied."),
-		DuplicateTrades: r.counter("klined_duplicate_trades_total", "Trades that had been seen already, dropped."),
-		Gaps:            r.counter("klined_gaps_total", "Runs of missing trade ids."),
-		GapTrades:       r.counter("klined_gap_trades_total", "Trade ids found missing."),
-		HealedTrades:    r.counter("klined_healed_trades_total", "Missing trades that came after all."),
-		UnhealedTrades:  r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
-		LateTrades:      r.counter("klined_late_trades_total", "Trades that came after their kline was closed."),
-		LateSeconds:     r.histogram("klined_late_trade_seconds", "How old trades were that came after their kline was closed.", 0.05, 16),
-		Disbelieved:     r.counters("klined_disbelieved_trades_total", "Well-formed trades that cannot be true, dropped.", "reason"),
-		Connections:     r.gauges("klined_connections", "Connections to the exchange.", "state"),
-		Reconnects:      r.counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
-		Symbols:         r.gauges("klined_symbols", "Symbols by their standing.", "state"),
-		GraceSeconds:    r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
-		LaneHold:        r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
-		KlinesClosed:    r.counter("klined_klines_closed_total", "Klines closed for the first time."),
-		KlinesRevised:   r.counters("klined_klines_revised_total", "Closed klines that changed.", "cause"),
+		Frames:           r.counters("klined_frames_total", "Frames received.", "conn"),
+		Trades:           r.counter("klined_trades_total", "Trades applied."),
+		DuplicateTrades:  r.counter("klined_duplicate_trades_total", "Trades that had been seen already, dropped."),
+		Gaps:             r.counter("klined_gaps_total", "Runs of missing trade ids."),
+		GapTrades:        r.counter("klined_gap_trades_total", "Trade ids found missing."),
+		HealedTrades:     r.counter("klined_healed_trades_total", "Missing trades that came after all."),
+		UnhealedTrades:   r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
+		LateTrades:       r.counter("klined_late_trades_total", "Trades that came after their kline was closed."),
+		LateSeconds:      r.histogram("klined_late_trade_seconds", "How old trades were that came after their kline was closed.", 0.05, 16),
+		Disbelieved:      r.counters("klined_disbelieved_trades_total", "Well-formed trades that cannot be true, dropped.", "reason"),
+		Connections:      r.gauges("klined_connections", "Connections to the exchange.", "state"),
+		Reconnects:       r.counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
+		Symbols:          r.gauges("klined_symbols", "Symbols by their standing.", "state"),
+		GraceSeconds:     r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
+		LaneHold:         r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
+		KlinesClosed:     r.counter("klined_klines_closed_total", "Klines closed for the first time."),
+		KlinesRevised:    r.counters("klined_klines_revised_total", "Closed klines that changed.", "cause"),
+		KlinesSettled:    r.counters("klined_klines_settled_total", "Closed minutes compared with the exchange's own.", "result"),
+		SettleDifference: r.counters("klined_settle_difference_total", "Values in which closed minutes differed from the exchange's own.", "field"),
+		SettleDoubted:    r.counters("klined_settle_doubted_total", "The exchange's own klines that were not believed.", "reason"),
 
 		StoreRows:       r.counter("klined_store_rows_total", "Rows written to the store."),
 		StoreCommit:     r.histogram("klined_store_commit_seconds", "Time from the begin of a commit until it is durable.", 1e-3, 14),

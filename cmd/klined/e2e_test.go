@@ -41,7 +41,7 @@ func TestE2EMarket(t *testing.T) {
 			exchange, xAddr := launch(t, simAddress, append([]string{"sim", "--listen", "127.0.0.1:0", "--symbols", "200", "--rate", "5000",
 				"--seed", "42", "--start", "2027-02-28T23:57:30Z"}, c.market...)...)
 			server, addr := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
-				"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", c.source, "--rest-weight", "2400")
+				"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", c.source, "--rest-weight", "2400", "--settle", "off")
 			j := newJudge("http://"+addr, "http://"+xAddr, network{})
 			ahead := offset(t, j)
 			now := func() market.Time { return market.TimeOf(time.Now().Add(ahead)) }
@@ -207,6 +207,7 @@ func TestE2EBadInput(t *testing.T) {
 		{serve("--intervals", "60m"), 2, []string{`"60m"`, "1h"}},
 		{serve("--intervals", "7m"), 2, []string{`"7m"`}},
 		{serve("--source", "ticks"), 2, []string{`"ticks"`, "aggTrade"}},
+		{serve("--settle", "maybe"), 2, []string{"--settle", `"maybe"`, "on or off"}},
 		{serve("--lanes", "many"), 2, []string{"lanes", `"many"`}},
 		{serve("--config", file), 2, []string{file, `"redundan"`, `"redundancy"`}},
 		{serve("--config", filepath.Join(dir, "none.toml")), 2, []string{"none.toml"}},

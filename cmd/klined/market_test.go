@@ -182,3 +182,28 @@ func TestMarket(t *testing.T) {
 		})
 	}
 }
+
+// TestSettled: with --settle on every minute, and what is folded from it, is the exchange's own some seconds after its close;
+// how it compared at once is told.
+func TestSettled(t *testing.T) {
+	if raced {
+		t.Skip("markets are run without the race detector: make test does both")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		start := at(t, "2027-02-28T23:57:30Z")
+		o := options(t, market.SourceAggTrade)
+		o.Settle = true
+		m := startMarket(t, sim.Options{Symbols: 12, Rate: 400, Seed: 7, Start: start, Straddle: sim.DefaultStraddle, Burn: sim.DefaultBurn}, o)
+		defer m.end()
+		m.until(start.Add(4 * time.Minute))
+		busy := m.tradedSince(m.x.Now() - 20*market.Second) // a frame comes with a symbol's next trade
+		first := market.OneMinute.Ceil(start + market.Second)
+		end := m.x.Now() - 25*market.Second
+		v, err := m.judge.compare(busy, o.Intervals, first, end, false)
+		must(t, "REST", v, err)
+		st := m.status().Settled
+		if int(st.Compared) < 3*len(busy) || st.Equal == 0 || st.Equal == st.Compared || st.Shares["close"] < 0.9 || st.Shares["volume"] == 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}

@@ -28,11 +28,12 @@ type serveOptions struct {
 	Lanes      int
 	Grace      time.Duration // 0: learnt
 	PushEvery  time.Duration
+	Settle     bool
 	RESTWeight int
 	LogLevel   slog.Level
 	LogFormat  string
 
-	texts struct{ symbols, intervals, source, grace, level string }
+	texts struct{ symbols, intervals, source, grace, settle, level string }
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
@@ -53,6 +54,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.IntVar(&o.Lanes, "lanes", 4, "share out the symbols over `N` lanes")
 	f.StringVar(&o.texts.grace, "grace", "auto", "close by the clock `TIME` after a boundary; auto learns it from how old trades come")
 	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
+	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
@@ -69,6 +71,9 @@ func (o *serveOptions) parse() error {
 	}
 	if o.Grace, err = parseGrace(o.texts.grace); err != nil {
 		return err
+	}
+	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
+		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
 	}
 	if o.texts.symbols != "all" {
 		o.Symbols = strings.FieldsFunc(strings.ToUpper(o.texts.symbols), func(r rune) bool { return r == ',' || r == ' ' })

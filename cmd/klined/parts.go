@@ -92,7 +92,7 @@ func (s *server) buildFeed(carried []market.SymbolID) error {
 		DialTickers: func(ctx context.Context, name string, _ []market.SymbolID) (feed.Conn, error) {
 			return asConn(s.venue.DialTickers(ctx, name))
 		},
-		Healer: s.healer(), Grace: s.o.Grace, Rotate: s.o.rotate,
+		Healer: s.healer(), Grace: s.o.Grace, Rotate: s.o.rotate, Settle: s.o.Settle,
 		Doubt: s.clock.Doubt, Name: func(id market.SymbolID) string { return s.symbols.Get(id).Name },
 		Drain: func(c *market.Changes) {
 			s.store.Put(c)
