@@ -98,6 +98,7 @@ type trial struct {
 	evils   []evil
 	source  market.Source
 	rows    bool // official rows heal, too; else only trades do
+	settle  bool // and every minute gives way to the exchange's own
 	symbols int
 	rate    float64
 }
@@ -110,6 +111,8 @@ func (c *trial) String() string {
 	rows := ""
 	if !c.rows {
 		rows = ", by trades alone"
+	} else if c.settle {
+		rows = ", settled"
 	}
 	return fmt.Sprintf("%s, %s%s, seed %d", strings.Join(names, " + "), c.source, rows, c.seed)
 }
@@ -121,7 +124,7 @@ func (c *trial) run(t *testing.T) (klines int) {
 		r := rand.New(rand.NewPCG(c.seed, 1))
 		start := at(t, "2027-01-05T09:57:20Z").Add(time.Duration(r.IntN(30)) * time.Second)
 		o := options(t, c.source)
-		o.Lanes = 2
+		o.Lanes, o.Settle = 2, c.settle && c.rows
 		m := startMarket(t, sim.Options{Symbols: c.symbols, Rate: c.rate, Seed: c.seed, Start: start}, o)
 		defer m.end()
 		symbols, err := m.judge.symbols()
@@ -255,6 +258,7 @@ func (m *matrix) play(t *testing.T, evils ...evil) {
 	if r.IntN(3) == 0 {
 		c.source = market.SourceTrade
 	}
+	c.settle = r.IntN(3) == 0
 	among := func(names ...string) bool {
 		return slices.ContainsFunc(evils, func(e evil) bool { return slices.Contains(names, e.name) })
 	}
