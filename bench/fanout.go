@@ -100,9 +100,12 @@ func (f *fanout) plainCost(context.Context) (sample, error) {
 		if err != nil {
 			return
 		}
-		if _, _, err := conn.ReadMessage(); err == nil && conn.WriteMessage(websocket.TextMessage, []byte(`{"result":null,"id":1}`)) == nil {
-			taken <- conn
+		for _, answer := range []string{`{"result":null,"id":1}`, `{"result":[],"id":2}`} {
+			if _, _, err := conn.ReadMessage(); err != nil || conn.WriteMessage(websocket.TextMessage, []byte(answer)) != nil {
+				return
+			}
 		}
+		taken <- conn
 	})}
 	go func() { _ = server.Serve(l) }()
 	var clients []*websocket.Conn
@@ -137,6 +140,9 @@ func (f *fanout) plainCost(context.Context) (sample, error) {
 	})
 }
 
+// comeWithin is how long clients wait for what they expect.
+const comeWithin = 30 * time.Second
+
 // clientsPeer is clients in a process of their own. It is told
 //
 //	connect ADDRESS   and says connected
@@ -165,8 +171,11 @@ func (o *clientsPeer) serve(ctx context.Context, in io.Reader, out io.Writer) er
 			var n int64
 			if _, err = fmt.Sscan(arg, &n); err == nil {
 				answer = "come"
-				for o.come.Load() < n && o.failed.Load() == nil && ctx.Err() == nil {
-					time.Sleep(time.Millisecond)
+				for end := time.Now().Add(comeWithin); o.come.Load() < n && o.failed.Load() == nil && ctx.Err() == nil; {
+					if time.Sleep(time.Millisecond); time.Now().After(end) {
+						err = fmt.Errorf("%d frames of %d have come", o.come.Load(), n)
+						break
+					}
 				}
 			}
 		case "leave":
@@ -196,6 +205,9 @@ func (o *clientsPeer) connect(ctx context.Context, address string) ([]net.Conn, 
 	for i := range conns {
 		g.Go(func() error {
 			conn, err := dialAndSubscribe(ctx, "ws://"+address+"/ws", nil, o.Streams)
+			if err == nil {
+				err = subscribed(conn)
+			}
 			if err == nil {
 				conns[i] = conn
 				go o.read(conn)

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -74,6 +75,9 @@ func (s *server) stop() {
 // subscribe connects a client that takes the named streams and does nothing with what comes but hand its frames to each.
 func (s *server) subscribe(ctx context.Context, streams []string, each func(frame []byte)) error {
 	conn, err := dialAndSubscribe(ctx, "ws://"+s.address+"/ws", nil, streams)
+	if err == nil {
+		err = subscribed(conn)
+	}
 	if err != nil {
 		return err
 	}
@@ -112,6 +116,19 @@ func dialAndSubscribe(ctx context.Context, address string, secure *tls.Config, s
 		}
 	}
 	return conn, nil
+}
+
+// subscribed waits until a server has done what it was asked before: an acknowledgement comes before its effect.
+func subscribed(conn net.Conn) error {
+	if err := wsutil.WriteClientText(conn, []byte(`{"method":"LIST_SUBSCRIPTIONS","id":2}`)); err != nil {
+		return err
+	}
+	for {
+		text, err := wsutil.ReadServerText(conn)
+		if err != nil || bytes.Contains(text, []byte(`"id":2`)) {
+			return err
+		}
+	}
 }
 
 // streamsOf are the names of the streams of an interval.
