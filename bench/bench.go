@@ -105,6 +105,9 @@ func (s *subject) measure(ctx context.Context, o Options) (Row, error) {
 			measure func(context.Context) (sample, error)
 			into    *[]sample
 		}{{p.value, &values}, {p.baseline, &baselines}} {
+			if err := ctx.Err(); err != nil {
+				return row, err
+			}
 			runtime.GC()
 			one, err := half.measure(ctx)
 			if err != nil {

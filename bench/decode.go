@@ -72,5 +72,5 @@ func timed(n int, do func(i int) error) (sample, error) {
 	}
 	took := time.Since(began)
 	runtime.ReadMemStats(&after)
-	return sample{value: float64(took.Nanoseconds()) / float64(n), allocs: float64((after.Mallocs - before.Mallocs) / uint64(n))}, nil
+	return sample{value: float64(took.Nanoseconds()) / float64(n), allocs: float64(after.Mallocs-before.Mallocs) / float64(n)}, nil
 }

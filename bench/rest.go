@@ -103,8 +103,11 @@ func answerDelay(ctx context.Context, requests int, url string) (sample, error) 
 		}
 		n, err := io.Copy(io.Discard, answer.Body)
 		_ = answer.Body.Close()
-		if err != nil || answer.StatusCode != http.StatusOK || n < restRows*100 {
-			return sample{}, fmt.Errorf("status %d, %d bytes, %w", answer.StatusCode, n, err)
+		if err == nil && (answer.StatusCode != http.StatusOK || n < restRows*100) {
+			err = fmt.Errorf("status %d, %d bytes", answer.StatusCode, n)
+		}
+		if err != nil {
+			return sample{}, err
 		}
 		delays = append(delays, time.Since(began))
 	}

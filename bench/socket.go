@@ -112,9 +112,9 @@ func (e *exchange) feedCost(ctx context.Context, period time.Duration) (sample, 
 	ctx, cancel := context.WithCancel(ctx)
 	stopped := make(chan error, 1)
 	go func() { stopped <- f.Run(ctx) }()
-	one := costOf(period, func() float64 { return float64(trades.Load()) })
+	one, failed := costOf(period, func() float64 { return float64(trades.Load()) })
 	cancel()
-	if err := <-stopped; err != nil {
+	if err := errors.Join(failed, <-stopped); err != nil {
 		return one, err
 	}
 	if st := f.Status(); st.Gaps["seen"] > 0 {
@@ -161,9 +161,9 @@ func (e *exchange) readCost(ctx context.Context, period time.Duration) (sample, 
 			}
 		})
 	}
-	one := costOf(period, func() float64 { return float64(bytes.Load()) / size })
+	one, failed := costOf(period, func() float64 { return float64(bytes.Load()) / size })
 	cancel()
-	return one, g.Wait()
+	return one, errors.Join(failed, g.Wait())
 }
 
 // subscribed is a bare connection on which the frames of the n-th lane come.
@@ -180,14 +180,18 @@ func (e *exchange) subscribed(ctx context.Context, n int) (net.Conn, error) {
 }
 
 // costOf is the CPU that this process spends for each of what is counted, ns.
-func costOf(period time.Duration, count func() float64) sample {
+func costOf(period time.Duration, count func() float64) (sample, error) {
 	time.Sleep(warmUp)
 	n, spent := count(), cpu()
 	time.Sleep(period)
-	return sample{value: float64((cpu() - spent).Nanoseconds()) / max(count()-n, 1), allocs: -1}
+	n, spent = count()-n, cpu()-spent
+	if n <= 0 || spent <= 0 {
+		return sample{}, errors.New("nothing has come")
+	}
+	return sample{value: float64(spent.Nanoseconds()) / n, allocs: -1}, nil
 }
 
-// cpu is what this process has spent so far.
+// cpu is what this process has spent so far; 0 where that cannot be told.
 func cpu() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

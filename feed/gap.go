@@ -22,6 +22,7 @@ type gap struct {
 	span        market.Span // where their trades' times lie
 	record      *GapRecord  // what operators see of it; nil for burnt ids
 	official    bool        // its minutes are the exchange's; what is shorter than a minute keeps the mark
+	given       bool        // some of its ids were given, as it seems: no run proves that they are burnt
 }
 
 // debt is a time in which trades are missing whose ids are not known, or not waited for any more. It ends when all of

@@ -130,7 +130,7 @@ func (l *lane) through(slot engine.Slot, s *symbol, before market.Time) {
 			return
 		}
 		first := s.held[0].ID
-		g := gap{first: s.next, last: first - 1, span: s.holeSpan(), record: s.hole.record}
+		g := gap{first: s.next, last: first - 1, span: s.holeSpan(), record: s.hole.record, given: s.given(idSpan{s.next, first - 1})}
 		s.gaps = append(s.gaps, g)
 		l.f.metrics.UnhealedTrades.Add(float64(first - s.next))
 		l.stand(s, Behind)

@@ -248,8 +248,7 @@ func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 // mayBeBurnt reports whether ids that did not come within a span look burnt: few, in no silence of the symbol, and none of
 // them dropped.
 func (l *lane) mayBeBurnt(s *symbol, ids idSpan, span market.Span) bool {
-	given := s.doubt.given
-	return ids.last-ids.first < burntRun && (ids.last < given.first || given.last < ids.first) && span.To.Sub(span.From) <= l.burntPause(s)
+	return ids.last-ids.first < burntRun && !s.given(ids) && span.To.Sub(span.From) <= l.burntPause(s)
 }
 
 // burntPause is how long the longest pause between a symbol's trades is in which ids look burnt.
@@ -266,7 +265,7 @@ func (l *lane) meanGap(s *symbol) time.Duration {
 func (l *lane) burnt(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		if !g.burnt() && from.began(slot, g.first) && g.last < id && l.mayBeBurnt(s, idSpan{g.first, g.last}, g.span) {
+		if !g.burnt() && !g.given && from.began(slot, g.first) && g.last < id && l.mayBeBurnt(s, idSpan{g.first, g.last}, g.span) {
 			record := g.record
 			g.record, g.official = nil, false
 			l.end(s, record, GapHealed)

@@ -211,6 +211,12 @@ func (q *sequence) unburn(ids idSpan) {
 	}
 }
 
+// given reports whether some of the ids were given, as it seems.
+func (q *sequence) given(ids idSpan) bool {
+	given := q.doubt.given
+	return ids.first <= given.last && given.first <= ids.last
+}
+
 // unburn takes note of one id, which may have been passed over.
 func (l *lane) unburn(slot engine.Slot, s *symbol, id int64) {
 	if s.next <= id && id <= s.next+holdTrades {
@@ -219,7 +225,7 @@ func (l *lane) unburn(slot engine.Slot, s *symbol, id int64) {
 	}
 	for i := range s.gaps {
 		if g := &s.gaps[i]; g.burnt() && g.first <= id && id <= g.last {
-			g.record = l.record(s, g.first, g.last)
+			g.record, g.given = l.record(s, g.first, g.last), true
 			l.stand(s, Behind)
 			l.mark(slot, s)
 			return // mark may have moved the others

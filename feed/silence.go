@@ -152,7 +152,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	}
 	why := ""
 	switch w := &s.seen; {
-	case !w.at.IsZero() && w.before(s.heard):
+	case !w.at.IsZero() && (w.before(s.heard) || newest >= w.traded.Add(-tickerLag) && newest <= w.traded.Add(tickerLag)): // the row may come late
 		l.accounted(s)
 	case !w.at.IsZero() && w.before(l.since()): // none of these connections was to bring it
 		if !w.before(l.unbroken) {

@@ -133,6 +133,33 @@ func TestSilenceWithoutWitness(t *testing.T) {
 	}
 }
 
+// TestLateRow: a row of the summary that comes seconds late shows a trade that came in time: nobody is to blame.
+func TestLateRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := silentRig(t)
+		row := func(at market.Time, volume fixed.Value) {
+			r.bring("tickers", market.Batch{Ready: true, Tickers: []market.Ticker{{SymbolID: 0, Time: at, Close: 100 * fixed.One, Volume: volume.Sum()}}})
+		}
+		r.at(70 * time.Second)
+		row(bubbleClock{}.Now(), 5*fixed.One)
+		r.at(71 * time.Second)
+		r.brings("AB", 0, 2)
+		shown := bubbleClock{}.Now() + 500
+		r.at(75 * time.Second)
+		row(shown, 6*fixed.One)
+		for s := range 14 {
+			r.at(time.Duration(76+s) * time.Second)
+			r.brings("AB", 1, int64(2+s))
+		}
+		l, slot := r.f.laneOf(0)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.symbols[slot].blind.from != 0 || l.unseenEnds != 0 {
+			t.Errorf("blind %+v, %d connections ended", l.symbols[slot].blind, l.unseenEnds)
+		}
+	})
+}
+
 // TestMute: a connection that acknowledges its streams and brings nothing is ended where others show that there are
 // trades; where nobody knows, it is said.
 func TestMute(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,13 +47,13 @@ Rows: ` + strings.Join(bench.Names(), ", ") + ".",
 			o.Peer = startPeer
 			o.Say = func(row string) { fmt.Fprintf(cmd.ErrOrStderr(), "measuring %s\n", row) }
 			report, err := bench.Run(cmd.Context(), o)
-			if err != nil {
+			if len(report.Rows) == 0 && err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), report)
+			if asJSON { // what has been measured is shown, whatever happened to the rest
+				return errors.Join(err, writeJSON(cmd.OutOrStdout(), report))
 			}
-			return writeReport(cmd.OutOrStdout(), report)
+			return errors.Join(err, writeReport(cmd.OutOrStdout(), report))
 		},
 	}
 	f := cmd.Flags()
