@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -34,6 +35,20 @@ type PeerProcess struct {
 	In   io.WriteCloser // its standard input: it ends with it
 	Out  *bufio.Reader  // its standard output
 	Wait func() error   // until it has ended
+}
+
+// StartPeer starts a command that runs ServePeer.
+func StartPeer(cmd *exec.Cmd) (*PeerProcess, error) {
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &PeerProcess{In: in, Out: bufio.NewReader(out), Wait: cmd.Wait}, cmd.Start()
 }
 
 // line reads one line that the peer says.

@@ -83,7 +83,7 @@ func TestTimesDoNotClimb(t *testing.T) {
 		}
 		r.trades("trades-0.1", trade(77, 5, "100", "1", bubbleClock{}.Now()+market.Day))
 		r.trades("trades-0.0", trade(1, 2, "100", "1", bubbleClock{}.Now()+market.Hour))
-		if n := testutil.ToFloat64(r.o.Metrics.Disbelieved.WithLabelValues(lieTime)); n != 30 {
+		if n := testutil.ToFloat64(r.o.Metrics.Disbelieved.WithLabelValues(lieTime)); n != 31 {
 			t.Errorf("%v dropped, want all but the first", n)
 		}
 		r.at(80 * time.Second)

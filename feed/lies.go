@@ -269,6 +269,7 @@ func (f *Feed) dropAhead(b *market.Batch, now market.Time) {
 		}
 		l, slot := f.laneOf(t.SymbolID)
 		if l == nil {
+			f.metrics.Disbelieved.WithLabelValues(lieTime).Inc()
 			return true
 		}
 		defer l.unlock(l.lock())

@@ -41,18 +41,24 @@ type settling struct {
 // settleSaid settles a symbol's minutes that have closed after the frame had come that says what they are.
 func (l *lane) settleSaid(slot engine.Slot, s *symbol) {
 	for i := range s.said {
-		if k := &s.said[i]; k.OpenTime != 0 && l.believed(s, market.OneMinute, k) {
+		k := &s.said[i]
+		if _, ok := l.unsettled(slot, k.OpenTime); ok && l.believed(s, market.OneMinute, k) {
 			l.settle(slot, s, k)
 		}
 	}
 }
 
+// unsettled is a closed minute of ours that a frame may settle. A marked one is not compared: that it is not whole is known.
+func (l *lane) unsettled(slot engine.Slot, open market.Time) (ours market.Kline, ok bool) {
+	ours, ok = l.engine.Kline(slot, market.OneMinute, open)
+	return ours, ok && ours.State != market.StateSettled && !ours.Gap && l.ours(market.OneMinute, open)
+}
+
 // settle compares a closed minute of ours with the venue's own, as a frame has brought it, which then takes its place.
-// Klines folded from it follow, and are settled when all their minutes are. A marked one is not compared: that it is not
-// whole is known.
+// Klines folded from it follow, and are settled when all their minutes are.
 func (l *lane) settle(slot engine.Slot, s *symbol, k *market.Kline) {
-	ours, closed := l.engine.Kline(slot, market.OneMinute, k.OpenTime)
-	if !closed || ours.State == market.StateSettled || ours.Gap || !l.ours(market.OneMinute, k.OpenTime) {
+	ours, ok := l.unsettled(slot, k.OpenTime)
+	if !ok {
 		return
 	}
 	l.f.compare(&ours, k)

@@ -152,7 +152,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	}
 	why := ""
 	switch w := &s.seen; {
-	case !w.at.IsZero() && (w.before(s.heard) || newest >= w.traded.Add(-tickerLag) && newest <= w.traded.Add(tickerLag)): // the row may come late
+	case !w.at.IsZero() && s.has(newest):
 		l.accounted(s)
 	case !w.at.IsZero() && w.before(l.since()): // none of these connections was to bring it
 		if !w.before(l.unbroken) {
@@ -191,6 +191,13 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 		l.unseenAfter = now.Add(witnessed << l.unseenEnds)
 	}
 	return oldest
+}
+
+// has reports whether what the summary has shown has come: a trade since then by our own clock, or, as the row may be late, one
+// of about that time by the venue's.
+func (s *symbol) has(newest market.Time) bool {
+	w := &s.seen
+	return w.before(s.heard) || newest >= w.traded.Add(-tickerLag) && newest <= w.traded.Add(tickerLag)
 }
 
 // missed takes note that a trade that the venue's summary has shown did not come, whoever is to blame.

@@ -53,8 +53,8 @@ func (s *Store) Fetched(series market.Series, span market.Span, rows []market.Kl
 	s.taken(true)
 }
 
-// BeginLive says that the symbol's lane brings all of its klines from now on: from is the first boundary that it has
-// seen whole, or an instant within the minute before that, whose official kline is Put. Every series of the symbol is
+// BeginLive says that the symbol's lane brings all of its klines from now on: from is an instant within the first
+// kline of each interval that it brings: within the minute in which its stream began, whose official kline is Put, or later. Every series of the symbol is
 // then complete up to the lane's UpTo, beginning with the kline that contains from; sub-minute series begin with the
 // first minute that opens at or after from. What the lane put between from and now counts.
 func (s *Store) BeginLive(symbol market.SymbolID, lane int, from market.Time) {

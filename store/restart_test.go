@@ -178,6 +178,22 @@ func TestLastBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// TestBegunAndNothingMore: a process that ended before its lanes handed anything on vouches for nothing, not in the run after
+// the next either, whose lanes have the same numbers.
+func TestBegunAndNothingMore(t *testing.T) {
+	s := openTest(t, t.TempDir(), market.OneMinute)
+	s.BeginLive(1, 0, at("10:00:00"))
+	s = stopped(t, s, []market.Interval{market.OneMinute})
+	s.BeginLive(0, 0, at("11:00:00")) // symbol 1 is not whole this time
+	upTo(s, 0, at("12:00:00"))
+	s = stopped(t, s, []market.Interval{market.OneMinute})
+	span := market.Span{From: at("10:00:00"), To: at("11:50:00")}
+	_, missing := read(t, s, market.Series{Symbol: 1, Interval: market.OneMinute}, span)
+	same(t, "missing of symbol 1", missing, []market.Span{span})
+	_, missing = read(t, s, market.Series{Symbol: 0, Interval: market.OneMinute}, span)
+	same(t, "missing of symbol 0", missing, []market.Span{{From: at("10:00:00"), To: at("11:00:00")}})
+}
+
 // stopped is the store after an ordered stop.
 func stopped(t *testing.T, s *Store, intervals []market.Interval) *Store {
 	t.Helper()

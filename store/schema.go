@@ -219,10 +219,14 @@ func endSessions(tx *sql.Tx, c *completeness) error {
 	if err != nil {
 		return err
 	}
-	if len(c.lanes) == 0 {
-		return nil // nothing has been handed on
+	handedOn := slices.Collect(maps.Values(c.lanes))
+	if len(handedOn) == 0 { // then no session vouches for anything
+		for symbol, s := range sessions {
+			c.end(symbol, s, nil, 0)
+		}
+		return nil
 	}
-	believed := slices.Min(slices.Collect(maps.Values(c.lanes))) - doubted
+	believed := slices.Min(handedOn) - doubted
 	for symbol, s := range sessions {
 		c.end(symbol, s, intervals, believed)
 	}

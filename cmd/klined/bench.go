@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,20 +75,7 @@ func startPeer(ctx context.Context, args ...string) (*bench.PeerProcess, error) 
 	for _, arg := range args {
 		line = append(line, "--peer", arg)
 	}
-	cmd := exec.CommandContext(ctx, self, line...)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &bench.PeerProcess{In: in, Out: bufio.NewReader(out), Wait: cmd.Wait}, nil
+	return bench.StartPeer(exec.CommandContext(ctx, self, line...))
 }
 
 func writeJSON(w io.Writer, v any) error {
