@@ -243,6 +243,8 @@ func TestBudgetTriesOneAfterRefusal(t *testing.T) {
 		var order []market.Class
 		var done sync.WaitGroup
 		defer done.Wait()
+		b.block(10*time.Second, "too many")
+		before := time.Now()
 		for _, class := range []market.Class{market.ClassBackfill, market.ClassSettle, market.ClassStart, market.ClassHeal} {
 			done.Go(func() {
 				mustAcquire(t, b, class, 10)
@@ -251,8 +253,6 @@ func TestBudgetTriesOneAfterRefusal(t *testing.T) {
 				order = append(order, class)
 			})
 		}
-		b.block(10*time.Second, "too many")
-		before := time.Now()
 		gone := func(when string, want ...market.Class) {
 			t.Helper()
 			synctest.Wait()
