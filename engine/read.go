@@ -77,6 +77,13 @@ func (e *Engine) Klines(dst []market.Kline, slot Slot, iv market.Interval, from 
 	return dst
 }
 
+// Follows reports whether the kline of iv, longer than a minute, that opens at open is folded anew when a part of it is
+// replaced: all its parts are kept.
+func (e *Engine) Follows(slot Slot, iv market.Interval, open market.Time) bool {
+	s, r := &e.symbols[slot], e.rungOf(iv)
+	return r > e.minute && s.from != never && open >= e.reach(s, e.rungs[r].below)
+}
+
 // Kline is the complete kline of iv that opens at open, if the engine keeps it.
 func (e *Engine) Kline(slot Slot, iv market.Interval, open market.Time) (market.Kline, bool) {
 	s := &e.symbols[slot]

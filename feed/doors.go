@@ -144,7 +144,7 @@ func (f *Feed) Owed(by market.Time) (owed []market.Range) {
 	return owed
 }
 
-// Official offers an official kline of 1m or 1h that REST has brought at least some seconds after its close; confirmed
+// Official offers an official kline of 1m, 1h or 1d that REST has brought at least some seconds after its close; confirmed
 // says that an earlier read has brought the same.
 func (f *Feed) Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
 	l, slot := f.laneOf(id)
@@ -161,6 +161,27 @@ func (f *Feed) Paid(id market.SymbolID, upTo market.Time) {
 	if l, slot := f.laneOf(id); l != nil {
 		defer l.unlock(l.lock())
 		l.paid(slot, &l.symbols[slot], upTo)
+		l.signal()
+	}
+}
+
+// Follows reports whether the kline of series, longer than a minute, that opens at open follows what is replaced below it,
+// and leaves. Others are the store's: they ended before the stream began, or what they are folded from is not kept any more.
+func (f *Feed) Follows(series market.Series, open market.Time) bool {
+	l, slot := f.laneOf(series.Symbol)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ours(series.Interval, open) && l.engine.Follows(slot, series.Interval, open)
+}
+
+// Compared counts that a closed kline of ours gave way to the venue's own on the store.
+func (f *Feed) Compared(d market.Difference) {
+	if l, _ := f.laneOf(d.Symbol); l != nil {
+		defer l.unlock(l.lock())
+		l.compare(d)
 		l.signal()
 	}
 }

@@ -31,7 +31,7 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]whole) {
 	if revised > manyRevised {
 		c.Updates = newestOnly(c.Updates)
 	}
-	if len(c.Updates) > 0 || c.UpTo != upTo {
+	if len(c.Updates) > 0 || len(c.Differ) > 0 || c.UpTo != upTo {
 		l.f.drain(c)
 	}
 	for _, w := range *wholes {
@@ -52,6 +52,7 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]whole) {
 func (l *lane) collect(c *market.Changes, wholes *[]whole) (closes bool, revised uint64) {
 	defer l.unlock(l.lock())
 	c.Updates = l.engine.Drain(c.Updates)
+	c.Differ, l.differ = l.differ, c.Differ[:0]
 	now := l.engine.Counts().Revised
 	revised, l.drained = now-l.drained, now
 	closes = len(c.Updates) > 0 || c.UpTo != l.upTo

@@ -150,7 +150,7 @@ func (l *lane) end(s *symbol, record *GapRecord, state GapState) {
 // overtaken on its way. What lies between it and them is missing.
 func (l *lane) earlier(slot engine.Slot, s *symbol, t *market.Trade) {
 	if l.from == 0 || t.Time < l.from {
-		l.tally.duplicates++ // its minute is not ours
+		l.counts.duplicates++ // its minute is not ours
 		return
 	}
 	if between := (gap{first: t.ID + 1, last: s.first - 1}); between.first <= between.last {

@@ -48,7 +48,8 @@ type lane struct {
 	unseenAfter time.Time     // no connection is ended before it because nobody brings a symbol
 	unseen      bool          // at the last look nobody brought some symbol
 	unseenEnds  uint8         // how many were, since all came
-	tally       tally
+	differ      []market.Difference // what gave way to the venue's own, since the last drain
+	counts      passed
 	drained     uint64        // what the engine had revised at the last drain
 	counted     engine.Counts // what the counters have been told of the engine's
 	cause       string        // why what is applied now revises klines that have closed
@@ -64,8 +65,8 @@ type whole struct {
 	since market.Time
 }
 
-// tally is what the counters have not been told yet: all readers share them, so they are moved once a read.
-type tally struct{ trades, duplicates int }
+// passed is what the counters have not been told yet: all readers share them, so they are moved once a read.
+type passed struct{ trades, duplicates int }
 
 // symbol is what a lane knows of one symbol besides its klines.
 type symbol struct {
@@ -179,7 +180,7 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 		l.pass(slot, s, t, era)
 		l.release(slot, s)
 	case isDuplicate:
-		l.tally.duplicates++
+		l.counts.duplicates++
 		l.jump(from, slot, s, t.ID)
 	case isAhead:
 		l.hold(slot, s, i, heldTrade{*t, received, era})
@@ -219,7 +220,7 @@ func (l *lane) apply(slot engine.Slot, t *market.Trade) engine.Applied {
 	if l.from == 0 {
 		return engine.Before // until the stream's first boundary is known, no minute is ours
 	}
-	l.tally.trades++
+	l.counts.trades++
 	applied := l.engine.Apply(slot, t)
 	if applied == engine.Late || applied == engine.TooLate {
 		l.f.metrics.LateTrades.Inc()
@@ -309,11 +310,11 @@ func (l *lane) count(cause string) {
 		l.f.metrics.KlinesRevised.WithLabelValues(cause).Add(float64(n))
 	}
 	l.counted = now
-	if l.tally.trades > 0 {
-		l.f.metrics.Trades.Add(float64(l.tally.trades))
+	if l.counts.trades > 0 {
+		l.f.metrics.Trades.Add(float64(l.counts.trades))
 	}
-	if l.tally.duplicates > 0 {
-		l.f.metrics.DuplicateTrades.Add(float64(l.tally.duplicates))
+	if l.counts.duplicates > 0 {
+		l.f.metrics.DuplicateTrades.Add(float64(l.counts.duplicates))
 	}
-	l.tally = tally{}
+	l.counts = passed{}
 }

@@ -10,23 +10,28 @@ import (
 func (l *lane) frames(updates []market.Update) {
 	defer l.unlock(l.lock())
 	for i := range updates {
-		u := &updates[i]
-		slot := l.f.places[u.Symbol].slot
-		if u.Interval == market.OneMinute {
+		if u := &updates[i]; u.Interval == market.OneMinute {
+			slot := l.f.places[u.Symbol].slot
 			l.symbols[slot].said[market.OneMinute.Ordinal(u.OpenTime)&1] = u.Kline
-		}
-		switch {
-		case u.Interval != market.OneMinute:
-		case l.absent(slot, u.Interval, u.OpenTime), l.marked(slot, u.OpenTime):
-			l.official(slot, u.Interval, &u.Kline)
-		case !l.f.settles:
-		case l.believed(&l.symbols[slot], u.Interval, &u.Kline):
-			l.settle(slot, &l.symbols[slot], &u.Kline)
-		default:
-			l.f.metrics.SettleDoubted.WithLabelValues("frame").Inc()
+			l.frame(slot, &u.Kline)
 		}
 	}
 	l.signal()
+}
+
+// frame takes one of the venue's own minutes.
+func (l *lane) frame(slot engine.Slot, k *market.Kline) {
+	lacks := l.absent(slot, market.OneMinute, k.OpenTime) || l.marked(slot, k.OpenTime)
+	if !lacks && !l.f.settles {
+		return
+	}
+	if why := l.doubts(&l.symbols[slot], market.OneMinute, k); why != "" {
+		l.f.doubted(why)
+		return
+	}
+	if _, unsettled := l.unsettled(slot, k.OpenTime); lacks || unsettled {
+		l.replace(slot, market.OneMinute, k)
+	}
 }
 
 // recall takes what the venue said of minutes that carry the mark only now.
@@ -40,17 +45,22 @@ func (l *lane) recall(slot engine.Slot, s *symbol) {
 
 // official puts the exchange's kline in place of ours, if it is believed.
 func (l *lane) official(slot engine.Slot, iv market.Interval, k *market.Kline) {
-	if l.believed(&l.symbols[slot], iv, k) {
+	if l.doubts(&l.symbols[slot], iv, k) == "" {
 		l.replace(slot, iv, k)
 	}
 }
 
-// replace puts the exchange's kline in place of ours.
+// replace puts the exchange's kline in place of ours, which is compared where it is a closed minute. Klines folded from it
+// follow, and are settled when all their minutes are.
 func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) engine.Replaced {
-	s := &l.symbols[slot]
+	s, cause := &l.symbols[slot], causeHeal
 	l.count(l.cause)
+	if ours, ok := l.unsettled(slot, k.OpenTime); ok && iv == market.OneMinute && l.f.settles {
+		l.compare(market.Difference{Series: market.Series{Symbol: s.id, Interval: iv}, Ours: ours, Official: *k})
+		cause = causeSettle
+	}
 	replaced := l.engine.Replace(slot, iv, k)
-	l.count(causeHeal)
+	l.count(cause)
 	l.endOfficial(slot, s)
 	l.becameWhole(slot, s)
 	return replaced
@@ -59,14 +69,20 @@ func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) en
 // rest takes an official kline that REST has brought: where it says what ours does, or what a frame did, or there is
 // none of ours; else where another read, long enough before, has said the same.
 func (l *lane) rest(slot engine.Slot, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
-	if !l.possible(iv, k) {
+	if why := l.impossible(iv, k); why != "" {
+		l.f.doubted(why)
 		return market.Doubted
 	}
 	ours, there := l.engine.Kline(slot, iv, k.OpenTime)
-	if there && !confirmed && !market.SameValues(&ours, k) && !l.saidSo(slot, iv, k) {
+	values := market.Differing(&ours, k)
+	if there && ours.State == market.StateSettled && !confirmed {
+		l.f.settling.checked.add(values)
+	}
+	if there && !confirmed && values != 0 && !l.saidSo(slot, iv, k) {
+		l.f.doubted(doubtRead)
 		return market.Doubted
 	}
-	if l.replace(slot, iv, k) == engine.OutOfReach {
+	if l.replace(slot, iv, k) == engine.OutOfReach || !l.ours(iv, k.OpenTime) {
 		return market.OutOfReach
 	}
 	return market.Believed
@@ -103,15 +119,25 @@ func (l *lane) marked(slot engine.Slot, open market.Time) bool {
 	return ok && k.OpenTime == open && k.Gap
 }
 
-// believed reports whether an official kline can be true: it is over, keeps its own rules, and leaves out no whole
-// trade of ours.
-func (l *lane) believed(s *symbol, iv market.Interval, k *market.Kline) bool {
-	return l.possible(iv, k) && (iv != market.OneMinute || !s.leavesOut(k))
+// doubts is why an official kline that has come as a frame is not believed; empty where it is: it is over, keeps its own
+// rules, and leaves out no whole trade of ours.
+func (l *lane) doubts(s *symbol, iv market.Interval, k *market.Kline) string {
+	why := l.impossible(iv, k)
+	if why == "" && iv == market.OneMinute && s.leavesOut(k) {
+		return doubtTrades
+	}
+	return why
 }
 
-// possible reports whether an official kline is over and keeps its own rules.
-func (l *lane) possible(iv market.Interval, k *market.Kline) bool {
-	return k.State == market.StateSettled && iv.Next(k.OpenTime) <= l.f.clock.Now() && k.Plausible()
+// impossible is why an official kline cannot be true, wherever it comes from; empty where it can.
+func (l *lane) impossible(iv market.Interval, k *market.Kline) string {
+	switch {
+	case k.State != market.StateSettled, iv.Next(k.OpenTime) > l.f.clock.Now():
+		return doubtEarly
+	case !k.Plausible():
+		return doubtRules
+	}
+	return ""
 }
 
 // endOfficial ends what is missing where every minute of it is official. Shorter klines have no official counterpart and

@@ -452,7 +452,10 @@ func (s *scenario) show() {
 		{"revised settle", testutil.ToFloat64(m.KlinesRevised.WithLabelValues(causeSettle))},
 		{"settled equal", testutil.ToFloat64(m.KlinesSettled.WithLabelValues("equal"))},
 		{"settled replaced", testutil.ToFloat64(m.KlinesSettled.WithLabelValues("replaced"))},
-		{"doubted", testutil.ToFloat64(m.SettleDoubted.WithLabelValues("frame"))},
+		{"doubted early", testutil.ToFloat64(m.SettleDoubted.WithLabelValues(doubtEarly))},
+		{"doubted rules", testutil.ToFloat64(m.SettleDoubted.WithLabelValues(doubtRules))},
+		{"doubted trades", testutil.ToFloat64(m.SettleDoubted.WithLabelValues(doubtTrades))},
+		{"doubted unconfirmed", testutil.ToFloat64(m.SettleDoubted.WithLabelValues(doubtRead))},
 	} {
 		if c.value != 0 {
 			counters += fmt.Sprintf(", %s %v", c.name, c.value)

@@ -37,7 +37,7 @@ type Metrics struct {
 	KlinesRevised    *prometheus.CounterVec // {cause}: late, settle, heal
 	KlinesSettled    *prometheus.CounterVec // {result}: equal, replaced
 	SettleDifference *prometheus.CounterVec // {field}
-	SettleDoubted    *prometheus.CounterVec // {reason}
+	SettleDoubted    *prometheus.CounterVec // {reason}: early, rules, trades, unconfirmed
 
 	// store
 	StoreRows       prometheus.Counter

@@ -47,11 +47,28 @@ func EmptyKline(open Time, carried fixed.Value) Kline {
 	}
 }
 
-// SameValues reports whether a and b agree in the nine values that the exchange publishes (prices, volumes, count).
-func SameValues(a, b *Kline) bool {
-	return a.Open == b.Open && a.High == b.High && a.Low == b.Low && a.Close == b.Close && a.Volume == b.Volume &&
-		a.QuoteVolume == b.QuoteVolume && a.TradeCount == b.TradeCount && a.TakerBuyVolume == b.TakerBuyVolume &&
-		a.TakerBuyQuoteVolume == b.TakerBuyQuoteVolume
+// ValueNames are the nine values that the exchange publishes of a kline, besides its times.
+var ValueNames = [...]string{"open", "high", "low", "close", "volume", "quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume"}
+
+// Differing is the values in which a and b differ: bit i stands for ValueNames[i].
+func Differing(a, b *Kline) (values uint16) {
+	for i, equal := range [len(ValueNames)]bool{a.Open == b.Open, a.High == b.High, a.Low == b.Low, a.Close == b.Close, a.Volume == b.Volume,
+		a.QuoteVolume == b.QuoteVolume, a.TradeCount == b.TradeCount, a.TakerBuyVolume == b.TakerBuyVolume,
+		a.TakerBuyQuoteVolume == b.TakerBuyQuoteVolume} {
+		if !equal {
+			values |= 1 << i
+		}
+	}
+	return values
+}
+
+// SameValues reports whether a and b agree in all nine values.
+func SameValues(a, b *Kline) bool { return Differing(a, b) == 0 }
+
+// Difference is a closed kline of ours, and the exchange's own that took its place because its values are others.
+type Difference struct {
+	Series
+	Ours, Official Kline
 }
 
 // Better reports whether version a of a kline wins over version b: settled over ours, then the higher Revision, then

@@ -13,5 +13,5 @@ type Belief uint8
 const (
 	Doubted    Belief = iota // it may be wrong: it replaced nothing, and is to be read again
 	Believed                 // it is in place of ours now
-	OutOfReach               // ours is not kept in memory any more
+	OutOfReach               // the lane does not hand it on: it ended before the stream began, or is not kept in memory any more
 )

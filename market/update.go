@@ -21,6 +21,7 @@ func (u *Update) CloseTime() Time { return u.Interval.Next(u.OpenTime) - 1 }
 // function that it is handed to returns; whoever wants to keep a part of it copies.
 type Changes struct {
 	Updates  []Update
+	Differ   []Difference // in what those of ours differed that gave way to the exchange's own
 	Lane     int
 	UpTo     Time      // every kline of the lane's whole symbols that ends at or before it has been handed on
 	Received time.Time // when the oldest frame behind these changes was received; zero where none was

@@ -201,7 +201,7 @@ func TestSettled(t *testing.T) {
 		end := m.x.Now() - 25*market.Second
 		v, err := m.judge.compare(busy, o.Intervals, first, end, false)
 		must(t, "REST", v, err)
-		st := m.status().Settled
+		st := m.status().Settled.AtOnce["start"]
 		if int(st.Compared) < 3*len(busy) || st.Equal == 0 || st.Equal == st.Compared || st.Shares["close"] < 0.9 || st.Shares["volume"] == 1 {
 			t.Errorf("%+v", st)
 		}
