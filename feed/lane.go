@@ -25,29 +25,29 @@ type lane struct {
 
 	mu          sync.Mutex
 	engine      *engine.Engine
-	symbols     []symbol      // by engine.Slot
-	conns       []*carrier    // its trade connections that are up
-	newest      market.Time   // time of the youngest trade that has come, as far as it had come by our clock, too
-	era         int           // how often no connection was left that carried it
-	unbroken    time.Time     // from then on one has carried it, until there is none
-	silent      market.Time   // none has brought anything younger, though it should have; 0: it has since
-	holes       []engine.Slot // symbols with held trades
-	heldAll     int           // trades held in the lane
-	from        market.Time   // the first boundary after its stream began; 0 until then
-	upTo        market.Time   // what ends at or before it has been closed
-	working     time.Time     // since when its closes wait for the readers; zero while they do not
-	lagging     market.Time   // what is younger has not been read, though closes go on; 0: the readers keep up
-	lagSince    time.Time     // see lagging
-	unproven    market.Time   // nothing ran here from then on until woke; 0: the connections have shown since that they live
-	woke        time.Time     // see unproven
-	provenBy    time.Time     // see unproven
-	received    time.Time     // of the oldest frame behind what the drainer has not taken; zero where none is
-	wholes      []whole       // since the last drain
-	closed      chan struct{} // closed and made anew by the drainer after each drain that brought closes
-	lags        lags          // of the trades that came first
-	unseenAfter time.Time     // no connection is ended before it because nobody brings a symbol
-	unseen      bool          // at the last look nobody brought some symbol
-	unseenEnds  uint8         // how many were, since all came
+	symbols     []symbol            // by engine.Slot
+	conns       []*carrier          // its trade connections that are up
+	newest      market.Time         // time of the youngest trade that has come, as far as it had come by our clock, too
+	era         int                 // how often no connection was left that carried it
+	unbroken    time.Time           // from then on one has carried it, until there is none
+	silent      market.Time         // none has brought anything younger, though it should have; 0: it has since
+	holes       []engine.Slot       // symbols with held trades
+	heldAll     int                 // trades held in the lane
+	from        market.Time         // the first boundary after its stream began; 0 until then
+	upTo        market.Time         // what ends at or before it has been closed
+	working     time.Time           // since when its closes wait for the readers; zero while they do not
+	lagging     market.Time         // what is younger has not been read, though closes go on; 0: the readers keep up
+	lagSince    time.Time           // see lagging
+	unproven    market.Time         // nothing ran here from then on until woke; 0: the connections have shown since that they live
+	woke        time.Time           // see unproven
+	provenBy    time.Time           // see unproven
+	received    time.Time           // of the oldest frame behind what the drainer has not taken; zero where none is
+	wholes      []whole             // since the last drain
+	closed      chan struct{}       // closed and made anew by the drainer after each drain that brought closes
+	lags        lags                // of the trades that came first
+	unseenAfter time.Time           // no connection is ended before it because nobody brings a symbol
+	unseen      bool                // at the last look nobody brought some symbol
+	unseenEnds  uint8               // how many were, since all came
 	differ      []market.Difference // what gave way to the venue's own, since the last drain
 	counts      passed
 	drained     uint64        // what the engine had revised at the last drain
