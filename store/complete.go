@@ -18,8 +18,11 @@ type completeness struct {
 	live  map[market.SymbolID]session
 	lanes map[int]market.Time // what each lane has handed on: its highest Changes.UpTo
 
-	dirtyLive  map[market.SymbolID]struct{} // differ from the disk
-	dirtyLanes bool
+	settled map[market.SymbolID]market.Time // minutes before it have been held against the exchange's own
+
+	dirtyLive    map[market.SymbolID]struct{} // differ from the disk
+	dirtyLanes   bool
+	dirtySettled map[market.SymbolID]struct{}
 }
 
 // session is a symbol's feed since it began: complete from there up to its lane's watermark.
@@ -80,6 +83,7 @@ func newCompleteness() completeness {
 		known: newSpanTable(), holes: newSpanTable(),
 		live: make(map[market.SymbolID]session), lanes: make(map[int]market.Time),
 		dirtyLive: make(map[market.SymbolID]struct{}),
+		settled:   make(map[market.SymbolID]market.Time), dirtySettled: make(map[market.SymbolID]struct{}),
 	}
 }
 
@@ -154,10 +158,13 @@ type facts struct {
 	known, holes map[market.Series]spans
 	live         map[market.SymbolID]*session // nil: ended
 	lanes        map[int]market.Time          // nil: as before
+	settled      map[market.SymbolID]market.Time
+	differ       []differed // that were seen
 }
 
 func (f *facts) empty() bool {
-	return len(f.known) == 0 && len(f.holes) == 0 && len(f.live) == 0 && f.lanes == nil
+	return len(f.known) == 0 && len(f.holes) == 0 && len(f.live) == 0 && f.lanes == nil &&
+		len(f.settled) == 0 && len(f.differ) == 0
 }
 
 // take copies what differs from the disk, which from now on counts as written.
@@ -172,7 +179,12 @@ func (c *completeness) take() facts {
 	if c.dirtyLanes {
 		f.lanes = maps.Clone(c.lanes)
 	}
+	f.settled = make(map[market.SymbolID]market.Time, len(c.dirtySettled))
+	for symbol := range c.dirtySettled {
+		f.settled[symbol] = c.settled[symbol]
+	}
 	clear(c.dirtyLive)
+	clear(c.dirtySettled)
 	c.dirtyLanes = false
 	return f
 }
@@ -183,6 +195,9 @@ func (c *completeness) putBack(f facts) {
 	c.holes.putBack(f.holes)
 	for symbol := range f.live {
 		c.dirtyLive[symbol] = struct{}{}
+	}
+	for symbol := range f.settled {
+		c.dirtySettled[symbol] = struct{}{}
 	}
 	c.dirtyLanes = c.dirtyLanes || f.lanes != nil
 }

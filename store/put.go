@@ -26,6 +26,7 @@ func (s *Store) Put(changes *market.Changes) {
 		u := &changes.Updates[i]
 		s.take(u.Series, &u.Kline)
 	}
+	s.differs(changes.Differ)
 	ended := s.complete.advance(changes.Lane, changes.UpTo, s.opts.Intervals[0])
 	s.taken(ended || s.pending.n > 0)
 }
@@ -98,7 +99,7 @@ func (s *Store) check(series market.Series, h *held) error {
 		return fmt.Errorf("no kline opens then; the nearest opens at %s", open)
 	}
 	sym := &s.symbols[series.Symbol]
-	h.digits = digits{price: int8(sym.PriceDigits), qty: int8(sym.QtyDigits)}
+	h.digits = digitsOf(sym)
 	_, err := amounts(&h.Kline, h.digits)
 	return err
 }

@@ -11,6 +11,10 @@ import (
 // digits is how many decimals a row keeps: of prices, and of quantities; quote volumes have the sum of both.
 type digits struct{ price, qty int8 }
 
+func digitsOf(s *market.Symbol) digits {
+	return digits{price: int8(s.PriceDigits), qty: int8(s.QtyDigits)}
+}
+
 func (d digits) quote() int { return int(d.price) + int(d.qty) }
 
 // columns of a kline table, in the order of appendRow and rowReader.
@@ -40,6 +44,26 @@ func amounts(k *market.Kline, d digits) (n [8]int64, err error) {
 		}
 	}
 	return n, nil
+}
+
+// setAmounts gives k the amounts n, in the order of amounts; false where one cannot be.
+func setAmounts(k *market.Kline, n []int64, price, qty int) (ok bool) {
+	ok = true
+	for i, to := range [...]*fixed.Value{&k.Open, &k.High, &k.Low, &k.Close} {
+		var fits bool
+		*to, fits = fixed.ValueOf(n[i], price)
+		ok = ok && fits
+	}
+	for i, to := range [...]*fixed.Sum{&k.Volume, &k.TakerBuyVolume, &k.QuoteVolume, &k.TakerBuyQuoteVolume} {
+		decimals := qty
+		if i >= 2 {
+			decimals = price + qty
+		}
+		var fits bool
+		*to, fits = fixed.SumOf(n[4+i], decimals)
+		ok = ok && fits
+	}
+	return ok
 }
 
 // appendRow appends h as columns to args.
@@ -80,24 +104,8 @@ func (r *rowReader) read(scan func(...any) error) (k market.Kline, err error) {
 		return k, err
 	}
 	v := &r.values
-	price, qty := int(v[14]), int(v[15])
-	ok := true
-	for i, to := range [...]*fixed.Value{&k.Open, &k.High, &k.Low, &k.Close} {
-		var fits bool
-		*to, fits = fixed.ValueOf(v[2+i], price)
-		ok = ok && fits
-	}
-	for i, to := range [...]*fixed.Sum{&k.Volume, &k.TakerBuyVolume, &k.QuoteVolume, &k.TakerBuyQuoteVolume} {
-		decimals := qty
-		if i >= 2 {
-			decimals = price + qty
-		}
-		var fits bool
-		*to, fits = fixed.SumOf(v[6+i], decimals)
-		ok = ok && fits
-	}
 	k.OpenTime = market.Time(v[0])
-	if !ok {
+	if !setAmounts(&k, v[2:10], int(v[14]), int(v[15])) {
 		return k, fmt.Errorf("the row of symbol %d at %s holds an impossible amount", v[1], k.OpenTime)
 	}
 	k.TradeCount, k.FirstID, k.LastID, k.LastTradeID = v[10], v[11], v[12], v[13]

@@ -9,11 +9,12 @@ import (
 	"klined/market"
 )
 
-// schemaVersion stands in the database's user_version.
-const schemaVersion = 1
+// schemas are the steps to this program's schema, everything but the kline tables; how many were taken stands in the
+// database's user_version. Intervals stand by name, times in Unix ms.
+var schemas = [...]string{schemaComplete, schemaSettled}
 
-// schema is everything but the kline tables. Intervals stand by name, times in Unix ms.
-const schema = `
+// schemaComplete is the symbols, and what is complete.
+const schemaComplete = `
 CREATE TABLE symbol (
 	id           INTEGER PRIMARY KEY,
 	name         TEXT NOT NULL UNIQUE,
@@ -48,6 +49,41 @@ CREATE TABLE lane (
 ) STRICT;
 CREATE TABLE run (
 	interval TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+`
+
+// schemaSettled is what was held against the exchange's own. The amounts of a difference are in the units of klineTable.
+const schemaSettled = `
+-- minutes of a symbol before up_to have been held against the exchange's own
+CREATE TABLE settled (
+	symbol INTEGER PRIMARY KEY,
+	up_to  INTEGER NOT NULL
+) STRICT;
+-- closed minutes of ours that differed, and the exchange's own
+CREATE TABLE difference (
+	open_time                       INTEGER NOT NULL,
+	symbol                          INTEGER NOT NULL,
+	price_digits                    INTEGER NOT NULL,
+	qty_digits                      INTEGER NOT NULL,
+	our_open                        INTEGER NOT NULL,
+	our_high                        INTEGER NOT NULL,
+	our_low                         INTEGER NOT NULL,
+	our_close                       INTEGER NOT NULL,
+	our_volume                      INTEGER NOT NULL,
+	our_taker_buy_volume            INTEGER NOT NULL,
+	our_quote_volume                INTEGER NOT NULL,
+	our_taker_buy_quote_volume      INTEGER NOT NULL,
+	our_trade_count                 INTEGER NOT NULL,
+	official_open                   INTEGER NOT NULL,
+	official_high                   INTEGER NOT NULL,
+	official_low                    INTEGER NOT NULL,
+	official_close                  INTEGER NOT NULL,
+	official_volume                 INTEGER NOT NULL,
+	official_taker_buy_volume       INTEGER NOT NULL,
+	official_quote_volume           INTEGER NOT NULL,
+	official_taker_buy_quote_volume INTEGER NOT NULL,
+	official_trade_count            INTEGER NOT NULL,
+	PRIMARY KEY (open_time, symbol)
 ) STRICT, WITHOUT ROWID;
 `
 
@@ -97,12 +133,13 @@ func prepareSchema(tx *sql.Tx, intervals []market.Interval) error {
 		return err
 	}
 	switch {
-	case version > schemaVersion:
-		return fmt.Errorf("schema version %d is newer than this program's %d", version, schemaVersion)
+	case version > len(schemas):
+		return fmt.Errorf("schema version %d is newer than this program's %d", version, len(schemas))
 	case version == 0 && tables > 0:
 		return fmt.Errorf("a database of another program: it has %d tables and no schema version", tables)
-	case version == 0:
-		if _, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
+	}
+	for ; version < len(schemas); version++ {
+		if _, err := tx.Exec(schemas[version] + fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
 			return err
 		}
 	}
@@ -125,6 +162,9 @@ func load(tx *sql.Tx, intervals []market.Interval) (symbols []market.Symbol, c c
 		return nil, c, err
 	}
 	if err = loadSpans(tx, "hole", c.holes.of); err != nil {
+		return nil, c, err
+	}
+	if err = loadSettled(tx, c.settled); err != nil {
 		return nil, c, err
 	}
 	if err = endSessions(tx, &c); err != nil {

@@ -56,9 +56,10 @@ type Store struct {
 	closed   bool
 	symbols  []market.Symbol
 	complete completeness
-	pending  *outbox // to be written with the next commit
-	inFlight *outbox // being written, read-only; nil between commits
-	maxRows  int     // bound of pending and inFlight together
+	pending  *outbox    // to be written with the next commit
+	inFlight *outbox    // being written, read-only; nil between commits
+	maxRows  int        // bound of pending and inFlight together
+	differ   []differed // to be written with the next commit; at most maxDiffer
 	stats    stats
 	notes    []func() // log lines that wait for unlock
 }

@@ -94,6 +94,7 @@ func (s *Store) Flush(ctx context.Context) error {
 func (s *Store) commit() error {
 	s.mu.Lock()
 	batch, f := s.pending, s.complete.take()
+	f.differ, s.differ = s.differ, nil
 	s.pending, s.inFlight = newOutbox(), batch
 	s.mu.Unlock()
 
@@ -111,6 +112,7 @@ func (s *Store) commit() error {
 	if err != nil {
 		s.pending.absorb(batch)
 		s.complete.putBack(f)
+		s.differ = newestOf(append(f.differ, s.differ...))
 	}
 	s.dropOverflow()
 	s.committed(written, began, took, err)
@@ -212,7 +214,7 @@ func writeFacts(tx *sql.Tx, f *facts) error {
 			return err
 		}
 	}
-	return nil
+	return writeSettled(tx, f)
 }
 
 // writeSpans replaces the spans of each of the series.
