@@ -59,15 +59,16 @@ func (v *venue) Klines(ctx context.Context, class market.Class, series market.Se
 	a := asked{class, series, span, limit}
 	v.mu.Lock()
 	v.asked = append(v.asked, a)
+	hold, fail, spoil := v.hold, v.fail, v.spoil
 	v.mu.Unlock()
 	v.diary.tell("%d asks %s %s–%s", a.Symbol, a.Interval, hourOf(a.From), hourOf(a.To))
-	if v.hold != nil {
-		if err := v.hold(ctx, a); err != nil {
+	if hold != nil {
+		if err := hold(ctx, a); err != nil {
 			return nil, err
 		}
 	}
-	if v.fail != nil {
-		if err := v.fail(a); err != nil {
+	if fail != nil {
+		if err := fail(a); err != nil {
 			return nil, err
 		}
 	}
@@ -81,8 +82,8 @@ func (v *venue) Klines(ctx context.Context, class market.Class, series market.Se
 			rows = append(rows, row(series.Interval, open, now))
 		}
 	}
-	if v.spoil != nil {
-		rows = v.spoil(a, rows)
+	if spoil != nil {
+		rows = spoil(a, rows)
 	}
 	return rows, nil
 }
@@ -95,6 +96,13 @@ func row(iv market.Interval, open, now market.Time) market.Kline {
 		k.State = market.StateOpen
 	}
 	return k
+}
+
+// set changes how the venue answers while it is asked.
+func (v *venue) set(change func(*venue)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change(v)
 }
 
 // take gives the questions since the last call.
@@ -116,10 +124,12 @@ type store struct {
 	known map[market.Series][]market.Span
 	fail  error
 	reads int
+
+	settled map[market.SymbolID]market.Time
 }
 
 func newStore() *store {
-	return &store{rows: map[market.Series][]market.Kline{}, known: map[market.Series][]market.Span{}}
+	return &store{rows: map[market.Series][]market.Kline{}, known: map[market.Series][]market.Span{}, settled: map[market.SymbolID]market.Time{}}
 }
 
 func (s *store) Read(_ context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
@@ -146,8 +156,26 @@ func (s *store) Fetched(series market.Series, span market.Span, rows []market.Kl
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known[series] = append(s.known[series], span)
-	s.rows[series] = append(s.rows[series], rows...)
-	slices.SortFunc(s.rows[series], func(a, b market.Kline) int { return int(a.OpenTime - b.OpenTime) })
+	for i := range rows {
+		if old, there := findOpen(s.rows[series], rows[i].OpenTime); there && market.Better(&rows[i], old) {
+			*old = rows[i]
+		} else if !there {
+			s.rows[series] = append(s.rows[series], rows[i])
+			slices.SortFunc(s.rows[series], func(a, b market.Kline) int { return int(a.OpenTime - b.OpenTime) })
+		}
+	}
+}
+
+func (s *store) SettledUpTo(id market.SymbolID) market.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled[id]
+}
+
+func (s *store) SettleUpTo(id market.SymbolID, upTo market.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settled[id] = upTo
 }
 
 // lanes records what they are told. Symbols are whole once told so.
@@ -225,6 +253,7 @@ type debts struct {
 	mu      sync.Mutex
 	minutes map[market.SymbolID][]market.Time               // that lack trades, by open time
 	reach   market.Time                                     // minutes before it are not kept any more
+	hours   market.Time                                     // likewise
 	believe func(k *market.Kline, confirmed bool) (ok bool) // nil: all
 	look    func(n int)                                     // called with each look; may be nil
 	looks   int
@@ -236,6 +265,13 @@ func (d *debts) owe(id market.SymbolID, opens ...market.Time) {
 	defer d.mu.Unlock()
 	d.minutes[id] = append(d.minutes[id], opens...)
 	slices.Sort(d.minutes[id])
+}
+
+// set changes what the lanes believe while rows are offered.
+func (d *debts) set(change func(*debts)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
 }
 
 // healed lets a symbol lack nothing any more.
@@ -266,7 +302,7 @@ func (d *debts) Official(id market.SymbolID, iv market.Interval, k *market.Kline
 	defer d.mu.Unlock()
 	belief := market.Believed
 	switch {
-	case iv == market.OneMinute && k.OpenTime < d.reach:
+	case iv == market.OneMinute && k.OpenTime < d.reach, iv == market.OneHour && k.OpenTime < d.hours:
 		belief = market.OutOfReach
 	case iv == market.OneMinute && slices.Contains(d.minutes[id], k.OpenTime) && d.believe != nil && !d.believe(k, confirmed):
 		belief = market.Doubted
@@ -286,6 +322,27 @@ func (d *debts) Paid(id market.SymbolID, upTo market.Time) {
 	defer d.mu.Unlock()
 	d.minutes[id] = slices.DeleteFunc(d.minutes[id], func(open market.Time) bool { return open < upTo })
 	d.diary.tell("%d paid up to %s", id, hourOf(upTo))
+}
+
+// Follows: what is folded from what is kept follows it; days are kept.
+func (d *debts) Follows(series market.Series, open market.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch iv := series.Interval; {
+	case iv <= market.OneHour:
+		return open >= d.reach
+	case iv <= market.OneDay:
+		return open >= d.hours
+	}
+	return true
+}
+
+func (d *debts) Compared(c market.Difference) {
+	text := "replaced"
+	if market.SameValues(&c.Ours, &c.Official) {
+		text = "equal"
+	}
+	d.diary.tell("%d %s %s %s", c.Symbol, c.Interval, hourOf(c.Ours.OpenTime), text)
 }
 
 // diary is what happened, each with the seconds since it began.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -26,6 +27,8 @@ type Venue interface {
 type Store interface {
 	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
 	Fetched(series market.Series, span market.Span, rows []market.Kline)
+	SettledUpTo(id market.SymbolID) market.Time
+	SettleUpTo(id market.SymbolID, upTo market.Time)
 }
 
 // Lanes take what symbols begin from.
@@ -38,14 +41,16 @@ type Lanes interface {
 	BusyFirst([]market.SymbolID)
 }
 
-// Debtors are the lanes, as far as minutes that lack trades are concerned.
+// Debtors are the lanes, as far as official klines are concerned that take the place of ours.
 type Debtors interface {
 	Owed(by market.Time) []market.Range
 	Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief
 	Paid(id market.SymbolID, upTo market.Time)
+	Follows(series market.Series, open market.Time) bool
+	Compared(d market.Difference)
 }
 
-// Options are the parts that a History works between; all of them must be set.
+// Options are the parts that a History works between; all of them up to Log must be set.
 type Options struct {
 	Venue Venue
 	Store Store
@@ -54,6 +59,7 @@ type Options struct {
 	Clock interface{ Now() market.Time }
 	Log   *slog.Logger
 
+	Metrics   *health.Metrics           // (its own)
 	Intervals []market.Interval         // built and kept; where empty, all that are asked for
 	Doubt     func(ctx context.Context) // has the clock measured anew, and returns when that is done; nil: it is always right
 }
@@ -66,6 +72,7 @@ type History struct {
 	debts     Debtors
 	clock     interface{ Now() market.Time }
 	log       *slog.Logger
+	metrics   *health.Metrics
 	intervals []market.Interval
 	doubt     func(context.Context)
 
@@ -79,7 +86,10 @@ func New(o Options) *History {
 	if o.Doubt == nil {
 		o.Doubt = func(context.Context) {}
 	}
-	return &History{venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
+	if o.Metrics == nil {
+		o.Metrics = health.NewMetrics()
+	}
+	return &History{metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
 		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[question]*flight), ails: make(map[market.SymbolID]string)}
 }
 
@@ -180,16 +190,21 @@ func (h *History) keep(series market.Series, page market.Span, rows []market.Kli
 	rows = slices.DeleteFunc(market.FoldAll(series.Interval, rows), func(k market.Kline) bool {
 		return slices.Contains(absent, k.OpenTime)
 	})
-	rest, from := rows, page.From
-	for _, open := range append(absent, page.To) {
+	h.put(series, page, rows, absent)
+	return rows, doubted
+}
+
+// put keeps the klines of series over the span, all that there are but for those that open at the absent times, which rise.
+func (h *History) put(series market.Series, span market.Span, rows []market.Kline, absent []market.Time) {
+	from := span.From
+	for _, open := range append(absent, span.To) {
 		n := 0
-		for n < len(rest) && rest[n].OpenTime < open {
+		for n < len(rows) && rows[n].OpenTime < open {
 			n++
 		}
 		if from < open {
-			h.store.Fetched(series, market.Span{From: from, To: open}, rest[:n])
+			h.store.Fetched(series, market.Span{From: from, To: open}, rows[:n])
 		}
-		rest, from = rest[n:], series.Interval.Next(open)
+		rows, from = rows[n:], series.Interval.Next(open)
 	}
-	return rows, doubted
 }

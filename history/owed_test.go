@@ -360,7 +360,7 @@ func TestHealAsks(t *testing.T) {
 		r.after(60)
 		stop()
 		check(t, "asked", r.venue.take(), "0 1m from 01-01T01:57 limit 99, heal", "0 1m from 01-01T00:00 limit 1, heal",
-			"0 3m from 01-01T01:57 limit 1, heal", "0 1h from 01-01T01:00 limit 1, heal")
+			"0 1h from 01-01T01:00 limit 1, heal")
 	})
 }
 

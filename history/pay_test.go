@@ -121,16 +121,16 @@ func TestNotPaid(t *testing.T) {
 		{"one is not over", func(v *venue) {
 			v.spoil = func(_ asked, rows []market.Kline) []market.Kline { rows[1].State = market.StateOpen; return rows }
 		}, []string{"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach"}, nil, "run still"},
-		{"longer ones cannot be had", func(v *venue) { v.fail = failingOnce(3*market.OneMinute, errDown) }, []string{
-			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 3m 02:57–03:00"},
+		{"longer ones cannot be had", func(v *venue) { v.fail = failingOnce(5*market.OneMinute, errDown) }, []string{
+			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 5m 02:55–03:00"},
 			[]string{"1m 02:57–03:00 3"}, errDown.Error()},
 		{"the hour cannot be had", func(v *venue) { v.fail = failingOnce(market.OneHour, errDown) }, []string{
-			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 3m 02:57–03:00",
-			"1s  0 asks 1h 02:00–03:00"}, []string{"1m 02:57–03:00 3", "3m 02:57–03:00 1"}, errDown.Error()},
+			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 5m 02:55–03:00",
+			"1s  0 asks 1h 02:00–03:00"}, []string{"1m 02:57–03:00 3", "5m 02:55–03:00 1"}, errDown.Error()},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			at(owedFrom)
-			r := newRig(market.OneMinute, 3*market.OneMinute)
+			r := newRig(market.OneMinute, 5*market.OneMinute)
 			r.debts.reach = minute("04:00")
 			r.debts.owe(0, minutes("02:57", "03:00")...)
 			c.prepare(r.venue)
@@ -146,7 +146,7 @@ func TestNotPaid(t *testing.T) {
 			r.venue.mu.Unlock()
 			r.after(600)
 			check(t, c.name+", and well again", r.diary.take(), "3s  0 asks 1m 02:57–03:00", "3s  0 1m 02:57 out of reach",
-				"3s  0 1m 02:58 out of reach", "3s  0 1m 02:59 out of reach", "3s  0 asks 3m 02:57–03:00", "3s  0 asks 1h 02:00–03:00",
+				"3s  0 1m 02:58 out of reach", "3s  0 1m 02:59 out of reach", "3s  0 asks 5m 02:55–03:00", "3s  0 asks 1h 02:00–03:00",
 				"3s  0 1h 02:00 believed, confirmed", "3s  0 paid up to 03:00")
 			stop()
 		})
@@ -181,7 +181,7 @@ func TestPayNothing(t *testing.T) {
 	}{
 		{"it began among those that are not kept", "02:58", minutes("02:57", "03:00"), []string{
 			"1s  0 asks 1m 02:57–03:00", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 1m –02:58",
-			"1s  0 asks 3m 02:57–03:00", "1s  0 asks 1h 02:00–03:00", "1s  0 1h 02:00 believed, confirmed", "1s  0 paid up to 03:00"},
+			"1s  0 asks 1h 02:00–03:00", "1s  0 1h 02:00 believed, confirmed", "1s  0 paid up to 03:00"},
 			[]string{"1m 02:57–03:00 2", "3m 02:57–03:00 1", "1h 02:00–03:00 1"}},
 		{"it began later", "04:30", minutes("02:57", "03:00"), []string{
 			"1s  0 asks 1m 02:57–03:00", "1s  0 asks 1m –03:00", "1s  0 paid up to 03:00"}, []string{"1m 02:57–03:00 0"}},

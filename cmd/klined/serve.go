@@ -165,7 +165,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
-		Intervals: o.Intervals, Doubt: s.clock.Doubt})
+		Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
 	s.serve = s.buildServe()
 	defer s.serve.Close()
 
@@ -205,6 +205,9 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	g.Go(func() error { return s.feed.Run(ctx) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
+	if s.o.Settle {
+		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
+	}
 	g.Go(func() error { s.dog.Run(ctx); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.watchStore(ctx); return nil })
