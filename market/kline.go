@@ -1,6 +1,10 @@
 package market
 
-import "klined/fixed"
+import (
+	"strconv"
+
+	"klined/fixed"
+)
 
 // State is a kline's standing. The zero value is StateAbsent: not known, which is not the same as empty.
 type State uint8
@@ -64,6 +68,24 @@ func Differing(a, b *Kline) (values uint16) {
 
 // SameValues reports whether a and b agree in all nine values.
 func SameValues(a, b *Kline) bool { return Differing(a, b) == 0 }
+
+// ValueText is the value ValueNames[i] of k, as the exchange writes it of that symbol.
+func (k *Kline) ValueText(i int, s *Symbol) string {
+	switch i {
+	case 0, 1, 2, 3:
+		price := [...]fixed.Value{k.Open, k.High, k.Low, k.Close}[i]
+		return string(price.Append(nil, s.PriceDigits))
+	case 4:
+		return string(k.Volume.Append(nil, s.QtyDigits))
+	case 5:
+		return string(k.QuoteVolume.Append(nil, s.QuoteDigits()))
+	case 6:
+		return strconv.FormatInt(k.TradeCount, 10)
+	case 7:
+		return string(k.TakerBuyVolume.Append(nil, s.QtyDigits))
+	}
+	return string(k.TakerBuyQuoteVolume.Append(nil, s.QuoteDigits()))
+}
 
 // Difference is a closed kline of ours, and the exchange's own that took its place because its values are others.
 type Difference struct {

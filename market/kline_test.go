@@ -299,7 +299,7 @@ func TestBetter(t *testing.T) {
 	}
 }
 
-func TestSameValues(t *testing.T) {
+func TestValues(t *testing.T) {
 	k := klineOf(0, []Trade{{ID: 1, FirstID: 1, LastID: 2, Price: 5e8, Qty: 2e8, TakerBuy: true}})
 	same := k
 	same.OpenTime, same.FirstID, same.LastID, same.LastTradeID = 1, -1, -1, -1
@@ -307,14 +307,20 @@ func TestSameValues(t *testing.T) {
 	if !SameValues(&k, &same) {
 		t.Error("ids, state and revision are no values")
 	}
+	sym := Symbol{PriceDigits: 2, QtyDigits: 3}
+	for i, want := range []string{"5.00", "5.00", "5.00", "5.00", "2.000", "10.00000", "2", "2.000", "10.00000"} {
+		if got := k.ValueText(i, &sym); got != want {
+			t.Errorf("%s is written %s, want %s", ValueNames[i], got, want)
+		}
+	}
 	for i, change := range []func(*Kline){
 		func(k *Kline) { k.Open++ }, func(k *Kline) { k.High++ }, func(k *Kline) { k.Low++ }, func(k *Kline) { k.Close++ },
 		func(k *Kline) { k.Volume.Lo++ }, func(k *Kline) { k.QuoteVolume.Lo++ }, func(k *Kline) { k.TradeCount++ },
 		func(k *Kline) { k.TakerBuyVolume.Lo++ }, func(k *Kline) { k.TakerBuyQuoteVolume.Lo++ },
 	} {
 		other := k
-		if change(&other); SameValues(&k, &other) {
-			t.Errorf("change %d is not seen", i)
+		if change(&other); SameValues(&k, &other) || Differing(&k, &other) != 1<<i {
+			t.Errorf("a change of %s is not seen", ValueNames[i])
 		}
 	}
 }

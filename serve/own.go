@@ -16,6 +16,7 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/klined/v1/status", s.status)
 	mux.HandleFunc("/klined/v1/gaps", listed(s.opt.Gaps))
 	mux.HandleFunc("/klined/v1/symbols", listed(s.opt.Standings))
+	mux.HandleFunc("/klined/v1/differences", s.differences)
 }
 
 // checked answers 200 or 503 with the check's detail. Without a check it answers 200.
@@ -53,6 +54,20 @@ func listed(list func() any) http.HandlerFunc {
 		}
 		writeValue(w, http.StatusOK, items)
 	}
+}
+
+// differences answers with the newest ones.
+func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
+	items := any([]struct{}{})
+	if s.opt.Differences != nil {
+		var err error
+		if items, err = s.opt.Differences(r.Context()); err != nil {
+			s.log.Warn("cannot answer", "path", r.URL.Path, "err", err)
+			writeError(w, refusal(err))
+			return
+		}
+	}
+	writeValue(w, http.StatusOK, items)
 }
 
 // writeValue answers with v as indented JSON: people read these.

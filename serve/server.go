@@ -49,11 +49,12 @@ type Options struct {
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
-	Status    func() any                   // what /klined/v1/status shows
-	Gaps      func() any                   // what /klined/v1/gaps shows
-	Standings func() any                   // what /klined/v1/symbols shows
-	Health    func() (ok bool, detail any) // what /healthz shows
-	Ready     func() (ok bool, detail any) // what /readyz shows
+	Status      func() any                         // what /klined/v1/status shows
+	Gaps        func() any                         // what /klined/v1/gaps shows
+	Standings   func() any                         // what /klined/v1/symbols shows
+	Differences func(context.Context) (any, error) // what /klined/v1/differences shows
+	Health      func() (ok bool, detail any)       // what /healthz shows
+	Ready       func() (ok bool, detail any)       // what /readyz shows
 
 	PushEvery time.Duration // how often a busy series is pushed; default 250 ms
 	Metrics   *health.Metrics

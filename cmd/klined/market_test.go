@@ -205,5 +205,16 @@ func TestSettled(t *testing.T) {
 		if int(st.Compared) < 3*len(busy) || st.Equal == 0 || st.Equal == st.Compared || st.Shares["close"] < 0.9 || st.Shares["volume"] == 1 {
 			t.Errorf("%+v", st)
 		}
+		var kept []difference
+		if err := m.judge.own("/klined/v1/differences", &kept); err != nil || len(kept) != int(st.Compared-st.Equal) {
+			t.Errorf("%d kept, %v; compared %+v", len(kept), err, st)
+		}
+		for _, d := range kept {
+			for name, v := range d.Values {
+				if v.Ours == v.Official {
+					t.Errorf("%s at %s: %s %+v", d.Symbol, d.OpenTime, name, v)
+				}
+			}
+		}
 	})
 }

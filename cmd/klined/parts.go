@@ -144,6 +144,7 @@ func (s *server) buildServe() *serve.Server {
 		Status:       func() any { return s.status() },
 		Gaps:         func() any { return s.gaps() },
 		Standings:    func() any { return s.standings() },
+		Differences:  func(ctx context.Context) (any, error) { return s.differences(ctx) },
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
 		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
@@ -226,6 +227,43 @@ func (s *server) standings() []standing {
 		all = append(all, standing{s.symbols.Get(st.Symbol).Name, st.State, reason, st.LastID, st.LastTrade, st.LastClose, st.Gaps})
 	}
 	return all
+}
+
+// difference is one entry of /klined/v1/differences: a closed minute of ours that gave way to the exchange's own.
+type difference struct {
+	Symbol   string          `json:"symbol"`
+	OpenTime market.Time     `json:"open_time"` // Unix ms
+	Values   map[string]pair `json:"values"`    // those that differed, by name
+}
+
+// pair is a value of both.
+type pair struct {
+	Ours     string `json:"ours"`
+	Official string `json:"official"`
+}
+
+// shownDifferences is how many are shown; the store keeps a week of them.
+const shownDifferences = 500
+
+// differences are the newest ones, newest first.
+func (s *server) differences(ctx context.Context) ([]difference, error) {
+	kept, err := s.store.Differences(ctx, shownDifferences)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]difference, len(kept))
+	for i := range kept {
+		k := &kept[i]
+		sym := s.symbols.Get(k.Symbol)
+		all[i] = difference{sym.Name, k.Ours.OpenTime, make(map[string]pair)}
+		values := market.Differing(&k.Ours, &k.Official)
+		for v, name := range market.ValueNames {
+			if values>>v&1 != 0 {
+				all[i].Values[name] = pair{k.Ours.ValueText(v, &sym), k.Official.ValueText(v, &sym)}
+			}
+		}
+	}
+	return all, nil
 }
 
 // infoKept is how long the exchange's symbol list is served before it is asked for again.
