@@ -136,7 +136,7 @@ func (f *Feed) Owed(by market.Time) (owed []market.Range) {
 			}
 			if span := l.owed(engine.Slot(slot), s, by); !span.Empty() {
 				span.To = min(span.To, span.From+owedMost*market.Minute)
-				owed = append(owed, market.Range{Symbol: s.id, Span: span})
+				owed = append(owed, market.Range{Series: market.Series{Symbol: s.id, Interval: market.OneMinute}, Span: span})
 			}
 		}
 		l.mu.Unlock()

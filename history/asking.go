@@ -23,19 +23,13 @@ const (
 // errand is why official klines are asked for, and what is done with them.
 type errand interface {
 	// duties are the klines to ask for, of those that are over by then; at most 99 of a series at once.
-	duties(ctx context.Context, by market.Time) []duty
+	duties(ctx context.Context, by market.Time) []market.Range
 	// nothing is called where the exchange has none of them.
-	nothing(ctx context.Context, d duty) error
+	nothing(ctx context.Context, d market.Range) error
 	// theirs takes the rows that the lanes do not hand on, and returns those that are doubted.
-	theirs(ctx context.Context, d duty, rows []reading) (doubted []market.Kline, err error)
+	theirs(ctx context.Context, d market.Range, rows []reading) (doubted []market.Kline, err error)
 	// took says that of those before a time none is doubted.
-	took(d duty, upTo market.Time)
-}
-
-// duty is the klines of a series that open within a span.
-type duty struct {
-	market.Series
-	market.Span
+	took(d market.Range, upTo market.Time)
 }
 
 // reading is a row as REST brought it; confirmed says that an earlier read, long enough before, has brought the same.
@@ -60,12 +54,12 @@ type asking struct {
 
 // debtor is a series of which something is to be asked for.
 type debtor struct {
-	owed  duty          // as the errand said last
+	owed  market.Range  // as the errand said last
 	due   time.Time     // it is not asked for before
 	pause time.Duration // between the last answer and that
 	busy  bool          // asked and doubts belong to the question under way
 
-	asked  duty // by the last question
+	asked  market.Range // by the last question
 	doubts map[market.Time]doubted
 }
 
@@ -214,7 +208,7 @@ func (a *asking) ask(ctx context.Context, d *debtor) (got answer) {
 }
 
 // offer gives the errand the rows that are not the lanes'.
-func (a *asking) offer(ctx context.Context, owed duty, theirs []reading, got *answer) {
+func (a *asking) offer(ctx context.Context, owed market.Range, theirs []reading, got *answer) {
 	doubted, err := a.theirs(ctx, owed, theirs)
 	if got.err = err; err != nil {
 		got.upTo = owed.From

@@ -291,7 +291,7 @@ func (d *debts) Owed(by market.Time) (owed []market.Range) {
 		over := slices.DeleteFunc(slices.Clone(d.minutes[id]), func(open market.Time) bool { return open+market.Minute > by })
 		if n := len(over); n > 0 {
 			span := market.Span{From: over[0], To: min(over[n-1]+market.Minute, over[0]+99*market.Minute)}
-			owed = append(owed, market.Range{Symbol: id, Span: span})
+			owed = append(owed, market.Range{Series: market.Series{Symbol: id, Interval: market.OneMinute}, Span: span})
 		}
 	}
 	return owed

@@ -20,19 +20,13 @@ func (h *History) Heal(ctx context.Context) error {
 // owing is the errand of minutes that lack trades.
 type owing struct{ h *History }
 
-func (o owing) duties(_ context.Context, by market.Time) []duty {
-	var duties []duty
-	for _, r := range o.h.debts.Owed(by) {
-		duties = append(duties, duty{market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, r.Span})
-	}
-	return duties
-}
+func (o owing) duties(_ context.Context, by market.Time) []market.Range { return o.h.debts.Owed(by) }
 
 // nothing pays what a symbol owes of a time in which it had not begun to trade.
-func (o owing) nothing(ctx context.Context, d duty) error { return o.h.payNothing(ctx, d) }
+func (o owing) nothing(ctx context.Context, d market.Range) error { return o.h.payNothing(ctx, d) }
 
 // theirs pays in the store; there is nothing of ours to hold them against.
-func (o owing) theirs(ctx context.Context, d duty, rows []reading) ([]market.Kline, error) {
+func (o owing) theirs(ctx context.Context, d market.Range, rows []reading) ([]market.Kline, error) {
 	klines := make([]market.Kline, len(rows))
 	for i := range rows {
 		klines[i] = rows[i].Kline
@@ -40,4 +34,4 @@ func (o owing) theirs(ctx context.Context, d duty, rows []reading) ([]market.Kli
 	return nil, o.h.payStored(ctx, d, klines)
 }
 
-func (o owing) took(duty, market.Time) {} // the lanes know
+func (o owing) took(market.Range, market.Time) {} // the lanes know

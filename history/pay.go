@@ -21,7 +21,7 @@ func (h *History) begins(ctx context.Context, id market.SymbolID, at market.Time
 }
 
 // payNothing pays what a symbol owes of a time in which it had not begun to trade.
-func (h *History) payNothing(ctx context.Context, d duty) error {
+func (h *History) payNothing(ctx context.Context, d market.Range) error {
 	if d.To > h.clock.Now().Add(-young) {
 		return nil // its first kline may not be there yet
 	}
@@ -35,7 +35,7 @@ func (h *History) payNothing(ctx context.Context, d duty) error {
 
 // payStored makes the stored klines of minutes right that the lanes do not keep any more: the rows themselves, and what
 // was folded from them.
-func (h *History) payStored(ctx context.Context, d duty, rows []market.Kline) error {
+func (h *History) payStored(ctx context.Context, d market.Range, rows []market.Kline) error {
 	begin, end := rows[0].OpenTime, rows[len(rows)-1].OpenTime+market.Minute
 	if int64(len(rows)) != market.OneMinute.Count(market.Span{From: begin, To: end}) || slices.ContainsFunc(rows, func(k market.Kline) bool {
 		return k.State != market.StateSettled || !k.Plausible()

@@ -55,7 +55,7 @@ type settled struct {
 }
 
 // duties are the minutes since the last round, where the next is due, and the day before, where that has not been checked.
-func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
+func (s *settling) duties(ctx context.Context, by market.Time) (duties []market.Range) {
 	for i := range s.symbols {
 		st := &s.symbols[i]
 		from, begun := s.h.lanes.Begun(st.id)
@@ -76,7 +76,7 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
 }
 
 // round is the minutes to ask for now.
-func (s *settling) round(ctx context.Context, st *settled, by market.Time) []duty {
+func (s *settling) round(ctx context.Context, st *settled, by market.Time) []market.Range {
 	if by < st.due {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (s *settling) round(ctx context.Context, st *settled, by market.Time) []dut
 		st.due = by + roundEvery
 		return nil
 	}
-	return []duty{{market.Series{Symbol: st.id, Interval: market.OneMinute}, span}}
+	return []market.Range{{Series: market.Series{Symbol: st.id, Interval: market.OneMinute}, Span: span}}
 }
 
 // skip passes over minutes that the store lacks, or has as the exchange's own: an earlier process's, and those after it.
@@ -124,17 +124,17 @@ func (s *settling) move(st *settled, upTo, now market.Time) {
 }
 
 // daily is the hours and the day to ask for now.
-func (s *settling) daily(st *settled, by market.Time) (duties []duty) {
+func (s *settling) daily(st *settled, by market.Time) (duties []market.Range) {
 	today := market.OneDay.Open(by - dayBegins)
 	for i, iv := range checkedDaily {
 		if span := (market.Span{From: max(st.checked[i], today-market.Day), To: today}); !span.Empty() {
-			duties = append(duties, duty{market.Series{Symbol: st.id, Interval: iv}, span})
+			duties = append(duties, market.Range{Series: market.Series{Symbol: st.id, Interval: iv}, Span: span})
 		}
 	}
 	return duties
 }
 
-func (s *settling) took(d duty, upTo market.Time) {
+func (s *settling) took(d market.Range, upTo market.Time) {
 	i := slices.IndexFunc(s.symbols, func(st settled) bool { return st.id == d.Symbol })
 	st, now := &s.symbols[i], s.h.clock.Now()
 	if at := slices.Index(checkedDaily[:], d.Interval); at >= 0 {
@@ -148,11 +148,11 @@ func (s *settling) took(d duty, upTo market.Time) {
 }
 
 // nothing: the exchange has no klines of the symbol there, so there is nothing to hold ours against.
-func (s *settling) nothing(context.Context, duty) error { return nil }
+func (s *settling) nothing(context.Context, market.Range) error { return nil }
 
 // theirs settles what the store has of klines that the lanes do not hand on: what is believed takes its place, and what is
 // longer is folded anew. A row is believed where it says what ours does, or there is none of ours, or two reads agree.
-func (s *settling) theirs(ctx context.Context, d duty, rows []reading) (doubted []market.Kline, err error) {
+func (s *settling) theirs(ctx context.Context, d market.Range, rows []reading) (doubted []market.Kline, err error) {
 	h, iv := s.h, d.Interval
 	ours, _, err := h.stored(ctx, d.Series, market.Span{From: rows[0].OpenTime, To: iv.Next(rows[len(rows)-1].OpenTime)})
 	if err != nil {

@@ -1,8 +1,8 @@
 package market
 
-// Range is a time of one symbol's.
+// Range is the klines of a series that open within a span.
 type Range struct {
-	Symbol SymbolID
+	Series
 	Span
 }
 
