@@ -73,6 +73,9 @@ func (v *venue) Klines(ctx context.Context, class market.Class, series market.Se
 		}
 	}
 	now := v.clock.Now()
+	if span.To == 0 {
+		span.To = now + 1
+	}
 	if span.From == 0 { // the newest
 		span.From = series.Interval.OpenAt(series.Interval.Ordinal(span.To-1) - int64(limit) + 1)
 	}
@@ -121,15 +124,18 @@ func (v *venue) take() []string {
 type store struct {
 	mu    sync.Mutex
 	rows  map[market.Series][]market.Kline
-	known map[market.Series][]market.Span
+	known map[market.Series][]market.Span // as told
+	all   map[market.Series][]market.Span // likewise, in order of time
 	fail  error
 	reads int
 
 	settled map[market.SymbolID]market.Time
+	holes   []market.Range
+	kept    market.Time
 }
 
 func newStore() *store {
-	return &store{rows: map[market.Series][]market.Kline{}, known: map[market.Series][]market.Span{}, settled: map[market.SymbolID]market.Time{}}
+	return &store{rows: map[market.Series][]market.Kline{}, known: map[market.Series][]market.Span{}, all: map[market.Series][]market.Span{}, settled: map[market.SymbolID]market.Time{}}
 }
 
 func (s *store) Read(_ context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
@@ -144,27 +150,53 @@ func (s *store) Read(_ context.Context, series market.Series, span market.Span) 
 			rows = append(rows, k)
 		}
 	}
-	for open := span.From; open < span.To; open = series.Interval.Next(open) {
-		if !slices.ContainsFunc(s.known[series], func(k market.Span) bool { return open >= k.From && open < k.To }) {
-			missing = append(missing, market.Span{From: open, To: series.Interval.Next(open)})
+	return rows, s.missing(series, span), nil
+}
+
+// missing is the parts of span that are not known; mu is held.
+func (s *store) missing(series market.Series, span market.Span) (missing []market.Span) {
+	from := series.Interval.Ceil(span.From)
+	to := series.Interval.Ceil(span.To)
+	for _, k := range s.all[series] {
+		if k.From > from && from < to {
+			missing = append(missing, market.Span{From: from, To: min(k.From, to)})
 		}
+		from = max(from, k.To)
 	}
-	return rows, missing, nil
+	if from < to {
+		missing = append(missing, market.Span{From: from, To: to})
+	}
+	return missing
 }
 
 func (s *store) Fetched(series market.Series, span market.Span, rows []market.Kline) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known[series] = append(s.known[series], span)
+	all := append(s.all[series], span)
+	slices.SortFunc(all, func(a, b market.Span) int { return int(a.From - b.From) })
+	s.all[series] = all
 	for i := range rows {
 		if old, there := findOpen(s.rows[series], rows[i].OpenTime); there && market.Better(&rows[i], old) {
 			*old = rows[i]
 		} else if !there {
-			s.rows[series] = append(s.rows[series], rows[i])
-			slices.SortFunc(s.rows[series], func(a, b market.Kline) int { return int(a.OpenTime - b.OpenTime) })
+			at, _ := slices.BinarySearchFunc(s.rows[series], rows[i].OpenTime, func(k market.Kline, open market.Time) int { return int(k.OpenTime - open) })
+			s.rows[series] = slices.Insert(s.rows[series], at, rows[i])
 		}
 	}
 }
+
+func (s *store) Missing(series market.Series, span market.Span) []market.Span {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.missing(series, span)
+}
+
+func (s *store) Holes() []market.Range { return s.holes }
+
+func (s *store) Room(context.Context) error { return s.fail }
+
+func (s *store) Kept(market.Interval) market.Time { return s.kept }
 
 func (s *store) SettledUpTo(id market.SymbolID) market.Time {
 	s.mu.Lock()

@@ -18,8 +18,11 @@ func span(iv market.Interval, n int64) market.Span {
 }
 
 func (s *store) has(series market.Series) string {
-	_, missing, _ := s.Read(context.Background(), series, market.Span{From: bubbleBegin - market.Day, To: bubbleBegin + market.Hour})
-	return fmt.Sprintf("%d rows, %d missing of the day", len(s.rows[series]), len(missing))
+	missing := int64(0)
+	for _, m := range s.Missing(series, market.Span{From: bubbleBegin - market.Day, To: bubbleBegin + market.Hour}) {
+		missing += series.Interval.Count(m)
+	}
+	return fmt.Sprintf("%d rows, %d missing of the day", len(s.rows[series]), missing)
 }
 
 func TestFetchPages(t *testing.T) {

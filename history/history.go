@@ -3,6 +3,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -27,6 +28,10 @@ type Venue interface {
 type Store interface {
 	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
 	Fetched(series market.Series, span market.Span, rows []market.Kline)
+	Missing(series market.Series, span market.Span) []market.Span
+	Holes() []market.Range
+	Room(ctx context.Context) error // waits until there is room for more
+	Kept(iv market.Interval) market.Time
 	SettledUpTo(id market.SymbolID) market.Time
 	SettleUpTo(id market.SymbolID, upTo market.Time)
 }
@@ -59,6 +64,7 @@ type Options struct {
 	Clock interface{ Now() market.Time }
 	Log   *slog.Logger
 
+	Archive   Archive                   // nil: REST alone
 	Metrics   *health.Metrics           // (its own)
 	Intervals []market.Interval         // built and kept; where empty, all that are asked for
 	Doubt     func(ctx context.Context) // has the clock measured anew, and returns when that is done; nil: it is always right
@@ -72,6 +78,7 @@ type History struct {
 	debts     Debtors
 	clock     interface{ Now() market.Time }
 	log       *slog.Logger
+	archive   Archive
 	metrics   *health.Metrics
 	intervals []market.Interval
 	doubt     func(context.Context)
@@ -79,6 +86,7 @@ type History struct {
 	mu      sync.Mutex
 	flights map[question]*flight
 	ails    map[market.SymbolID]string // why a symbol's last question while it started failed
+	filling *Progress                  // of the running backfill, or the last
 }
 
 // New makes a History.
@@ -89,7 +97,7 @@ func New(o Options) *History {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	return &History{metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
+	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
 		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[question]*flight), ails: make(map[market.SymbolID]string)}
 }
 
@@ -114,32 +122,59 @@ func (h *History) ailing(id market.SymbolID, err error) {
 // maxRows is how many klines the exchange gives for one question.
 const maxRows = 1500
 
+// errRules is why a row of the exchange's is not believed.
+var errRules = errors.New("breaks its own rules")
+
 // fetch asks for the span page by page, oldest first, keeps each page and returns what is believed of them. Where rows
 // are not believed there is an error beside the others.
 func (h *History) fetch(ctx context.Context, class market.Class, series market.Series, span market.Span) ([]market.Kline, error) {
-	iv, err := askable(series.Interval)
-	if err != nil {
-		return nil, err
-	}
 	var all []market.Kline
 	var doubted error
-	// Whole klines of the series only: a part of one would pass for it.
-	span = market.Span{From: series.Interval.Open(span.From), To: series.Interval.Ceil(span.To)}
-	for open := span.From; open < span.To; {
-		page := market.Span{From: open, To: min(span.To, series.Interval.Open(iv.OpenAt(iv.Ordinal(open)+maxRows)))}
-		h.sure(ctx, page.To)
-		rows, err := h.venue.Klines(ctx, class, market.Series{Symbol: series.Symbol, Interval: iv}, page, int(iv.Count(page)))
-		if err != nil {
-			return all, fmt.Errorf("cannot fetch %s klines: %w", iv, err)
-		}
-		kept, err := h.keep(series, page, rows, iv)
+	err := h.pages(ctx, class, market.Range{Series: series, Span: span}, func(page market.Span, rows []market.Kline, asked market.Interval) error {
+		kept, err := h.keep(series, page, rows, asked)
 		if doubted == nil {
 			doubted = err
 		}
 		all = append(all, kept...)
+		return nil
+	})
+	if err == nil {
+		err = doubted
+	}
+	return all, err
+}
+
+// pages asks for the klines of a range page by page, oldest first, in the interval that the exchange is asked for.
+func (h *History) pages(ctx context.Context, class market.Class, r market.Range, take func(page market.Span, rows []market.Kline, asked market.Interval) error) error {
+	iv, err := askable(r.Interval)
+	if err != nil {
+		return err
+	}
+	// Whole klines of the series only: a part of one would pass for it.
+	span := market.Span{From: r.Interval.Open(r.From), To: r.Interval.Ceil(r.To)}
+	for open := span.From; open < span.To; {
+		page := market.Span{From: open, To: min(span.To, r.Interval.Open(iv.OpenAt(iv.Ordinal(open)+maxRows)))}
+		h.sure(ctx, page.To)
+		rows, err := h.venue.Klines(ctx, class, market.Series{Symbol: r.Symbol, Interval: iv}, page, int(iv.Count(page)))
+		if err != nil {
+			return fmt.Errorf("cannot fetch %s klines: %w", iv, err)
+		}
+		if err := take(page, rows, iv); err != nil {
+			return err
+		}
 		open = page.To
 	}
-	return all, doubted
+	return nil
+}
+
+// official gives the exchange's own klines of a range page by page: those that are over and believed, folded where the
+// exchange does not serve the interval.
+func (h *History) official(ctx context.Context, class market.Class, r market.Range, take func(page market.Span, rows []market.Kline) error) error {
+	return h.pages(ctx, class, r, func(page market.Span, rows []market.Kline, _ market.Interval) error {
+		page.To = min(page.To, r.Interval.Open(h.clock.Now().Add(-settleAfter)))
+		rows, _, _ = believed(r.Interval, page, rows)
+		return take(page, rows)
+	})
 }
 
 // young is how long ago klines ended whose state a clock that was stepped meanwhile would get wrong.
@@ -172,8 +207,17 @@ func askable(iv market.Interval) (market.Interval, error) {
 // error names the first such row.
 func (h *History) keep(series market.Series, page market.Span, rows []market.Kline, asked market.Interval) ([]market.Kline, error) {
 	page.To = min(page.To, series.Interval.Open(h.clock.Now().Add(-settleAfter)))
-	var doubted error
-	var absent []market.Time // open times, rising
+	rows, absent, doubted := believed(series.Interval, page, rows)
+	h.put(series, page, rows, absent)
+	if doubted != 0 {
+		return rows, fmt.Errorf("the exchange's %s kline of %s %w", asked, doubted, errRules)
+	}
+	return rows, nil
+}
+
+// believed is the rows of a page that are over and keep their own rules, folded into iv; the open times, rising, of klines
+// of which a row does not, and the open time of the first such row.
+func believed(iv market.Interval, page market.Span, rows []market.Kline) (good []market.Kline, absent []market.Time, doubted market.Time) {
 	rows = slices.DeleteFunc(rows, func(k market.Kline) bool {
 		if k.OpenTime < page.From || k.OpenTime >= page.To {
 			return true
@@ -181,17 +225,14 @@ func (h *History) keep(series market.Series, page market.Span, rows []market.Kli
 		if k.State == market.StateSettled && k.Plausible() {
 			return false
 		}
-		if doubted == nil {
-			doubted = fmt.Errorf("the exchange's %s kline of %s breaks its own rules", asked, k.OpenTime)
+		if doubted == 0 {
+			doubted = k.OpenTime
 		}
-		absent = append(absent, series.Interval.Open(k.OpenTime))
+		absent = append(absent, iv.Open(k.OpenTime))
 		return true
 	})
-	rows = slices.DeleteFunc(market.FoldAll(series.Interval, rows), func(k market.Kline) bool {
-		return slices.Contains(absent, k.OpenTime)
-	})
-	h.put(series, page, rows, absent)
-	return rows, doubted
+	good = slices.DeleteFunc(market.FoldAll(iv, rows), func(k market.Kline) bool { return slices.Contains(absent, k.OpenTime) })
+	return good, absent, doubted
 }
 
 // put keeps the klines of series over the span, all that there are but for those that open at the absent times, which rise.

@@ -107,13 +107,18 @@ func revisionAfter(before []market.Kline, k *market.Kline) int32 {
 	return old.Revision + 1
 }
 
-// partsOf is the interval that iv is folded from on the store: the longest of the minute, the hour and the day that is
-// kept.
+// partsOf is the interval that iv is folded from on the store: the longest that divides it, of those that are kept, up to a
+// day.
 func (h *History) partsOf(iv market.Interval) market.Interval {
-	for _, parts := range []market.Interval{market.OneDay, market.OneHour} {
-		if parts < iv && (len(h.intervals) == 0 || slices.Contains(h.intervals, parts)) {
-			return parts
+	kept := h.intervals
+	if len(kept) == 0 {
+		kept = market.ExchangeIntervals()
+	}
+	best := market.OneMinute
+	for _, parts := range kept {
+		if parts > best && parts < iv && parts <= market.OneDay && iv%parts == 0 {
+			best = parts
 		}
 	}
-	return market.OneMinute
+	return best
 }

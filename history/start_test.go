@@ -146,7 +146,7 @@ func TestStoreFirst(t *testing.T) {
 
 		// A part of it: what lies from the first hole to the last is asked for in one question.
 		day := market.Series{Interval: market.OneDay}
-		r.store.known[day] = []market.Span{{From: bubbleBegin - 62*market.Day, To: bubbleBegin - 9*market.Day}, {From: bubbleBegin - 5*market.Day, To: bubbleBegin - market.Day}}
+		r.store.all[day] = []market.Span{{From: bubbleBegin - 62*market.Day, To: bubbleBegin - 9*market.Day}, {From: bubbleBegin - 5*market.Day, To: bubbleBegin - market.Day}}
 		if err := r.begin(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,229 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"klined/market"
+)
+
+// Archive is the venue's archive: files of past klines, which cost no weight.
+type Archive interface {
+	// Klines is what the file of span holds, a calendar month or a UTC day: official and settled, by open time, perhaps with
+	// holes; there is false where the archive has no such file.
+	Klines(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, there bool, err error)
+}
+
+// How the past is brought.
+const (
+	fillers   = 6   // ranges under way at once
+	worthFile = 500 // klines missing that make a file worth its download: one answer of REST has 1,500
+	fillTries = 4   // of one question or file
+	firstTry  = time.Second
+)
+
+// Progress is how far a backfill is, in klines. It may be read at any time.
+type Progress struct {
+	Total   atomic.Int64 // that were missing
+	Done    atomic.Int64 // of them, brought since; and whence
+	Archive atomic.Int64
+	REST    atomic.Int64
+	Folded  atomic.Int64 // from shorter ones
+	Empty   atomic.Int64 // before the symbol's first kline
+	Failed  atomic.Int64 // could not be had
+	Checked atomic.Int64 // folded, and held against the exchange's own
+	Differ  atomic.Int64 // of these, the exchange's own were others, and stand
+}
+
+// filling is one backfill under way.
+type filling struct {
+	*History
+	*Progress
+
+	mu     sync.Mutex // guards what follows
+	firsts map[market.SymbolID]market.Time
+	folds  map[market.SymbolID]market.Range // the longest up to a day that were folded
+	failed error                            // the first failure
+}
+
+// Backfill brings into the store what it lacks of the ranges, which are of intervals that the exchange serves: shorter
+// intervals first, so that longer ones are folded where all their parts are there, young months first. Files of the archive
+// come before REST where they are worth it. Each file and each answer is kept with the record that it is known, so that
+// a backfill that was cut short goes on where it was. What is folded is held against the exchange's days. What cannot be had
+// is left out, and named by the error.
+func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progress) error {
+	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]market.Time), folds: make(map[market.SymbolID]market.Range)}
+	ranges = slices.Clone(ranges)
+	slices.SortStableFunc(ranges, func(a, b market.Range) int { return cmp.Compare(a.Interval, b.Interval) })
+	for _, r := range ranges {
+		f.Total.Add(f.lacks(r))
+	}
+	for len(ranges) > 0 {
+		n := slices.IndexFunc(ranges, func(r market.Range) bool { return r.Interval != ranges[0].Interval })
+		if n < 0 {
+			n = len(ranges)
+		}
+		if err := f.each(ctx, inMonths(ranges[:n]), f.fill); err != nil {
+			return err
+		}
+		ranges = ranges[n:]
+	}
+	var checks []market.Range
+	for _, r := range f.folds {
+		checks = append(checks, r)
+	}
+	slices.SortFunc(checks, func(a, b market.Range) int { return cmp.Compare(a.Symbol, b.Symbol) })
+	if err := f.each(ctx, checks, f.check); err != nil {
+		return err
+	}
+	if f.failed != nil {
+		return fmt.Errorf("%d klines could not be had: %w", f.Failed.Load(), f.failed)
+	}
+	return nil
+}
+
+// each does something with all ranges, some at once. What fails for the venue's sake is noted, and the others go on.
+func (f *filling) each(ctx context.Context, ranges []market.Range, do func(context.Context, market.Range) error) error {
+	g, going := errgroup.WithContext(ctx)
+	g.SetLimit(fillers)
+	for _, r := range ranges {
+		g.Go(func() error {
+			if going.Err() != nil {
+				return going.Err()
+			}
+			if err := do(going, r); err != nil {
+				return err
+			}
+			return f.store.Room(going)
+		})
+	}
+	return g.Wait()
+}
+
+// lacks is how many klines of a range the store lacks.
+func (f *filling) lacks(r market.Range) (n int64) {
+	for _, m := range f.store.Missing(r.Series, r.Span) {
+		n += r.Interval.Count(m)
+	}
+	return n
+}
+
+// inMonths cuts ranges whose months are worth a file at the begin of each month: the youngest month of all first.
+func inMonths(ranges []market.Range) []market.Range {
+	var cut []market.Range
+	for _, r := range ranges {
+		if market.Time(r.Interval)*worthFile > 31*market.Day {
+			cut = append(cut, r)
+			continue
+		}
+		for to := r.To; to > r.From; {
+			from := max(r.From, market.OneMonth.Open(to-1))
+			cut = append(cut, market.Range{Series: r.Series, Span: market.Span{From: from, To: to}})
+			to = from
+		}
+	}
+	slices.SortStableFunc(cut, func(a, b market.Range) int {
+		return cmp.Compare(market.OneMonth.Open(b.From), market.OneMonth.Open(a.From))
+	})
+	return cut
+}
+
+// fill brings one range: what there is from the symbol's first kline on is folded, taken from files, or asked for.
+func (f *filling) fill(ctx context.Context, r market.Range) error {
+	left := f.lacks(r)
+	if left == 0 {
+		return nil
+	}
+	done := func(by *atomic.Int64) {
+		now := f.lacks(r)
+		by.Add(left - now)
+		f.Done.Add(left - now)
+		left = now
+	}
+	first, err := f.first(ctx, r)
+	if err != nil {
+		return f.fails(ctx, r, err)
+	}
+	if before := (market.Span{From: r.From, To: min(r.To, r.Interval.Open(first))}); !before.Empty() {
+		f.store.Fetched(r.Series, before, nil)
+		done(&f.Empty)
+	}
+	if left > 0 && r.Interval > market.OneMinute {
+		if err := f.foldMissing(ctx, r); err != nil {
+			return err
+		}
+		done(&f.Folded)
+	}
+	if left > 0 && f.archive != nil {
+		err = f.files(ctx, r)
+		done(&f.Archive)
+	}
+	if left > 0 && ctx.Err() == nil {
+		if err != nil { // REST has what a file could not give
+			f.log.Warn("cannot use the archive: the exchange is asked instead", "symbol_id", r.Symbol, "interval", r.Interval, "error", err)
+		}
+		err = f.answers(ctx, r)
+		done(&f.REST)
+	}
+	return f.fails(ctx, r, err)
+}
+
+// fails notes that a part of a range could not be had. What it returns ends the backfill.
+func (f *filling) fails(ctx context.Context, r market.Range, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = cmp.Or(f.failed, fmt.Errorf("symbol %d, %s from %s on: %w", r.Symbol, r.Interval, r.From, err))
+	f.Failed.Add(f.lacks(r))
+	return nil
+}
+
+// first is the open time of the symbol's first minute; where it has none, the range's end.
+func (f *filling) first(ctx context.Context, r market.Range) (market.Time, error) {
+	f.mu.Lock()
+	first, known := f.firsts[r.Symbol]
+	f.mu.Unlock()
+	if known {
+		return first, nil
+	}
+	var rows []market.Kline
+	err := again(ctx, func() (err error) {
+		rows, err = f.venue.Klines(ctx, market.ClassBackfill, market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, market.Span{From: 1}, 1)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if first = r.To; len(rows) > 0 {
+		first = rows[0].OpenTime
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.firsts[r.Symbol] = first
+	return first, nil
+}
+
+// again tries something that asks the exchange until it goes, a few times.
+func again(ctx context.Context, ask func() error) error {
+	wait := firstTry
+	for try := 1; ; try++ {
+		err := ask()
+		if err == nil || try == fillTries || errors.Is(err, errRules) {
+			return err
+		}
+		if e := pause(ctx, wait); e != nil {
+			return e
+		}
+		wait *= 2
+	}
+}

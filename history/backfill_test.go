@@ -1,0 +1,300 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klined/fixed"
+	"klined/market"
+)
+
+// files is an archive in memory: of the venue's klines, months up to January 2000 and days up to the day before yesterday.
+type files struct {
+	clock *bubbleClock
+	mu    sync.Mutex
+	asked []string
+	fail  func(file string) error                            // nil: nothing fails
+	spoil func(file string, k []market.Kline) []market.Kline // nil: all rows are right
+}
+
+func (f *files) Klines(_ context.Context, series market.Series, span market.Span) ([]market.Kline, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := fmt.Sprintf("%d %s %s", series.Symbol, series.Interval, span.From.Std().Format("01-02"))
+	if span.To-span.From > market.Day {
+		name = fmt.Sprintf("%d %s %s", series.Symbol, series.Interval, span.From.Std().Format("Jan"))
+	}
+	f.asked = append(f.asked, name)
+	if f.fail != nil {
+		if err := f.fail(name); err != nil {
+			return nil, false, err
+		}
+	}
+	now := f.clock.Now()
+	if span.To > market.OneDay.Open(now)-market.Day {
+		return nil, false, nil
+	}
+	var rows []market.Kline
+	for open := series.Interval.Ceil(span.From); open < span.To; open = series.Interval.Next(open) {
+		rows = append(rows, row(series.Interval, open, now))
+	}
+	if f.spoil != nil {
+		rows = f.spoil(name, rows)
+	}
+	return rows, true, nil
+}
+
+func (f *files) take() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	asked := f.asked
+	f.asked = nil
+	slices.Sort(asked) // some are under way at once
+	return asked
+}
+
+// archived gives r an archive.
+func (r *rig) archived() *files {
+	f := &files{clock: r.clock}
+	r.archive = f
+	return f
+}
+
+// of is klines of symbol 0 from a time of the bubble's calendar, "01-31T10:00", on.
+func of(iv market.Interval, from, to string) market.Range {
+	parse := func(text string) market.Time {
+		t, err := time.Parse("2006-01-02T15:04", "2000-"+text)
+		if err != nil {
+			panic(err)
+		}
+		return market.TimeOf(t)
+	}
+	return market.Range{Series: market.Series{Interval: iv}, Span: market.Span{From: parse(from), To: parse(to)}}
+}
+
+// TestBackfill: it is the fifth of February at 06:00. What the archive has in months comes in months, then days, then REST;
+// what is known is not asked for again.
+func TestBackfill(t *testing.T) {
+	const m, h, d = market.OneMinute, market.OneHour, market.OneDay
+	first := "0 1m from 01-01T00:00 limit 1, backfill"
+	for _, c := range []struct {
+		name    string
+		ranges  []market.Range
+		prepare func(*rig, *files)
+		files   []string // asked of the archive
+		rest    []string // asked of REST
+		counts  string   // done, of the archive, of REST, folded, empty
+	}{
+		{"a month of minutes", []market.Range{of(m, "01-01T00:00", "02-01T00:00")}, nil,
+			[]string{"0 1m Jan"}, []string{first}, "44640 44640 0 0 0"},
+		{"days, and today by REST", []market.Range{of(m, "02-01T00:00", "02-05T05:00")}, nil,
+			[]string{"0 1m 02-01", "0 1m 02-02", "0 1m 02-03", "0 1m 02-04"},
+			[]string{first, "0 1m from 02-04T00:00 limit 1500, backfill", "0 1m from 02-05T01:00 limit 240, backfill"}, "6060 4320 1740 0 0"},
+		{"across months", []market.Range{of(m, "01-30T00:00", "02-02T00:00")}, nil,
+			[]string{"0 1m 02-01", "0 1m Jan"}, []string{first}, "4320 4320 0 0 0"},
+		{"too few for a file", []market.Range{of(m, "01-01T00:00", "01-01T08:00"), of(h, "01-01T00:00", "01-21T00:00")}, nil,
+			nil, []string{first, "0 1m from 01-01T00:00 limit 480, backfill", "0 1h from 01-01T08:00 limit 472, backfill", "0 1h from 01-01T00:00 limit 8, backfill"}, "960 0 952 8 0"},
+		{"a file with holes", []market.Range{of(m, "01-01T00:00", "02-01T00:00")}, func(_ *rig, f *files) {
+			f.spoil = func(_ string, k []market.Kline) []market.Kline {
+				k[5].High = 0                       // breaks its own rules
+				return slices.Delete(k, 1000, 1010) // is missing
+			}
+		}, []string{"0 1m Jan"}, []string{first, "0 1m from 01-01T00:05 limit 1, backfill", "0 1m from 01-01T16:40 limit 10, backfill"}, "44640 44629 11 0 0"},
+		{"a file that is broken", []market.Range{of(m, "01-30T00:00", "01-31T00:00")}, func(_ *rig, f *files) {
+			f.fail = func(string) error { return errDown }
+		}, []string{"0 1m 01-30", "0 1m 01-30", "0 1m 01-30", "0 1m 01-30", "0 1m Jan", "0 1m Jan", "0 1m Jan", "0 1m Jan"},
+			[]string{first, "0 1m from 01-30T00:00 limit 1440, backfill"}, "1440 0 1440 0 0"},
+		{"a listing", []market.Range{of(m, "01-01T00:00", "02-01T00:00"), of(h, "01-01T00:00", "02-01T00:00")}, func(r *rig, _ *files) {
+			r.venue.listed[0] = bubbleBegin + 30*market.Day + 10*market.Minute
+		}, []string{"0 1m Jan"}, []string{first, "0 1h from 01-31T00:00 limit 24, backfill"}, "45384 1430 0 24 43930"},
+		{"longer ones are folded, and their days checked", []market.Range{of(d, "01-01T00:00", "02-01T00:00"), of(h, "01-01T00:00", "02-01T00:00"), of(m, "01-01T00:00", "02-01T00:00")}, nil,
+			[]string{"0 1m Jan"}, []string{first, "0 1d from 01-01T00:00 limit 31, backfill"}, "45415 44640 0 775 0"},
+		{"without an archive", []market.Range{of(m, "02-01T00:00", "02-03T00:00")}, func(r *rig, _ *files) { r.archive = nil }, nil,
+			[]string{first, "0 1m from 02-01T00:00 limit 1500, backfill", "0 1m from 02-02T01:00 limit 1380, backfill"}, "2880 0 2880 0 0"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			at(35*24*time.Hour + 6*time.Hour)
+			r := newRig(m, h, d)
+			f := r.archived()
+			// A day whose klines are folded from minutes of one trade each is as the exchange has it.
+			r.venue.spoil = func(a asked, rows []market.Kline) []market.Kline {
+				for i := range rows {
+					rows[i] = summed(a.Interval, rows[i])
+				}
+				return rows
+			}
+			if c.prepare != nil {
+				c.prepare(r, f)
+			}
+			var p Progress
+			if err := r.Backfill(t.Context(), c.ranges, &p); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			rest := r.venue.take()
+			check(t, c.name+": files", f.take(), c.files...)
+			check(t, c.name+": REST", rest, c.rest...)
+			counts := fmt.Sprint(p.Done.Load(), p.Archive.Load(), p.REST.Load(), p.Folded.Load(), p.Empty.Load())
+			check(t, c.name+": done", []string{counts}, c.counts)
+			if p.Total.Load() != p.Done.Load() || p.Differ.Load() != 0 {
+				t.Errorf("%s: %d of %d, %d differ", c.name, p.Done.Load(), p.Total.Load(), p.Differ.Load())
+			}
+			if err := r.Backfill(t.Context(), c.ranges, &p); err != nil || len(f.take())+len(r.venue.take()) != 0 {
+				t.Errorf("%s, again: asked for something, %v", c.name, err)
+			}
+		})
+	}
+}
+
+// summed is the kline that minutes of one trade each make.
+func summed(iv market.Interval, k market.Kline) market.Kline {
+	if iv > market.OneMinute {
+		n := int64(iv.Next(k.OpenTime)-k.OpenTime) / int64(market.Minute)
+		k.High = fixed.Value((iv.Next(k.OpenTime) - market.Minute) / 1000)
+		k.Close, k.TradeCount, k.Volume = k.High, n, (fixed.Value(n) * fixed.One).Sum()
+	}
+	return k
+}
+
+// TestInMonths: the youngest month of all comes first; what is too few for a file is not cut.
+func TestInMonths(t *testing.T) {
+	ranges := []market.Range{of(market.OneMinute, "01-30T00:00", "03-02T00:00"), of(market.OneHour*2, "01-01T00:00", "03-01T00:00"), of(market.OneMinute, "02-03T00:00", "02-04T00:00")}
+	var got []string
+	for _, r := range inMonths(ranges) {
+		got = append(got, fmt.Sprintf("%s %s–%s", r.Interval, r.From.Std().Format("01-02"), r.To.Std().Format("01-02")))
+	}
+	check(t, "in months", got, "1m 03-01–03-02", "1m 02-01–03-01", "1m 02-03–02-04", "1m 01-30–02-01", "2h 01-01–03-01")
+}
+
+// TestBackfillCutShort: what a backfill has brought before it ended is not asked for again.
+func TestBackfillCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at(35*24*time.Hour + 6*time.Hour)
+		r := newRig(market.OneMinute)
+		f := r.archived()
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		f.spoil = func(_ string, rows []market.Kline) []market.Kline {
+			if n++; n == 3 {
+				cancel()
+			}
+			return rows
+		}
+		ranges := []market.Range{of(market.OneMinute, "01-29T00:00", "02-04T00:00")}
+		if err := r.Backfill(ctx, ranges, new(Progress)); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		before := f.take()
+		f.spoil = nil
+		if err := r.Backfill(t.Context(), ranges, new(Progress)); err != nil {
+			t.Error(err)
+		}
+		for _, file := range f.take() {
+			if slices.Contains(before, file) {
+				t.Errorf("%s is asked for again; before: %s", file, before)
+			}
+		}
+		if left := r.store.Missing(ranges[0].Series, ranges[0].Span); len(left) > 0 {
+			t.Errorf("still missing: %v", left)
+		}
+	})
+}
+
+// TestBackfillFails: what cannot be had is named, and does not keep the rest. A disk that takes nothing ends it.
+func TestBackfillFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at(35*24*time.Hour + 6*time.Hour)
+		r := newRig(market.OneMinute)
+		r.venue.fail = func(a asked) error {
+			if a.Symbol == 0 && a.limit > 1 {
+				return errDown
+			}
+			return nil
+		}
+		other := of(market.OneMinute, "02-01T00:00", "02-02T00:00")
+		other.Symbol = 1
+		ranges := []market.Range{of(market.OneMinute, "02-01T00:00", "02-02T00:00"), other}
+		var p Progress
+		err := r.Backfill(t.Context(), ranges, &p)
+		if want := "1440 klines could not be had: symbol 0, 1m from 2000-02-01T00:00:00.000Z on: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if p.Done.Load() != 1440 || p.Failed.Load() != 1440 {
+			t.Errorf("%d done, %d failed", p.Done.Load(), p.Failed.Load())
+		}
+		r.store.fail = errors.New("disk full")
+		if err := r.Backfill(t.Context(), ranges, &p); err == nil || err.Error() != "disk full" {
+			t.Error(err)
+		}
+	})
+}
+
+// TestBackfillChecks: a day of the exchange's that is not the sum of its minutes stands, and so do the exchange's klines of
+// that day that are shorter.
+func TestBackfillChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const m, h, d = market.OneMinute, market.OneHour, market.OneDay
+		at(35*24*time.Hour + 6*time.Hour)
+		r := newRig(m, h, d)
+		r.archived()
+		r.venue.spoil = func(a asked, rows []market.Kline) []market.Kline {
+			for i := range rows {
+				if rows[i] = summed(a.Interval, rows[i]); hourOf(rows[i].OpenTime) == "07:00" && rows[i].OpenTime.Std().Day() == 3 || a.Interval == d && rows[i].OpenTime.Std().Day() == 3 {
+					rows[i].TradeCount++
+				}
+			}
+			return rows
+		}
+		var p Progress
+		ranges := []market.Range{of(m, "01-02T00:00", "01-05T00:00"), of(h, "01-02T00:00", "01-05T00:00"), of(d, "01-02T00:00", "01-05T00:00")}
+		if err := r.Backfill(t.Context(), ranges, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Checked.Load() != 3 || p.Differ.Load() != 1 {
+			t.Errorf("checked %d, differ %d", p.Checked.Load(), p.Differ.Load())
+		}
+		for iv, want := range map[market.Interval]string{m: "01-03T07:00", h: "01-03T07:00", d: "01-03T00:00"} {
+			var revised []string
+			for _, k := range r.store.rows[market.Series{Interval: iv}] {
+				if k.Revision > 0 {
+					revised = append(revised, k.OpenTime.Std().Format("01-02T15:04"))
+				}
+			}
+			check(t, iv.String()+" revised", revised, want)
+		}
+	})
+}
+
+// TestKeepFilled: the last klines of each interval are brought, and what fills holes; ten minutes later the same is looked at
+// again. Nothing is asked that the store does not keep.
+func TestKeepFilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const m, h = market.OneMinute, market.OneHour
+		at(10*24*time.Hour + 6*time.Hour + 30*time.Second)
+		r := newRig(5000, m, h)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		r.diary.begin()
+		go func() { done <- r.KeepFilled(ctx, []market.SymbolID{0}, 50) }()
+		r.after(60)
+		check(t, "at first", r.venue.take(), "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:08 limit 50, backfill",
+			"0 1h from 01-09T03:00 limit 50, backfill")
+		r.store.mu.Lock()
+		r.store.holes = []market.Range{of(h, "01-02T03:00", "01-02T04:00"), of(m, "01-11T05:02", "01-11T05:04")}
+		r.store.kept = r.clock.Now().Add(-2 * time.Hour)
+		r.store.mu.Unlock()
+		r.after(11 * 60)
+		later := r.venue.take()
+		slices.Sort(later) // some are under way at once
+		check(t, "ten minutes later", slices.Compact(later), "0 1h from 01-11T05:00 limit 1, backfill", "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:02 limit 2, backfill", "0 1m from 01-11T05:58 limit 10, backfill")
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
