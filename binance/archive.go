@@ -29,7 +29,7 @@ type ArchiveTrades struct {
 // nil where it is none.
 func SniffArchive(line []byte) (a *ArchiveTrades, header bool) {
 	var cells [8][]byte
-	n := splitCells(line, &cells)
+	n := splitCells(line, cells[:])
 	if n < 6 {
 		return nil, false
 	}
@@ -79,7 +79,7 @@ func bareName(name []byte) string {
 }
 
 // splitCells cuts line at its commas; 0 where it has more cells than fit, or an empty one.
-func splitCells(line []byte, cells *[8][]byte) int {
+func splitCells(line []byte, cells [][]byte) int {
 	n := 0
 	for {
 		if n == len(cells) {
@@ -106,7 +106,7 @@ var (
 // Row reads one row into t; its SymbolID is left as it is. The error names the column.
 func (a *ArchiveTrades) Row(line []byte, t *market.Trade) error {
 	var cells [8][]byte
-	if splitCells(line, &cells) != a.columns {
+	if splitCells(line, cells[:]) != a.columns {
 		return fmt.Errorf("%w, want %d: %.120q", errColumns, a.columns, line)
 	}
 	var row row
@@ -157,10 +157,21 @@ func (r *row) value(column string, cell []byte) fixed.Value {
 	return v
 }
 
-// time reads milliseconds, or microseconds: those of 1973 and later are greater than milliseconds of any year to 5138.
+func (r *row) sum(column string, cell []byte) fixed.Sum {
+	s, err := fixed.ParseSum(cell)
+	if err != nil {
+		r.fail(column, cell, err)
+	}
+	return s
+}
+
+// microseconds of 1973 and later are greater than milliseconds of any year to 5138.
+const microseconds = 1e14
+
+// time reads milliseconds, or microseconds.
 func (r *row) time(cell []byte) market.Time {
 	n := r.number("time", cell)
-	if n >= 1e14 {
+	if n >= microseconds {
 		n /= 1000
 	}
 	return market.Time(n)

@@ -74,7 +74,7 @@ type Decoder struct {
 // NewDecoder makes the decoder of one connection. Records of source become trades; those of the other are KindOther.
 // Without metrics nothing is counted, without log nothing is logged.
 func NewDecoder(symbols *market.Symbols, source market.Source, metrics *health.Metrics, log *slog.Logger) *Decoder {
-	d := &Decoder{symbols: symbols, source: source, event: "aggTrade", log: logOrNone(log), quiet: limiter{every: 10 * time.Second}}
+	d := &Decoder{symbols: symbols, source: source, event: "aggTrade", log: logOrNone(log, "binance"), quiet: limiter{every: 10 * time.Second}}
 	if source == market.SourceTrade {
 		d.event = "trade"
 	}

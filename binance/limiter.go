@@ -23,9 +23,9 @@ func (l *limiter) allow(now time.Time) (silent int, ok bool) {
 }
 
 // logOrNone is the part's logger, or one that writes nothing.
-func logOrNone(log *slog.Logger) *slog.Logger {
+func logOrNone(log *slog.Logger, target string) *slog.Logger {
 	if log == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return log.With("target", "binance")
+	return log.With("target", target)
 }

@@ -20,7 +20,7 @@ import (
 
 const (
 	restTimeout  = 20 * time.Second
-	maxBody      = 16 << 20       // of an answer, unpacked; exchangeInfo has 1.2 MB
+	maxBody      = 16 << 20       // of an answer, unpacked; exchangeInfo has 1.2 MB, a month of minutes 6
 	longestBlock = 72 * time.Hour // the exchange bans for three days at most
 )
 
@@ -59,7 +59,7 @@ func NewREST(o RESTOptions) *REST {
 	if o.Budget == nil {
 		o.Budget = NewBudget(BudgetOptions{Clock: o.Clock, Metrics: o.Metrics})
 	}
-	return &REST{o: o, budget: o.Budget, log: logOrNone(o.Log)}
+	return &REST{o: o, budget: o.Budget, log: logOrNone(o.Log, "binance")}
 }
 
 // APIError is the exchange's refusal of one request.
@@ -153,11 +153,11 @@ func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.
 	asked := time.Now()
 	answer, err := r.o.HTTP.Do(request)
 	if err != nil {
-		r.count(endpoint, "error")
+		countRequest(r.o.Metrics, endpoint, "error")
 		return nil, 0, transport(ctx, err)
 	}
 	defer answer.Body.Close()
-	r.count(endpoint, strconv.Itoa(answer.StatusCode))
+	countRequest(r.o.Metrics, endpoint, strconv.Itoa(answer.StatusCode))
 	body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	refusal := r.refused(answer, body)
 	r.budget.said(usedWeight(answer), weight, asked)
@@ -193,9 +193,10 @@ func transport(ctx context.Context, err error) error {
 	return err
 }
 
-func (r *REST) count(endpoint, status string) {
-	if r.o.Metrics != nil {
-		r.o.Metrics.RESTRequests.WithLabelValues(path.Base(endpoint), status).Inc()
+// countRequest counts a request by how it ended: HTTP's status, or "error".
+func countRequest(metrics *health.Metrics, endpoint, status string) {
+	if metrics != nil {
+		metrics.RESTRequests.WithLabelValues(path.Base(endpoint), status).Inc()
 	}
 }
 

@@ -4,8 +4,9 @@ import "klined/market"
 
 // The exchange's production addresses.
 const (
-	DefaultREST = "https://fapi.binance.com"
-	DefaultWS   = "wss://fstream.binance.com"
+	DefaultREST    = "https://fapi.binance.com"
+	DefaultWS      = "wss://fstream.binance.com"
+	DefaultArchive = "https://data.binance.vision"
 )
 
 // Where streams are served (WebSocket Market Streams, "Important WebSocket Change Notice"). A stream that is asked for

@@ -1,9 +1,7 @@
 package tape
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -18,37 +16,45 @@ const firstBuffer = 64 << 10
 // ErrLong stands for one line of more than MaxLine bytes. The next call of Next goes on behind it.
 var ErrLong = errors.New("line longer than 16 MiB")
 
-// Lines reads a text file line by line, in place. The file is plain or gzip, told by its first bytes.
+// Lines reads a text file line by line, in place. The file is plain, gzip, zip with one file in it, or zstd, told by its
+// first bytes.
 type Lines struct {
-	name   string
-	src    io.Reader
-	err    error // why src has no more
-	buf    []byte
-	start  int   // of the line that Next gives next
-	seen   int   // buf[start:seen] holds no line's end
-	end    int   // of what buf holds
-	number int64 // of the line that Next gave last, from 1
-	offset int64 // where that line begins in the text
-	next   int64 // where the next one begins
-	last   []byte
-	whole  bool
-	again  bool
+	name    string
+	packing string // "" where the file is plain
+	src     io.Reader
+	err     error // why src has no more
+	buf     []byte
+	start   int   // of the line that Next gives next
+	seen    int   // buf[start:seen] holds no line's end
+	end     int   // of what buf holds
+	number  int64 // of the line that Next gave last, from 1
+	offset  int64 // where that line begins in the text
+	next    int64 // where the next one begins
+	last    []byte
+	whole   bool
+	again   bool
 }
 
-// NewLines reads r, which is called name in errors. Content that cannot be lines of text is refused.
+// NewLines reads r from its beginning; errors call it name. Content that cannot be lines of text is refused.
 func NewLines(name string, r io.Reader) (*Lines, error) {
 	l := &Lines{name: name, src: r, buf: make([]byte, firstBuffer)}
-	for l.err == nil && l.end < 4 {
-		l.fill()
-	}
-	if bytes.HasPrefix(l.buf[:l.end], []byte("\x1f\x8b")) {
-		if err := l.unzip(); err != nil {
-			return nil, err
+	l.begin()
+	if kind := packing(l.buf[:l.end]); kind != "" {
+		packed := io.MultiReader(bytes.NewReader(bytes.Clone(l.buf[:l.end])), &rest{l.src, l.err})
+		text, err := unpack(kind, l.src, packed)
+		l.packing = kind
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, l.readable(err))
 		}
+		l.src, l.err, l.end = text, nil, 0
+		l.begin()
 	}
 	head := l.buf[:l.end]
 	if kind := notText(head); kind != "" {
-		return nil, fmt.Errorf("%s: %s; want text, plain or gzip", name, kind)
+		if l.packing != "" {
+			kind += " in a " + l.packing + " file"
+		}
+		return nil, fmt.Errorf("%s: %s; want text, plain or packed once (gzip, zip, zstd)", name, kind)
 	}
 	if bytes.HasPrefix(head, []byte("\xef\xbb\xbf")) { // byte order mark
 		l.start, l.seen, l.next = 3, 3, 3
@@ -56,52 +62,11 @@ func NewLines(name string, r io.Reader) (*Lines, error) {
 	return l, nil
 }
 
-// unzip starts over with what the gzip file holds.
-func (l *Lines) unzip() error {
-	packed := io.MultiReader(bytes.NewReader(bytes.Clone(l.buf[:l.end])), &rest{l.src, l.err})
-	z, err := gzip.NewReader(bufio.NewReaderSize(packed, firstBuffer))
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.name, readable(err))
-	}
-	l.src, l.err, l.end = z, nil, 0
+// begin reads as much as tells what a file is.
+func (l *Lines) begin() {
 	for l.err == nil && l.end < 4 {
 		l.fill()
 	}
-	return nil
-}
-
-// rest is what a reader still gives after it may have given its error already.
-type rest struct {
-	r   io.Reader
-	err error
-}
-
-func (r *rest) Read(p []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	return r.r.Read(p)
-}
-
-// notText names a file that is no text by how it begins, "" for text.
-func notText(head []byte) string {
-	for _, magic := range []struct{ prefix, kind string }{
-		{"PK\x03\x04", "a zip archive"},
-		{"\x28\xb5\x2f\xfd", "a zstd file"},
-		{"\xfd7zXZ", "an xz file"},
-		{"BZh", "a bzip2 file"},
-		{"\x1f\x8b", "a gzip file in a gzip file"},
-		{"SQLite format 3", "an SQLite database"},
-		{"PAR1", "a Parquet file"},
-	} {
-		if bytes.HasPrefix(head, []byte(magic.prefix)) {
-			return magic.kind
-		}
-	}
-	if bytes.IndexByte(head[:min(len(head), 512)], 0) >= 0 {
-		return "a binary file"
-	}
-	return ""
 }
 
 // Next gives the next line without its end; it is valid until the call after. At the end of the file the error is
@@ -150,7 +115,7 @@ func (l *Lines) take(end, mark int, long bool) ([]byte, error) {
 // is a part of a line, and is not given.
 func (l *Lines) tail(long bool) ([]byte, error) {
 	if l.err != io.EOF {
-		return nil, fmt.Errorf("%s: line %d, byte %d: %w", l.name, l.number+1, l.next, readable(l.err))
+		return nil, fmt.Errorf("%s: line %d, byte %d: %w", l.name, l.number+1, l.next, l.readable(l.err))
 	}
 	if l.start == l.end && !long {
 		return nil, io.EOF
@@ -158,10 +123,10 @@ func (l *Lines) tail(long bool) ([]byte, error) {
 	return l.take(l.end, 0, long)
 }
 
-// readable says what an error of the gzip reader means.
-func readable(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
-		return errors.New("truncated gzip file")
+// readable says what an error of the reader that unpacks means.
+func (l *Lines) readable(err error) error {
+	if l.packing != "" && (errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF) {
+		return fmt.Errorf("truncated %s file", l.packing)
 	}
 	return err
 }

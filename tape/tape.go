@@ -1,4 +1,4 @@
-// Package tape reads raw frames back as they were received: text files of one frame a line, plain or gzip.
+// Package tape reads raw frames back as they were received: text files of one frame a line, plain or packed.
 //
 //	{"stream":"btcusdt@aggTrade","data":{…}}            as it came
 //	1626992741.06217: {"stream":…}                      behind the receiver's clock, in seconds

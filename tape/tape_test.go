@@ -2,7 +2,6 @@ package tape
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 )
 
@@ -21,7 +19,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // frames reads text as a tape and gives its frames as "line clock data".
 func frames(t *testing.T, text string) (got []string, skipped int64, err error) {
 	t.Helper()
-	lines, err := NewLines("x.txt", strings.NewReader(text))
+	return framesOf(t, strings.NewReader(text))
+}
+
+func framesOf(t *testing.T, file io.Reader) (got []string, skipped int64, err error) {
+	t.Helper()
+	lines, err := NewLines("x.txt", file)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -67,9 +70,8 @@ func TestReader(t *testing.T) {
 		{"cut within the frame", "{\"a\":1}\n{\"a\":", []string{`1 - {"a":1}`}, 0, "x.txt: line 2, byte 8: truncated line"},
 		{"cut between the braces", "{\"d\":{}}\n{\"d\":{}", []string{`1 - {"d":{}}`}, 0, "x.txt: line 2, byte 9: truncated line"},
 		{"cut within the clock", "1 {}\n16269", []string{"1 1970-01-01T00:00:01Z {}"}, 0, "x.txt: line 2, byte 5: truncated line"},
-		{"zip", "PK\x03\x04rest", nil, 0, "x.txt: a zip archive; want text, plain or gzip"},
-		{"zstd", "\x28\xb5\x2f\xfdrest", nil, 0, "x.txt: a zstd file; want text, plain or gzip"},
-		{"binary", "\x00\x01\x02\n", nil, 0, "x.txt: a binary file; want text, plain or gzip"},
+		{"bzip2", "BZh9rest", nil, 0, "x.txt: a bzip2 file; want text, plain or packed once (gzip, zip, zstd)"},
+		{"binary", "\x00\x01\x02\n", nil, 0, "x.txt: a binary file; want text, plain or packed once (gzip, zip, zstd)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, skipped, err := frames(t, c.text)
@@ -91,63 +93,6 @@ func check(t *testing.T, got, want []string, err error, wantErr string) {
 	}
 }
 
-func gz(text string) string {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, _ = io.WriteString(w, text)
-	_ = w.Close()
-	return b.String()
-}
-
-// TestGzip: gzip is told by content, members that follow each other are one text, and a file that stops early gives
-// every whole line before it says so.
-func TestGzip(t *testing.T) {
-	text := "{\"a\":1}\n{\"a\":2}\n"
-	both := []string{`1 - {"a":1}`, `2 - {"a":2}`}
-	whole := gz(text)
-	for _, c := range []struct {
-		name, packed string
-		want         []string
-		err          string
-	}{
-		{"whole", whole, both, ""},
-		{"two members", gz("{\"a\":1}\n") + gz("{\"a\":2}\n"), both, ""},
-		{"without its checksum", whole[:len(whole)-8], both, "x.txt: line 3, byte 16: truncated gzip file"},
-		{"wrong checksum", whole[:len(whole)-8] + "12345678", both, "x.txt: line 3, byte 16: gzip: invalid checksum"},
-		{"header only", whole[:10], nil, "x.txt: line 1, byte 0: truncated gzip file"},
-		{"within the header", whole[:5], nil, "x.txt: truncated gzip file"},
-		{"zip within", gz("PK\x03\x04rest"), nil, "x.txt: a zip archive; want text, plain or gzip"},
-		{"gzip within", gz(whole), nil, "x.txt: a gzip file in a gzip file; want text, plain or gzip"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, _, err := frames(t, c.packed)
-			check(t, got, c.want, err, c.err)
-		})
-	}
-}
-
-// TestGzipCutAnywhere: wherever a gzip file is cut, what is given is a beginning of its lines, and the cut is an error.
-func TestGzipCutAnywhere(t *testing.T) {
-	var text strings.Builder
-	for i := range 60 {
-		fmt.Fprintf(&text, "{\"a\":%d,\"b\":%d}\n", i, i*i*7919%10007)
-	}
-	packed := gz(text.String())
-	want, _, err := frames(t, packed)
-	if err != nil || len(want) != 60 {
-		t.Fatalf("%d frames, %v", len(want), err)
-	}
-	for cut := 4; cut < len(packed); cut++ {
-		got, _, err := frames(t, packed[:cut])
-		if err == nil {
-			t.Fatalf("cut at byte %d of %d: no error", cut, len(packed))
-		}
-		if d := cmp.Diff(want[:len(got)], got, cmpopts.EquateEmpty()); d != "" {
-			t.Fatalf("cut at byte %d: (-want +got)\n%s", cut, d)
-		}
-	}
-}
-
 // TestReads: how the bytes come does not matter.
 func TestReads(t *testing.T) {
 	text := "{\"a\":1}\n" + strings.Repeat("{\"long\":\""+strings.Repeat("x", 200_000)+"\"}\n{}\n", 3)
@@ -160,6 +105,8 @@ func TestReads(t *testing.T) {
 		"half reads":         iotest.HalfReader(strings.NewReader(text)),
 		"data with the end":  iotest.DataErrReader(strings.NewReader(text)),
 		"gzip in half reads": iotest.HalfReader(strings.NewReader(gz(text))),
+		"zip in half reads":  iotest.HalfReader(strings.NewReader(zipped(text))),
+		"zstd in half reads": iotest.HalfReader(strings.NewReader(zst(text))),
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines, err := NewLines("x", r)
@@ -342,6 +289,8 @@ func BenchmarkNextAggTrade(b *testing.B) {
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("1626992741.06217: {}\n{\"a\":1}\n\nx\n"))
 	f.Add([]byte(gz("{}\n")))
+	f.Add([]byte(zipped("{}\n")))
+	f.Add([]byte(zst("{}\n")))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		lines, err := NewLines("x", bytes.NewReader(text))
 		if err != nil {

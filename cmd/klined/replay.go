@@ -16,14 +16,14 @@ import (
 const replayHelp = `Reads trades from files and prints their klines.
 
 What a file holds is told by its content: the exchange's archive CSV of aggTrades or trades, with a header or without,
-or lines of frames as received, bare or wrapped, behind a clock or not; each plain or gzip. Several files are read in
-order and taken together.
+in milliseconds or microseconds, or lines of frames as received, bare or wrapped, behind a clock or not; each plain,
+gzip, zstd or zip with one file in it. Several files are read in order and taken together.
 
 Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
 come. Ids that are missing, rows that cannot be read and lines without a frame are reported on stderr. Where the input
 holds both aggTrades and trades of a symbol, the aggTrades count.
 
-Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09-15.csv. Several
+Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09.zip. Several
 symbols or intervals need --out, where each series becomes a file like BTCUSDT-1m.csv (1M is written 1mo, as in the
 archive: names that differ by case only are one name on some disks).
 

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"klined/market"
 )
@@ -42,6 +45,23 @@ func gz(text string) string {
 	_, _ = w.Write([]byte(text))
 	_ = w.Close()
 	return b.String()
+}
+
+// zipped is a zip file of names and their texts, one behind the other.
+func zipped(files ...string) string {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i := 0; i < len(files); i += 2 {
+		f, _ := w.Create(files[i])
+		_, _ = io.WriteString(f, files[i+1])
+	}
+	_ = w.Close()
+	return b.String()
+}
+
+func zst(text string) string {
+	w, _ := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	return string(w.EncodeAll([]byte(text), nil))
 }
 
 const (
@@ -85,6 +105,10 @@ func TestReplay(t *testing.T) {
 		{"True, False", map[string]string{agg: strings.NewReplacer("true", "True", "false", "False").Replace(aggs)}, agg, replayed{stdout: rows}},
 		{"0, 1", map[string]string{agg: strings.NewReplacer("true", "1", "false", "0").Replace(aggs)}, agg, replayed{stdout: rows}},
 		{"gzip under any name", map[string]string{"x": gz(aggHeader + aggs)}, "x --symbol BTCUSDT", replayed{stdout: rows}},
+		{"zip", map[string]string{"BTCUSDT-aggTrades-2026-09.zip": zipped("b/", "", "b/x", aggHeader+aggs)}, "BTCUSDT-aggTrades-2026-09.zip", replayed{stdout: rows}},
+		{"zstd under any name", map[string]string{"x": zst(aggHeader + aggs)}, "x --symbol BTCUSDT", replayed{stdout: rows}},
+		{"truncated zip", map[string]string{"x": strings.Split(zipped("x", aggs), "PK\x07\x08")[0]}, "x --symbol BTCUSDT",
+			replayed{stdout: rows, err: fmt.Sprintf("x: line 4, byte %d: truncated zip file", len(aggs))}},
 		{"spot: microseconds, one more column", map[string]string{"x": "1,10.5,2,1,3,1577836860000000,False,True\n"}, "x --symbol BTCUSDT",
 			replayed{stdout: "1577836860000,10.5,10.5,10.5,10.5,2,1577836919999,21.0,3,2,21.0,0\n"}},
 		{"trades", map[string]string{trades: tradeHeader + "1,10.5,2,21,60000,false\n2,10.7,1,10.7,60001,true\n"}, trades,
@@ -150,8 +174,8 @@ func TestReplay(t *testing.T) {
 		{"one file missing", map[string]string{agg: aggs}, "none " + agg, replayed{stdout: rows, err: "open none: no such file or directory"}},
 		{"two files missing", nil, "none nil", replayed{stderr: "open none: no such file or directory\n", err: "open nil: no such file or directory"}},
 		{"a folder", nil, ".", replayed{err: ".: is a folder"}},
-		{"zip", map[string]string{"x": "PK\x03\x04…"}, "x", replayed{err: "x: a zip archive; want text, plain or gzip"}},
-		{"zstd", map[string]string{"x": "\x28\xb5\x2f\xfd…"}, "x", replayed{err: "x: a zstd file; want text, plain or gzip"}},
+		{"zip of two", map[string]string{"x": zipped("a", "", "b", "")}, "x", replayed{err: "x: a zip file of 2 files (a, b); want one"}},
+		{"bzip2", map[string]string{"x": "BZh9…"}, "x", replayed{err: "x: a bzip2 file; want text, plain or packed once (gzip, zip, zstd)"}},
 		{"klines", map[string]string{"x": klineHeader + rows}, "x", replayed{err: "x: neither archive CSV of trades nor lines of frames; it begins with " + fmt.Sprintf("%.80q", strings.TrimSpace(klineHeader))}},
 		{"no symbol", map[string]string{"x": aggs}, "x", replayed{err: "x: archive CSV names no symbol: add --symbol"}},
 		{"another symbol", map[string]string{agg: aggs}, agg + " --symbol ETHUSDT", replayed{err: agg + ": is of BTCUSDT by its name, where --symbol says ETHUSDT"}},
