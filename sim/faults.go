@@ -21,6 +21,7 @@ const (
 	FaultREST418    = "rest_418"   // REST refuses: the address is banned
 	FaultREST500    = "rest_500"   // REST fails: in turn with a 500 that is no JSON and with a 503
 	FaultRESTSlow   = "rest_slow"  // REST answers late
+	FaultRESTWrong  = "rest_wrong" // REST's closed klines are wrong
 	FaultClockSkew  = "clock_skew" // the exchange's clock is stepped, for good: see Exchange.Now
 	FaultClear      = "clear"      // every fault that lasts is over
 )
@@ -42,6 +43,7 @@ var faultKinds = []faultKind{
 	{FaultREST418, []string{"seconds", "path"}},
 	{FaultREST500, []string{"seconds", "path"}},
 	{FaultRESTSlow, []string{"seconds", "delay", "path"}},
+	{FaultRESTWrong, []string{"seconds", "symbol", "how"}},
 	{FaultClockSkew, []string{"ms"}},
 	{FaultClear, nil},
 }
@@ -69,6 +71,7 @@ type Fault struct {
 	Lies    *bool   // whether they are well-formed lies; nil is half of them, where the connection hears a trade stream
 	Delay   float64 // seconds that an answer of REST takes; 0 is 5
 	MS      int64   // what is added to the clock, an hour at most
+	How     string  // in what way klines are wrong, for the kinds that know several; "" is each in turn, by open time
 }
 
 // trouble is a fault that lasts.
@@ -82,7 +85,11 @@ type trouble struct {
 func FaultHelp() string {
 	var lines strings.Builder
 	for _, k := range faultKinds {
-		fmt.Fprintf(&lines, "  %-11s %s\n", k.name, strings.Join(k.fields, ", "))
+		fmt.Fprintf(&lines, "  %-13s %s", k.name, strings.Join(k.fields, ", "))
+		if ways := hows[k.name]; ways != nil {
+			fmt.Fprintf(&lines, " (%s)", strings.Join(ways, ", "))
+		}
+		lines.WriteByte('\n')
 	}
 	return lines.String()
 }
@@ -103,8 +110,13 @@ func unknownKind(kind string) error {
 	for i := range faultKinds {
 		names[i] = faultKinds[i].name
 	}
+	return fmt.Errorf("unknown kind %s: want %s", kind, orList(names))
+}
+
+// orList names what may be chosen from.
+func orList(names []string) string {
 	last := len(names) - 1
-	return fmt.Errorf("unknown kind %s: want %s or %s", kind, strings.Join(names[:last], ", "), names[last])
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // unknown refuses a field.
@@ -125,6 +137,7 @@ func (f *Fault) fields() []faultField {
 	return []faultField{
 		{"percent", &f.Percent}, {"seconds", &f.Seconds}, {"n", &f.N}, {"lies", &f.Lies}, {"delay", &f.Delay}, {"ms", &f.MS},
 		{"conn", &f.Conn}, {"path", &f.Path}, {"stream", &f.Stream}, {"symbol", &f.Symbol},
+		{"how", &f.How},
 	}
 }
 
@@ -141,7 +154,7 @@ func (f *Fault) check() error {
 				return k.unknown(field.name)
 			}
 		} else if want := f.wrong(field.name); want != "" {
-			return fmt.Errorf("%s: %s %v: want %s", f.Kind, field.name, value, want)
+			return fmt.Errorf("%s: %s %#v: want %s", f.Kind, field.name, value, want)
 		}
 	}
 	return nil
@@ -160,6 +173,8 @@ func (f *Fault) wrong(field string) string {
 		return fmt.Sprintf("more than 0, at most %d", maxDelay)
 	case field == "ms" && (f.MS == 0 || f.MS < -maxSkew || f.MS > maxSkew):
 		return fmt.Sprintf("%d to %d, and not 0", -maxSkew, maxSkew)
+	case field == "how" && f.How != "" && !slices.Contains(hows[f.Kind], f.How):
+		return orList(hows[f.Kind])
 	}
 	return ""
 }

@@ -178,7 +178,12 @@ func (e *Exchange) klinesOf(s *symbol, q url.Values) ([]byte, *apiError) {
 	if bad != nil {
 		return nil, bad
 	}
-	return s.appendRows(nil, iv, e.look(s).klines(iv, w)), nil
+	v := e.look(s)
+	rows := v.klines(iv, w)
+	if t, wrong := e.misled(FaultRESTWrong, s); wrong {
+		t.falsify(v, iv, rows)
+	}
+	return s.appendRows(nil, iv, rows), nil
 }
 
 // look is a view of a symbol as it stands now.
