@@ -122,5 +122,10 @@ func (iv interval) number(open market.Time) uint64 {
 	return uint64((open - iv.anchor) / iv.length)
 }
 
+// shorter reports whether iv is shorter than another.
+func (iv interval) shorter(than interval) bool {
+	return iv.length != 0 && (than.length == 0 || iv.length < than.length)
+}
+
 // rank orders the exchange's intervals by length.
 func (iv interval) rank() int { return slices.Index(exchangeIntervals[:], iv.name) }

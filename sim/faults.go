@@ -11,19 +11,20 @@ import (
 
 // Kinds of Fault.
 const (
-	FaultDisconnect = "disconnect" // sockets are closed without a close frame
-	FaultSilence    = "silence"    // no frame of a stream is sent; connections stay open, pings and answers go on
-	FaultDrop       = "drop"       // some frames are not sent
-	FaultDuplicate  = "duplicate"  // some frames are sent twice
-	FaultReorder    = "reorder"    // some frames change places with the next one of their connection
-	FaultGarbage    = "garbage"    // malformed frames and well-formed lies are sent in between
-	FaultREST429    = "rest_429"   // REST refuses: the weight is used up
-	FaultREST418    = "rest_418"   // REST refuses: the address is banned
-	FaultREST500    = "rest_500"   // REST fails: in turn with a 500 that is no JSON and with a 503
-	FaultRESTSlow   = "rest_slow"  // REST answers late
-	FaultRESTWrong  = "rest_wrong" // REST's closed klines are wrong
-	FaultClockSkew  = "clock_skew" // the exchange's clock is stepped, for good: see Exchange.Now
-	FaultClear      = "clear"      // every fault that lasts is over
+	FaultDisconnect   = "disconnect"    // sockets are closed without a close frame
+	FaultSilence      = "silence"       // no frame of a stream is sent; connections stay open, pings and answers go on
+	FaultDrop         = "drop"          // some frames are not sent
+	FaultDuplicate    = "duplicate"     // some frames are sent twice
+	FaultReorder      = "reorder"       // some frames change places with the next one of their connection
+	FaultGarbage      = "garbage"       // malformed frames and well-formed lies are sent in between
+	FaultREST429      = "rest_429"      // REST refuses: the weight is used up
+	FaultREST418      = "rest_418"      // REST refuses: the address is banned
+	FaultREST500      = "rest_500"      // REST fails: in turn with a 500 that is no JSON and with a 503
+	FaultRESTSlow     = "rest_slow"     // REST answers late
+	FaultRESTWrong    = "rest_wrong"    // REST's closed klines are wrong
+	FaultArchiveWrong = "archive_wrong" // the archive's files are wrong
+	FaultClockSkew    = "clock_skew"    // the exchange's clock is stepped, for good: see Exchange.Now
+	FaultClear        = "clear"         // every fault that lasts is over
 )
 
 // faultKind is what a kind of fault is told with, beside its kind. One that is told its seconds lasts so long.
@@ -44,6 +45,7 @@ var faultKinds = []faultKind{
 	{FaultREST500, []string{"seconds", "path"}},
 	{FaultRESTSlow, []string{"seconds", "delay", "path"}},
 	{FaultRESTWrong, []string{"seconds", "symbol", "how"}},
+	{FaultArchiveWrong, []string{"seconds", "symbol", "how"}},
 	{FaultClockSkew, []string{"ms"}},
 	{FaultClear, nil},
 }
@@ -62,7 +64,7 @@ const (
 type Fault struct {
 	Kind    string
 	Conn    int     // the connection's number in GET /sim/status; 0 is any
-	Path    string  // the connection's path holds this, for REST the endpoint's
+	Path    string  // the connection's path holds this, for REST the endpoint's; the archive's where it begins with /data
 	Stream  string  // the name of a stream that the connection is subscribed to holds this; only such streams are touched
 	Symbol  string  // likewise: the stream is this symbol's. !miniTicker@arr is, whole, where Stream is set and in its name
 	Percent float64 // of the frames
@@ -71,7 +73,7 @@ type Fault struct {
 	Lies    *bool   // whether they are well-formed lies; nil is half of them, where the connection hears a trade stream
 	Delay   float64 // seconds that an answer of REST takes; 0 is 5
 	MS      int64   // what is added to the clock, an hour at most
-	How     string  // in what way klines are wrong, for the kinds that know several; "" is each in turn, by open time
+	How     string  // in what way klines are wrong, for the kinds that know several; "" is each in turn, by open time or by file
 }
 
 // trouble is a fault that lasts.

@@ -7,11 +7,20 @@ const (
 	howLacks   = "lacks"   // of REST: rows lack some of their trades, the same at each read
 	howBreaks  = "breaks"  // of REST: high below low, taker volume above volume, or volume without a count; in turn
 	howChanges = "changes" // of REST: rows have another wrong value at each read
+
+	howChecksum   = "checksum"   // of the archive: checksums fit no file
+	howHoles      = "holes"      // of the archive: ranges of rows are missing
+	howOrder      = "order"      // of the archive: rows stand out of order, and one comes twice
+	howMicros     = "micros"     // of the archive: times are in microseconds
+	howHeaderless = "headerless" // of the archive: the first line is a row
+	howMissing    = "missing"    // of the archive: there is no file
+	howBroken     = "broken"     // of the archive: files end in the middle, and their checksums fit that
 )
 
 // hows are the values of How that a kind of fault knows.
 var hows = map[string][]string{
-	FaultRESTWrong: {howLacks, howBreaks, howChanges},
+	FaultRESTWrong:    {howLacks, howBreaks, howChanges},
+	FaultArchiveWrong: {howChecksum, howHoles, howOrder, howMicros, howHeaderless, howMissing, howBroken},
 }
 
 // way is how a fault goes wrong at its n-th thing: as it says, or each way in turn; turn counts those that go the same way.

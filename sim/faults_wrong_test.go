@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strconv"
@@ -111,6 +112,8 @@ func TestRESTWrongIsOfREST(t *testing.T) {
 			return fmt.Sprint(v.rows("/fapi/v1/continuousKlines?contractType=PERPETUAL&pair=BTCUSDT&" + query))
 		}
 		truth := func(symbol string) string { return fmt.Sprint(v.rows("/sim/truth?" + query + "&symbol=" + symbol)) }
+		file := archivePath("BTCUSDT", "1h", "2026-11-22")
+		before := v.file(file)
 		untilMinute(e)
 		s := v.dial("/market/ws/btcusdt@kline_1m")
 		v.inject(`{"kind":"rest_wrong","seconds":100,"symbol":"btcusdt","how":"lacks"}`)
@@ -119,6 +122,7 @@ func TestRESTWrongIsOfREST(t *testing.T) {
 		same(t, "its klines", klines("BTCUSDT") != truth("BTCUSDT"), true)
 		same(t, "its continuous klines", continuous(), klines("BTCUSDT"))
 		same(t, "another symbol's", klines("ETHUSDT"), truth("ETHUSDT"))
+		same(t, "the archive", v.file(file) == before, true)
 		closes := 0
 		for _, text := range s.taken() {
 			f := decode(t, text)
@@ -131,5 +135,104 @@ func TestRESTWrongIsOfREST(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		same(t, "at its end", klines("BTCUSDT"), truth("BTCUSDT"))
 		same(t, "continuous", continuous(), truth("BTCUSDT"))
+	})
+}
+
+func TestArchiveWrong(t *testing.T) {
+	day, month := archivePath("币安人生USDT", "1h", "2026-11-22"), archivePath("BTCUSDT", "1mo", "2026-10")
+	tests := []struct {
+		how string
+		// What becomes of a file's lines, the header first, of the day's 24 rows and the month's one; nil: it cannot be read.
+		lines func(lines []string) []string
+		fits  bool // the checksum does
+	}{
+		{howChecksum, slices.Clone[[]string], false},
+		{howHoles, func(l []string) []string {
+			if len(l) == 2 {
+				return l
+			}
+			return slices.Concat(l[:1+8], l[1+10:1+17], l[1+20:])
+		}, true},
+		{howOrder, func(l []string) []string {
+			l = append(slices.Clone(l), l[1])
+			if len(l) > 3 {
+				slices.Reverse(l[1+6 : 1+18])
+			}
+			return l
+		}, true},
+		{howMicros, func(l []string) []string {
+			out := l[:1:1]
+			for _, line := range l[1:] {
+				cells := strings.Split(line, ",")
+				cells[0], cells[6] = cells[0]+"000", cells[6]+"999"
+				out = append(out, strings.Join(cells, ","))
+			}
+			return out
+		}, true},
+		{howHeaderless, func(l []string) []string { return l[1:] }, true},
+		{howBroken, nil, true},
+	}
+	served(t, Options{Symbols: 10, Rate: 1, Seed: 3}, func(t *testing.T, e *Exchange, v *visitor) {
+		for _, path := range []string{day, month} {
+			right, rightSum := v.file(path), v.file(path+".CHECKSUM")
+			_, lines := unpack(t, right)
+			for _, test := range tests {
+				v.inject(fmt.Sprintf(`{"kind":"archive_wrong","seconds":10,"how":%q}`, test.how))
+				body, sum := v.file(path), v.file(path+".CHECKSUM")
+				what := path + " " + test.how
+				name := unescaped(path[strings.LastIndex(path, "/")+1:])
+				same(t, what+": checksum fits", sum == fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(body)), name), test.fits)
+				same(t, what+": checksum's form", len(sum), len(rightSum))
+				same(t, what+": again", v.file(path) == body && v.file(path+".CHECKSUM") == sum, true)
+				if test.lines == nil {
+					same(t, what, body, right[:len(right)/2])
+				} else {
+					_, got := unpack(t, body)
+					same(t, what, strings.Join(got, "\n"), strings.Join(test.lines(lines), "\n"))
+				}
+				time.Sleep(10 * time.Second)
+				same(t, what+" at its end", v.file(path) == right && v.file(path+".CHECKSUM") == rightSum, true)
+			}
+		}
+	})
+}
+
+// TestArchiveMissing holds that files of one symbol alone may be missing, and that without a how each file is wrong in a
+// way of its own.
+func TestArchiveMissing(t *testing.T) {
+	served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
+		btc, eth := archivePath("BTCUSDT", "1h", "2026-11-22"), archivePath("ETHUSDT", "1h", "2026-11-22")
+		v.inject(`{"kind":"archive_wrong","seconds":10,"how":"missing","symbol":"ethusdt"}`)
+		same(t, "missing", v.ask(eth)[:3]+v.ask(eth + ".CHECKSUM")[:3], "404404")
+		same(t, "another symbol's", v.ask(btc)+v.ask(btc+".CHECKSUM"), "200200")
+		rest := v.rows("/fapi/v1/klines?limit=9&interval=1h&symbol=ETHUSDT")
+		same(t, "REST", fmt.Sprint(rest), fmt.Sprint(v.rows("/sim/truth?limit=9&interval=1h&symbol=ETHUSDT")))
+		time.Sleep(10 * time.Second)
+		same(t, "at its end", v.ask(eth), "200")
+
+		var paths, right, wrong []string
+		for day := range 30 {
+			paths = append(paths, archivePath("BTCUSDT", "1h", fmt.Sprintf("2026-10-%02d", day+1)))
+			right = append(right, v.file(paths[day]))
+		}
+		v.inject(`{"kind":"archive_wrong","seconds":10}`)
+		for i, path := range paths {
+			_, _, sum := v.get(path + ".CHECKSUM")
+			status, _, body := v.get(path)
+			switch fits := strings.HasPrefix(sum, fmt.Sprintf("%x", sha256.Sum256([]byte(body)))); {
+			case status == 404:
+				wrong = append(wrong, howMissing)
+			case !fits && body == right[i]:
+				wrong = append(wrong, howChecksum)
+			case fits && body == right[i][:len(right[i])/2]:
+				wrong = append(wrong, howBroken)
+			case fits && body != right[i]:
+				wrong = append(wrong, "rows")
+			default:
+				t.Errorf("%s is right", path)
+			}
+		}
+		slices.Sort(wrong)
+		same(t, "ways", strings.Join(slices.Compact(wrong), " "), "broken checksum missing rows")
 	})
 }
