@@ -113,5 +113,19 @@ func (iv interval) ceil(t market.Time) market.Time {
 	return t
 }
 
+// number counts the klines of an interval from its anchor, months from the year 0.
+func (iv interval) number(open market.Time) uint64 {
+	if iv.length == 0 {
+		y, m, _ := open.Std().Date()
+		return uint64(y)*12 + uint64(m)
+	}
+	return uint64((open - iv.anchor) / iv.length)
+}
+
+// shorter reports whether iv is shorter than another.
+func (iv interval) shorter(than interval) bool {
+	return iv.length != 0 && (than.length == 0 || iv.length < than.length)
+}
+
 // rank orders the exchange's intervals by length.
 func (iv interval) rank() int { return slices.Index(exchangeIntervals[:], iv.name) }

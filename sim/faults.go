@@ -11,18 +11,20 @@ import (
 
 // Kinds of Fault.
 const (
-	FaultDisconnect = "disconnect" // sockets are closed without a close frame
-	FaultSilence    = "silence"    // no frame of a stream is sent; connections stay open, pings and answers go on
-	FaultDrop       = "drop"       // some frames are not sent
-	FaultDuplicate  = "duplicate"  // some frames are sent twice
-	FaultReorder    = "reorder"    // some frames change places with the next one of their connection
-	FaultGarbage    = "garbage"    // malformed frames and well-formed lies are sent in between
-	FaultREST429    = "rest_429"   // REST refuses: the weight is used up
-	FaultREST418    = "rest_418"   // REST refuses: the address is banned
-	FaultREST500    = "rest_500"   // REST fails: in turn with a 500 that is no JSON and with a 503
-	FaultRESTSlow   = "rest_slow"  // REST answers late
-	FaultClockSkew  = "clock_skew" // the exchange's clock is stepped, for good: see Exchange.Now
-	FaultClear      = "clear"      // every fault that lasts is over
+	FaultDisconnect   = "disconnect"    // sockets are closed without a close frame
+	FaultSilence      = "silence"       // no frame of a stream is sent; connections stay open, pings and answers go on
+	FaultDrop         = "drop"          // some frames are not sent
+	FaultDuplicate    = "duplicate"     // some frames are sent twice
+	FaultReorder      = "reorder"       // some frames change places with the next one of their connection
+	FaultGarbage      = "garbage"       // malformed frames and well-formed lies are sent in between
+	FaultREST429      = "rest_429"      // REST refuses: the weight is used up
+	FaultREST418      = "rest_418"      // REST refuses: the address is banned
+	FaultREST500      = "rest_500"      // REST fails: in turn with a 500 that is no JSON and with a 503
+	FaultRESTSlow     = "rest_slow"     // REST answers late
+	FaultRESTWrong    = "rest_wrong"    // REST's closed klines are wrong
+	FaultArchiveWrong = "archive_wrong" // the archive's files are wrong
+	FaultClockSkew    = "clock_skew"    // the exchange's clock is stepped, for good: see Exchange.Now
+	FaultClear        = "clear"         // every fault that lasts is over
 )
 
 // faultKind is what a kind of fault is told with, beside its kind. One that is told its seconds lasts so long.
@@ -42,6 +44,8 @@ var faultKinds = []faultKind{
 	{FaultREST418, []string{"seconds", "path"}},
 	{FaultREST500, []string{"seconds", "path"}},
 	{FaultRESTSlow, []string{"seconds", "delay", "path"}},
+	{FaultRESTWrong, []string{"seconds", "symbol", "how"}},
+	{FaultArchiveWrong, []string{"seconds", "symbol", "how"}},
 	{FaultClockSkew, []string{"ms"}},
 	{FaultClear, nil},
 }
@@ -60,7 +64,7 @@ const (
 type Fault struct {
 	Kind    string
 	Conn    int     // the connection's number in GET /sim/status; 0 is any
-	Path    string  // the connection's path holds this, for REST the endpoint's
+	Path    string  // the connection's path holds this, for REST the endpoint's; the archive's where it begins with /data
 	Stream  string  // the name of a stream that the connection is subscribed to holds this; only such streams are touched
 	Symbol  string  // likewise: the stream is this symbol's. !miniTicker@arr is, whole, where Stream is set and in its name
 	Percent float64 // of the frames
@@ -69,6 +73,7 @@ type Fault struct {
 	Lies    *bool   // whether they are well-formed lies; nil is half of them, where the connection hears a trade stream
 	Delay   float64 // seconds that an answer of REST takes; 0 is 5
 	MS      int64   // what is added to the clock, an hour at most
+	How     string  // in what way klines are wrong, for the kinds that know several; "" is each in turn, by open time or by file
 }
 
 // trouble is a fault that lasts.
@@ -82,7 +87,11 @@ type trouble struct {
 func FaultHelp() string {
 	var lines strings.Builder
 	for _, k := range faultKinds {
-		fmt.Fprintf(&lines, "  %-11s %s\n", k.name, strings.Join(k.fields, ", "))
+		fmt.Fprintf(&lines, "  %-13s %s", k.name, strings.Join(k.fields, ", "))
+		if ways := hows[k.name]; ways != nil {
+			fmt.Fprintf(&lines, " (%s)", strings.Join(ways, ", "))
+		}
+		lines.WriteByte('\n')
 	}
 	return lines.String()
 }
@@ -103,8 +112,13 @@ func unknownKind(kind string) error {
 	for i := range faultKinds {
 		names[i] = faultKinds[i].name
 	}
+	return fmt.Errorf("unknown kind %s: want %s", kind, orList(names))
+}
+
+// orList names what may be chosen from.
+func orList(names []string) string {
 	last := len(names) - 1
-	return fmt.Errorf("unknown kind %s: want %s or %s", kind, strings.Join(names[:last], ", "), names[last])
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // unknown refuses a field.
@@ -125,6 +139,7 @@ func (f *Fault) fields() []faultField {
 	return []faultField{
 		{"percent", &f.Percent}, {"seconds", &f.Seconds}, {"n", &f.N}, {"lies", &f.Lies}, {"delay", &f.Delay}, {"ms", &f.MS},
 		{"conn", &f.Conn}, {"path", &f.Path}, {"stream", &f.Stream}, {"symbol", &f.Symbol},
+		{"how", &f.How},
 	}
 }
 
@@ -141,7 +156,7 @@ func (f *Fault) check() error {
 				return k.unknown(field.name)
 			}
 		} else if want := f.wrong(field.name); want != "" {
-			return fmt.Errorf("%s: %s %v: want %s", f.Kind, field.name, value, want)
+			return fmt.Errorf("%s: %s %#v: want %s", f.Kind, field.name, value, want)
 		}
 	}
 	return nil
@@ -160,6 +175,8 @@ func (f *Fault) wrong(field string) string {
 		return fmt.Sprintf("more than 0, at most %d", maxDelay)
 	case field == "ms" && (f.MS == 0 || f.MS < -maxSkew || f.MS > maxSkew):
 		return fmt.Sprintf("%d to %d, and not 0", -maxSkew, maxSkew)
+	case field == "how" && f.How != "" && !slices.Contains(hows[f.Kind], f.How):
+		return orList(hows[f.Kind])
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ func (e *Exchange) troubleREST(path, ip string) (refused *apiError, late time.Du
 	defer e.mu.Unlock()
 	for _, t := range e.inForce() {
 		switch {
-		case !strings.Contains(path, t.Path):
+		case !t.reachesREST(path):
 		case t.Kind == FaultRESTSlow:
 			late = max(late, t.delay())
 		case refused == nil:
@@ -25,6 +25,11 @@ func (e *Exchange) troubleREST(path, ip string) (refused *apiError, late time.Du
 		}
 	}
 	return refused, late
+}
+
+// reachesREST reports whether a fault of REST is about a path.
+func (f *Fault) reachesREST(path string) bool {
+	return strings.Contains(path, f.Path) && (strings.HasPrefix(f.Path, archiveRoot) || !strings.HasPrefix(path, archiveRoot))
 }
 
 func (f *Fault) delay() time.Duration {

@@ -10,7 +10,8 @@ import (
 )
 
 func TestFaultsAreReadStrictly(t *testing.T) {
-	const kinds = `disconnect, silence, drop, duplicate, reorder, garbage, rest_429, rest_418, rest_500, rest_slow, clock_skew or clear`
+	const kinds = `disconnect, silence, drop, duplicate, reorder, garbage, rest_429, rest_418, rest_500, rest_slow, rest_wrong, archive_wrong, ` +
+		`clock_skew or clear`
 	tests := []struct{ body, want string }{
 		{`{"kind":"disconect"}`, `unknown kind "disconect": want ` + kinds},
 		{`{}`, `unknown kind : want ` + kinds},
@@ -32,6 +33,13 @@ func TestFaultsAreReadStrictly(t *testing.T) {
 		{`{"kind":"rest_418","seconds":-1}`, `rest_418: seconds -1: want more than 0 and less than a million`},
 		{`{"kind":"rest_500","seconds":1e6}`, `rest_500: seconds 1e+06: want more than 0 and less than a million`},
 		{`{"kind":"rest_slow","seconds":1,"delay":61}`, `rest_slow: delay 61: want more than 0, at most 60`},
+		{`{"kind":"rest_wrong","how":"lacks"}`, `rest_wrong: seconds 0: want more than 0 and less than a million`},
+		{`{"kind":"rest_wrong","seconds":1,"path":"klines"}`, `rest_wrong has no field "path": want seconds, symbol, how`},
+		{`{"kind":"rest_wrong","seconds":1,"how":"holes"}`, `rest_wrong: how "holes": want lacks, breaks or changes`},
+		{`{"kind":"archive_wrong","seconds":1,"how":"Holes"}`,
+			`archive_wrong: how "Holes": want checksum, holes, order, micros, headerless, missing or broken`},
+		{`{"kind":"archive_wrong","seconds":1,"symbol":"NOSUCH"}`, `archive_wrong: symbol "NOSUCH": there is none`},
+		{`{"kind":"rest_500","seconds":1,"how":"lacks"}`, `rest_500 has no field "how": want seconds, path`},
 		{`{"kind":"clock_skew"}`, `clock_skew: ms 0: want -3600000 to 3600000, and not 0`},
 		{`{"kind":"clock_skew","ms":-3600001}`, `clock_skew: ms -3600001: want -3600000 to 3600000, and not 0`},
 	}

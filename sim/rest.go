@@ -33,6 +33,7 @@ func (e *Exchange) routes() http.Handler {
 	mux := http.NewServeMux()
 	e.routesWS(mux)
 	e.routesSim(mux)
+	mux.HandleFunc("GET "+archiveRoot+"/", e.serveArchive)
 	for path, ep := range map[string]endpoint{
 		"/fapi/v1/ping":             {always(1), func(url.Values) ([]byte, *apiError) { return []byte("{}"), nil }},
 		"/fapi/v1/time":             {always(1), e.serverTime},
@@ -68,9 +69,7 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 		head.Set("Date", e.Now().Std().UTC().Format(http.TimeFormat))
 		travel(r.Context(), late+e.askDelay())
 		if refused != nil && refused.page != "" {
-			head.Set("Content-Type", "text/html")
-			w.WriteHeader(refused.status)
-			_, _ = io.WriteString(w, refused.page)
+			refused.writePage(w)
 			return
 		}
 		head.Set("Content-Type", "application/json")
@@ -84,6 +83,12 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 		}
 		_, _ = w.Write(body)
 	})
+}
+
+func (a *apiError) writePage(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html")
+	w.WriteHeader(a.status)
+	_, _ = io.WriteString(w, a.page)
 }
 
 // travel takes as long as a message that is on its way.
@@ -178,7 +183,12 @@ func (e *Exchange) klinesOf(s *symbol, q url.Values) ([]byte, *apiError) {
 	if bad != nil {
 		return nil, bad
 	}
-	return s.appendRows(nil, iv, e.look(s).klines(iv, w)), nil
+	v := e.look(s)
+	rows := v.klines(iv, w)
+	if t, wrong := e.misled(FaultRESTWrong, s); wrong {
+		t.falsify(v, iv, rows)
+	}
+	return s.appendRows(nil, iv, rows), nil
 }
 
 // look is a view of a symbol as it stands now.

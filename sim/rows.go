@@ -56,19 +56,26 @@ func (r *row) follow(n *row) {
 //
 //	[1789478160000,"76936.20","76965.50","76936.10","76965.40","20.680",1789478219999,"1591436.27140",878,"15.190","1168938.63310","0"]
 func (s *symbol) appendREST(dst []byte, iv interval, r *row) []byte {
-	dst = append(dst, '[')
-	dst = strconv.AppendInt(dst, int64(r.open), 10)
-	for _, p := range [...]int64{r.o, r.h, r.l, r.c} {
-		dst = s.appendPrice(append(dst, `,"`...), p)
-		dst = append(dst, '"')
+	return append(s.appendColumns(append(dst, '['), iv, r, `"`, 1), ']')
+}
+
+// appendColumns writes r's twelve values with commas between them: decimals in quotes, times in units of which so many
+// are a millisecond.
+func (s *symbol) appendColumns(dst []byte, iv interval, r *row, quote string, perMS int64) []byte {
+	decimal := func(write func([]byte, int64) []byte, value int64) {
+		dst = append(write(append(append(dst, ','), quote...), value), quote...)
 	}
-	dst = s.appendQty(append(dst, `,"`...), r.volume)
-	dst = strconv.AppendInt(append(dst, `",`...), int64(iv.next(r.open)-1), 10)
-	dst = s.appendQuote(append(dst, `,"`...), r.quote)
-	dst = strconv.AppendInt(append(dst, `",`...), r.count, 10)
-	dst = s.appendQty(append(dst, `,"`...), r.buyVolume)
-	dst = s.appendQuote(append(dst, `","`...), r.buyQuote)
-	return append(dst, `","0"]`...)
+	dst = strconv.AppendInt(dst, int64(r.open)*perMS, 10)
+	for _, p := range [...]int64{r.o, r.h, r.l, r.c} {
+		decimal(s.appendPrice, p)
+	}
+	decimal(s.appendQty, r.volume)
+	dst = strconv.AppendInt(append(dst, ','), int64(iv.next(r.open))*perMS-1, 10)
+	decimal(s.appendQuote, r.quote)
+	dst = strconv.AppendInt(append(dst, ','), r.count, 10)
+	decimal(s.appendQty, r.buyVolume)
+	decimal(s.appendQuote, r.buyQuote)
+	return append(append(append(append(dst, ','), quote...), '0'), quote...)
 }
 
 // appendPrice writes a price in ticks with the symbol's digits; appendQty and appendQuote do so for amounts.

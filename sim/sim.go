@@ -56,6 +56,7 @@ type Exchange struct {
 	byName  map[string]*symbol
 	info    infoBody
 	limiter *limiter
+	shelf   shelf
 	handler http.Handler
 	skew    atomic.Int64 // ms that its clock has been stepped by; written under mu
 
@@ -68,6 +69,7 @@ type Exchange struct {
 	holding []*conn // those with a frame held back, longest first
 	tape    tapeRing
 	minis   miniState
+	asked   ArchiveStatus
 	ended   bool
 
 	running sync.WaitGroup // connections' goroutines
@@ -93,6 +95,7 @@ func New(opt Options) (*Exchange, error) {
 	}
 	e.info = newInfoBody(e.symbols)
 	e.limiter = newLimiter()
+	e.shelf.files, e.asked.Statuses = make(map[archiveFile]func() []byte), make(map[int]int)
 	e.streams = newRegistry(e.symbols)
 	e.live.start(e.symbols)
 	e.handler = e.routes()

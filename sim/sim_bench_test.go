@@ -84,3 +84,12 @@ func BenchmarkStart(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkArchiveMonth is a file of a month's minutes.
+func BenchmarkArchiveMonth(b *testing.B) {
+	e := newExchange(b, Options{Symbols: 40, Seed: 1})
+	f, _, _ := e.archiveFile(archivePath("ETHUSDT", "1m", "2026-10"))
+	for b.Loop() {
+		b.SetBytes(int64(len(f.build(f.s.look(at)))))
+	}
+}

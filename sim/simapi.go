@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -45,7 +46,17 @@ type Status struct {
 	Skew        int64         `json:"skew"`    // ms that the clock has been stepped by
 	Faults      int           `json:"faults"`  // that are in force
 	InForce     []FaultStatus `json:"inForce"` // these, in the order they began
+	Archive     ArchiveStatus `json:"archive"`
 	Connections []ConnStatus  `json:"connections"`
+}
+
+// ArchiveStatus is how often the archive was asked: for files by the days and by the months, for checksums of either, and
+// with what HTTP status it answered these and all else.
+type ArchiveStatus struct {
+	Daily     int         `json:"daily"`
+	Monthly   int         `json:"monthly"`
+	Checksums int         `json:"checksums"`
+	Statuses  map[int]int `json:"statuses"`
 }
 
 // FaultStatus is a lasting fault's part of Status.
@@ -73,7 +84,9 @@ func (e *Exchange) Status() Status {
 	st := Status{
 		Now: e.Now(), Start: e.opt.Start, Seed: e.opt.Seed, Symbols: e.opt.Symbols, Trades: e.live.trades,
 		Fills: e.live.happened, Streams: len(e.streams.live), Skew: e.skew.Load(), InForce: []FaultStatus{}, Connections: []ConnStatus{},
+		Archive: e.asked,
 	}
+	st.Archive.Statuses = maps.Clone(e.asked.Statuses)
 	for _, t := range e.inForce() {
 		st.InForce = append(st.InForce, FaultStatus{t.Kind, time.Until(t.until).Round(time.Millisecond).Seconds()})
 	}

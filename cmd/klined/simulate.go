@@ -66,9 +66,12 @@ func newSimCommand() *cobra.Command {
 }
 
 const simHelp = `A synthetic exchange that speaks the real one's REST and WebSocket on one port, with its limits and refusals,
-and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviations, /sim/tape.
+and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviations, /sim/tape. On the same port it has the
+archive's files of klines, below /data/futures/um/daily and /monthly: a day's from 08:30 UTC of the next day on, a month's
+from the first Monday after it.
 
-A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any. These kinds take these fields:
+A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any, or each in turn. A path of
+REST is the archive's where it begins with /data. These kinds take these fields:
 
 `
 
