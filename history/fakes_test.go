@@ -192,11 +192,19 @@ func (s *store) Missing(series market.Series, span market.Span) []market.Span {
 	return s.missing(series, span)
 }
 
-func (s *store) Holes() []market.Range { return s.holes }
+func (s *store) Holes() []market.Range {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holes
+}
 
 func (s *store) Room(context.Context) error { return s.fail }
 
-func (s *store) Kept(market.Interval) market.Time { return s.kept }
+func (s *store) Kept(market.Interval) market.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept
+}
 
 func (s *store) SettledUpTo(id market.SymbolID) market.Time {
 	s.mu.Lock()
