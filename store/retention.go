@@ -131,6 +131,13 @@ func (s *Store) keeping(iv market.Interval, span market.Span, rows []market.Klin
 	return rows[first:], missing.add(gone)
 }
 
+// Kept is since when klines of iv are kept: Read calls missing what is older, whoever brings it. 0: all are kept.
+func (s *Store) Kept(iv market.Interval) market.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.complete.retention.from[iv]
+}
+
 // cut is the deletion of what is not kept any more, under way. It is the writer's.
 type cut struct {
 	left   []keptFrom
