@@ -177,7 +177,9 @@ func (s *Store) step(c *cut) <-chan time.Time {
 	s.mu.Lock()
 	most := s.cutRows
 	s.mu.Unlock()
+	done := s.atDisk()
 	n, all, err := s.deleteSome(c.left[0], most)
+	done()
 	s.mu.Lock()
 	defer s.unlock()
 	if err != nil {

@@ -52,6 +52,7 @@ type Store struct {
 	stop  chan struct{}   // closed by Close
 	ended chan struct{}   // closed by the writer at its end
 	close func() error    // once
+	room  func(dir string) (free, size int64, err error)
 
 	saving   sync.Mutex // held by SaveSymbols
 	mu       sync.Mutex // guards what follows; never held during I/O
@@ -74,7 +75,7 @@ func Open(opts Options) (*Store, error) {
 		opts:     opts,
 		readRows: make(map[market.Interval]*sql.Stmt), upserts: make(map[market.Interval]upserts),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
-		pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut,
+		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut,
 	}
 	s.close = sync.OnceValue(s.shutDown)
 	if err := s.open(); err != nil {
@@ -196,8 +197,10 @@ func (s *Store) shutDown() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	stopWaiting := s.waitForDisk()
 	close(s.stop)
 	<-s.ended
+	stopWaiting()
 	s.release()
 	s.mu.Lock()
 	lost, err := s.pending.n, s.stats.writeErr

@@ -115,7 +115,9 @@ func (s *Store) commit() error {
 	var written int64
 	var err error
 	if batch.n > 0 || !f.empty() {
+		done := s.atDisk()
 		written, err = s.writeBatch(batch, &f)
+		done()
 	}
 	took := time.Since(began)
 
