@@ -16,22 +16,24 @@ type question struct {
 type flight struct {
 	askers int
 	cancel context.CancelFunc // ends the fetch
-	done   chan struct{}      // closed when err is there
+	done   chan struct{}      // closed when rows and err are there
+	rows   []market.Kline     // never changed
 	err    error
 }
 
-// Fetch brings the official klines of series over the span into the store, for a client that waits: one fetch for all
-// who ask for the same at once; it ends when the last of them has gone. Intervals that the exchange does not serve are
-// folded from the longest one that divides them. A *market.BudgetError says that the exchange may not be asked now.
-func (h *History) Fetch(ctx context.Context, series market.Series, span market.Span) error {
+// Fetch brings the official klines of series over the span into the store, for a client that waits, and returns them, for
+// the store may not keep them: one fetch for all who ask for the same at once; it ends when the last of them has gone.
+// Intervals that the exchange does not serve are folded from the longest one that divides them. A *market.BudgetError says
+// that the exchange may not be asked now; beside an error are those that could be had. The rows are to read, not to change.
+func (h *History) Fetch(ctx context.Context, series market.Series, span market.Span) ([]market.Kline, error) {
 	q := question{series, span}
 	f := h.board(ctx, q)
 	defer h.leave(q, f)
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	case <-f.done:
-		return f.err
+		return f.rows, f.err
 	}
 }
 
@@ -45,7 +47,7 @@ func (h *History) board(ctx context.Context, q question) *flight {
 		f = &flight{cancel: cancel, done: make(chan struct{})}
 		h.flights[q] = f
 		go func() {
-			_, f.err = h.fetch(ctx, market.ClassClients, q.series, q.span)
+			f.rows, f.err = h.fetch(ctx, market.ClassClients, q.series, q.span)
 			h.forget(q, f)
 			close(f.done)
 		}()

@@ -112,6 +112,8 @@ type world struct {
 	fetched []market.Span
 	asked   []market.Span // of Upstream
 
+	kept     market.Time    // klines before it are not kept
+	unkept   []market.Kline // what a fetch gives
 	fetch    func(series market.Series, span market.Span) error
 	upstream func(series market.Series, span market.Span, limit int) ([]market.Kline, error)
 }
@@ -144,12 +146,13 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 		Clock:     clock,
 		Live:      w.live,
 		Store:     w.store,
-		Fetch: func(_ context.Context, series market.Series, span market.Span) error {
+		Kept:      func(market.Interval) market.Time { return w.kept },
+		Fetch: func(_ context.Context, series market.Series, span market.Span) ([]market.Kline, error) {
 			w.fetched = append(w.fetched, span)
 			if w.fetch == nil {
-				return errDown
+				return nil, errDown
 			}
-			return w.fetch(series, span)
+			return w.unkept, w.fetch(series, span)
 		},
 		Upstream: func(_ context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
 			w.asked = append(w.asked, span)

@@ -101,13 +101,14 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	}
 	lacks := lacking(iv, rows, s.unhealed(series.Symbol, now))
 	if iv >= market.OneMinute && !(absent.Empty() && lacks.Empty()) {
-		err := s.fetch(ctx, series, hull(absent, lacks), addr)
+		fetched, err := s.fetch(ctx, series, hull(absent, lacks), addr)
 		if err != nil && !absent.Empty() {
 			return nil, err
 		} // else they are served as they are, and say that they lack trades
-		if rows, absent, err = s.stored(ctx, sc, series, closed, live); err != nil {
+		if rows, absent, err = s.stored(ctx, sc, series, closed, join(nil, fetched, live)); err != nil {
 			return nil, err
 		}
+		absent.From = max(absent.From, min(s.kept(iv), absent.To)) // what is not kept and did not come does not exist
 	}
 	if iv < market.OneMinute {
 		return rows, nil // the exchange has none: what is not held here exists nowhere
@@ -243,11 +244,19 @@ func uncovered(iv market.Interval, missing []market.Span, rows []market.Kline) (
 	return absent
 }
 
-// fetch has the store filled with span, in the turn of addr.
-func (s *Server) fetch(ctx context.Context, series market.Series, span market.Span, addr netip.Addr) error {
+// kept is since when klines of iv are kept.
+func (s *Server) kept(iv market.Interval) market.Time {
+	if s.opt.Kept == nil {
+		return 0
+	}
+	return s.opt.Kept(iv)
+}
+
+// fetch has the store filled with span, in the turn of addr, and gives what came.
+func (s *Server) fetch(ctx context.Context, series market.Series, span market.Span, addr netip.Addr) ([]market.Kline, error) {
 	release, err := s.slots.acquire(ctx, addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer release()
 	return s.opt.Fetch(ctx, series, span)

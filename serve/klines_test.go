@@ -97,6 +97,37 @@ func TestKlinesSources(t *testing.T) {
 	}
 }
 
+// TestNotKept: what is too old to be kept is served as the exchange gives it; what it does not give does not exist.
+func TestNotKept(t *testing.T) {
+	m := func(minute int) market.Time { return at("12:00:00") + market.Time(minute)*market.Minute }
+	for _, c := range []struct {
+		name       string
+		kept       int
+		begins, to int // of what the fetch gives
+		status     int
+		extent     string
+	}{
+		{"the exchange has all of it", 4, 0, 4, 200, "12:00–12:09 10"},
+		{"the exchange's begin later", 4, 2, 4, 200, "12:02–12:09 8"},
+		{"the exchange's begin where ours do", 4, 4, 4, 200, "12:04–12:09 6"},
+		{"what is kept must come", 3, 0, 3, 503, ""},
+	} {
+		w := newWorld(t, fixedClock(m(9)+30*market.Second))
+		w.kept, w.unkept = m(c.kept), run(market.OneMinute, m(c.begins), m(c.to), market.StateSettled)
+		w.store.rows[minutes(btc)] = run(market.OneMinute, m(4), m(9), market.StateSettled)
+		w.store.known[minutes(btc)] = []market.Span{{From: m(4), To: m(9)}}
+		w.live.rows[minutes(btc)] = []market.Kline{kline(m(9), "5", market.StateOpen)}
+		w.fetch = func(market.Series, market.Span) error { return nil }
+		rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=10")
+		if rec.Code != c.status || c.status == 200 && extent(t, rec) != c.extent {
+			t.Errorf("%s: %d %s", c.name, rec.Code, rec.Body)
+		}
+		if want := []market.Span{{From: m(0), To: m(4)}}; !slices.Equal(w.fetched, want) {
+			t.Errorf("%s: fetched %v, want %v", c.name, w.fetched, want)
+		}
+	}
+}
+
 // TestLackingTrades: what has lacked trades for longer than its lane heals is asked for; where the exchange does not give
 // it, it is served as it is.
 func TestLackingTrades(t *testing.T) {

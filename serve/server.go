@@ -39,9 +39,11 @@ type Options struct {
 	Live      Live
 	Store     Store
 
-	// Fetch fills the store with the official klines of span. Its error is a *market.BudgetError where the exchange may
-	// not be asked now.
-	Fetch func(ctx context.Context, series market.Series, span market.Span) error
+	// Kept is since when klines of an interval are kept. nil: all are.
+	Kept func(market.Interval) market.Time
+	// Fetch fills the store with the official klines of span, and gives them, for what is too old is not kept. Its error is
+	// a *market.BudgetError where the exchange may not be asked now. The rows are the caller's to read, not to change.
+	Fetch func(ctx context.Context, series market.Series, span market.Span) ([]market.Kline, error)
 	// Upstream asks the exchange for official klines, the running one too: at most limit, the oldest first where From
 	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
 	// symbol that is not whole yet, and the open time of a series' first kline.

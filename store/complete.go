@@ -11,12 +11,16 @@ import (
 //
 //	known ∪ what the symbol's live session has brought − holes
 //
+// as far back as its interval is kept.
+//
 // Whoever calls holds Store.mu.
 type completeness struct {
 	known spanTable
 	holes spanTable // rows that were lost on their way to the disk, or lack trades
 	live  map[market.SymbolID]session
 	lanes map[int]market.Time // what each lane has handed on: its highest Changes.UpTo
+
+	retention retention
 
 	settled map[market.SymbolID]market.Time // minutes before it have been held against the exchange's own
 
@@ -114,7 +118,7 @@ func (c *completeness) missing(series market.Series, s market.Span) spans {
 	for _, hole := range c.holes.of[series].within(s) {
 		missing = missing.add(hole)
 	}
-	return missing
+	return missing.add(c.retention.gone(iv, s))
 }
 
 // begin opens a session. One that is open already is kept if it reaches the new one, else it ends as known spans.
@@ -150,6 +154,7 @@ func (c *completeness) advance(lane int, upTo market.Time, shortest market.Inter
 		return false
 	}
 	c.lanes[lane], c.dirtyLanes = upTo, true
+	c.retention.now = max(c.retention.now, upTo)
 	return shortest.Open(upTo) > old
 }
 

@@ -33,14 +33,14 @@ func (s *Store) Put(changes *market.Changes) {
 
 // Fetched takes what the exchange has of the series' klines that open within span: rows and nothing else, so that the
 // span is known from now on, as far as the first row that is still open. The span must not reach beyond the exchange's
-// time. Rows outside of it are taken too, and prove nothing.
+// time. Rows outside of it are taken too, and prove nothing. What is older than is kept is neither stored nor known.
 func (s *Store) Fetched(series market.Series, span market.Span, rows []market.Kline) {
 	s.mu.Lock()
 	defer s.unlock()
 	if _, kept := s.upserts[series.Interval]; !kept || s.closed {
 		return
 	}
-	span = market.Span{From: series.Interval.Ceil(span.From), To: series.Interval.Ceil(span.To)}
+	span = market.Span{From: max(series.Interval.Ceil(span.From), s.complete.retention.from[series.Interval]), To: series.Interval.Ceil(span.To)}
 	for i := range rows {
 		if rows[i].State < market.StateClosed {
 			span.To = min(span.To, rows[i].OpenTime)
@@ -70,7 +70,7 @@ func (s *Store) BeginLive(symbol market.SymbolID, lane int, from market.Time) {
 
 // take puts one kline into the outbox.
 func (s *Store) take(series market.Series, k *market.Kline) {
-	if _, kept := s.upserts[series.Interval]; !kept || k.State < market.StateClosed {
+	if _, kept := s.upserts[series.Interval]; !kept || k.State < market.StateClosed || k.OpenTime < s.complete.retention.from[series.Interval] {
 		return
 	}
 	h := held{Kline: *k}

@@ -38,7 +38,7 @@ func (s *Store) openReaders(path string) (err error) {
 
 // Read gives the stored klines of series that open within span, oldest first, and the parts of span, in whole klines,
 // that are not known to be complete: the store may hold rows there, or none, or old versions. What was put counts from
-// then on, committed or not. Klines that have not ended yet are missing.
+// then on, committed or not. Klines that have not ended yet are missing, and those that are older than is kept.
 func (s *Store) Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
 	if _, kept := s.readRows[series.Interval]; !kept {
 		return nil, nil, fmt.Errorf("store %s: interval %s is not kept", s.opts.Dir, series.Interval)
@@ -59,7 +59,8 @@ func (s *Store) Read(ctx context.Context, series market.Series, span market.Span
 	if rows, err = s.readDisk(ctx, series, span); err != nil {
 		return nil, nil, fmt.Errorf("store %s: cannot read %s: %w", s.opts.Dir, tableOf(series.Interval), err)
 	}
-	return overlay(overlay(rows, older), newer), missing, nil
+	rows, missing = s.keeping(series.Interval, span, overlay(overlay(rows, older), newer), missing)
+	return rows, missing, nil
 }
 
 // readDisk reads the rows of series that open within span.

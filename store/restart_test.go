@@ -220,12 +220,19 @@ func TestIntervalKeptLater(t *testing.T) {
 	same(t, "5m", missing, []market.Span{span})
 }
 
-// crashDirEnv tells this test's program to be the process that is killed.
-const crashDirEnv = "STORE_TEST_CRASH_DIR"
+// crashDirEnv tells this test's program to be the process that is killed, crashRetainEnv for how long to keep minutes.
+const (
+	crashDirEnv    = "STORE_TEST_CRASH_DIR"
+	crashRetainEnv = "STORE_TEST_CRASH_RETAIN"
+)
 
 // putForever feeds a store, far quicker than real minutes, and says how many rows it has committed.
 func putForever(dir string) {
-	s, err := Open(Options{Dir: dir, CommitEvery: time.Millisecond, Intervals: threeIntervals})
+	opts := Options{Dir: dir, CommitEvery: time.Millisecond, Intervals: threeIntervals}
+	if d, err := time.ParseDuration(os.Getenv(crashRetainEnv)); err == nil {
+		opts.Retain = map[market.Interval]time.Duration{market.OneMinute: d}
+	}
+	s, err := Open(opts)
 	if err == nil {
 		err = s.SaveSymbols(testSymbols(3))
 	}

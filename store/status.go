@@ -17,7 +17,9 @@ type stats struct {
 	dropped, lost uint64
 	lastCommit    time.Time
 	commitTook    time.Duration
-	writeErr      error // of the last commit
+	writeErr      error     // of the last commit
+	atDisk        time.Time // since when the writer is there; zero while it is not
+	stuck         bool      // it is there for too long
 }
 
 // committed notes how a commit went. Of errors in a row the first is logged, and the end of it.
@@ -51,12 +53,14 @@ func (s *Store) unlock() {
 	}
 }
 
-// StateOK is Status.State while the disk takes what is written.
+// StateOK is Status.State while the disk takes what is written, and Status.Disk while it has room.
 const StateOK = "ok"
 
 // Status is the store's standing.
 type Status struct {
-	State        string    `json:"state"`       // StateOK, or why the last commit failed
+	State        string    `json:"state"`       // StateOK, or why the last commit failed, or that it does not end
+	Disk         string    `json:"disk"`        // StateOK, or that it is nearly full
+	FreeBytes    int64     `json:"free_bytes"`  // of the disk
 	Rows         uint64    `json:"rows"`        // written since the start: new, or better than before
 	OutboxRows   int       `json:"outbox_rows"` // wait for a commit
 	LastCommit   time.Time `json:"last_commit,omitzero"`
@@ -77,16 +81,14 @@ func (s *Store) Status() Status {
 			size += info.Size()
 		}
 	}
+	free, whole, err := s.room(s.opts.Dir)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := Status{
-		State: StateOK, Rows: s.stats.rows, OutboxRows: s.waiting(),
+		State: s.stats.state(), Disk: roomState(free, whole, err), FreeBytes: free, Rows: s.stats.rows, OutboxRows: s.waiting(),
 		LastCommit: s.stats.lastCommit, CommitMillis: float64(s.stats.commitTook.Microseconds()) / 1000,
 		RefusedRows: s.stats.refused, LastRefused: s.stats.lastRefused,
 		DroppedRows: s.stats.dropped, LostRows: s.stats.lost, FileBytes: size,
-	}
-	if s.stats.writeErr != nil {
-		status.State = s.stats.writeErr.Error()
 	}
 	for _, holes := range s.complete.holes.of {
 		status.Holes += len(holes)

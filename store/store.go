@@ -34,6 +34,8 @@ type Options struct {
 	Metrics     *health.Metrics   // (its own)
 	Log         *slog.Logger      // (none)
 	CommitEvery time.Duration     // how long a kline may wait for company before it is committed (500 ms)
+
+	Retain map[market.Interval]time.Duration // how long klines of an interval are kept; those of others for ever
 }
 
 // Store keeps klines of many series and knows which of them are complete. All methods may be called from any goroutine.
@@ -50,6 +52,7 @@ type Store struct {
 	stop  chan struct{}   // closed by Close
 	ended chan struct{}   // closed by the writer at its end
 	close func() error    // once
+	room  func(dir string) (free, size int64, err error)
 
 	saving   sync.Mutex // held by SaveSymbols
 	mu       sync.Mutex // guards what follows; never held during I/O
@@ -59,6 +62,7 @@ type Store struct {
 	pending  *outbox    // to be written with the next commit
 	inFlight *outbox    // being written, read-only; nil between commits
 	maxRows  int        // bound of pending and inFlight together
+	cutRows  int        // how many rows one step of a cut deletes
 	differ   []differed // to be written with the next commit; at most maxDiffer
 	stats    stats
 	notes    []func() // log lines that wait for unlock
@@ -72,7 +76,7 @@ func Open(opts Options) (*Store, error) {
 		opts:     opts,
 		readRows: make(map[market.Interval]*sql.Stmt), upserts: make(map[market.Interval]upserts),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
-		pending: newOutbox(), maxRows: maxOutboxRows,
+		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut,
 	}
 	s.close = sync.OnceValue(s.shutDown)
 	if err := s.open(); err != nil {
@@ -142,7 +146,14 @@ func (s *Store) openWriter(path string) (err error) {
 	if err = prepareSchema(tx, s.opts.Intervals); err != nil {
 		return err
 	}
+	retained, err := loadRetention(tx, s.opts.Retain)
+	if err != nil {
+		return err
+	}
 	if s.symbols, s.complete, err = load(tx, s.opts.Intervals); err != nil {
+		return err
+	}
+	if err = s.complete.retain(tx, retained); err != nil {
 		return err
 	}
 	if err = tx.Commit(); err != nil {
@@ -187,8 +198,10 @@ func (s *Store) shutDown() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	stopWaiting := s.waitForDisk()
 	close(s.stop)
 	<-s.ended
+	stopWaiting()
 	s.release()
 	s.mu.Lock()
 	lost, err := s.pending.n, s.stats.writeErr

@@ -26,10 +26,12 @@ func prepareUpserts(db *sql.DB, iv market.Interval) (u upserts, err error) {
 }
 
 // write is the writer: it commits CommitEvery after the first kline came, at once when many wait, and after an error
-// again with back-off. It ends at stop, after a last commit.
+// again with back-off. Between commits it deletes what is not kept any more. It ends at stop, after a last commit.
 func (s *Store) write() {
 	defer close(s.ended)
 	var due <-chan time.Time // nil: nothing waits
+	cut := s.beginCut()      // of what the process before left
+	cutting := time.After(0) // nil: nothing is to be deleted
 	failures := 0
 	for stopped := false; !stopped; {
 		var reply chan error
@@ -38,6 +40,9 @@ func (s *Store) write() {
 			stopped = true
 		case reply = <-s.flush:
 		case <-due:
+		case <-cutting:
+			cutting = s.step(&cut)
+			continue
 		case <-s.wake:
 			if failures > 0 || !s.many() {
 				if due == nil {
@@ -49,6 +54,9 @@ func (s *Store) write() {
 		err := s.commit()
 		if err == nil {
 			due, failures = nil, 0
+			if cutting == nil && s.cutDue() {
+				cut, cutting = s.beginCut(), time.After(0)
+			}
 		} else {
 			failures++
 			due = time.After(backoff(failures))
@@ -62,6 +70,12 @@ func (s *Store) write() {
 // backoff is how long to wait after the n-th failure in a row: 0.2, 0.4, … 5 s.
 func backoff(n int) time.Duration {
 	return min(100*time.Millisecond<<min(n, 10), 5*time.Second)
+}
+
+func (s *Store) cutDue() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.complete.retention.due()
 }
 
 func (s *Store) many() bool {
@@ -102,7 +116,9 @@ func (s *Store) commit() error {
 	var written int64
 	var err error
 	if batch.n > 0 || !f.empty() {
+		done := s.atDisk()
 		written, err = s.writeBatch(batch, &f)
+		done()
 	}
 	took := time.Since(began)
 

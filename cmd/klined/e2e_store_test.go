@@ -154,6 +154,9 @@ func TestE2EDiskFull(t *testing.T) {
 	}
 	st := r.status().Store
 	t.Logf("disk full since %s: %d rows wait: %s", full, st.OutboxRows, st.State)
+	if st.Disk == store.StateOK || st.FreeBytes > 1<<20 {
+		t.Errorf("the disk is %s, %d bytes are free", st.Disk, st.FreeBytes)
+	}
 	if waiting := r.metric("klined_store_outbox_rows"); waiting == 0 || st.OutboxRows == 0 || !strings.Contains(parts, "full") {
 		t.Errorf("%v rows wait in the metric, %d in the status, /healthz %s", waiting, st.OutboxRows, parts)
 	}
@@ -165,7 +168,8 @@ func TestE2EDiskFull(t *testing.T) {
 	r.poll("all is durable", 30*time.Second, func() bool { st = r.status().Store; return st.State == store.StateOK && st.OutboxRows == 0 })
 	t.Logf("all was durable %s after there was room", time.Since(began).Round(10*time.Millisecond))
 	r.poll("/healthz says 200", 30*time.Second, func() bool { return r.health() == "" })
-	for _, line := range []string{"cannot write, klines are kept in memory", "writing goes again"} {
+	for _, line := range []string{"cannot write, klines are kept in memory", "writing goes again", "does not work\" target=life component=disk",
+		"works again\" target=life component=disk"} {
 		if n := strings.Count(r.server.output(), line); n != 1 {
 			t.Errorf("the log says %d times %q", n, line)
 		}

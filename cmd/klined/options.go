@@ -30,10 +30,11 @@ type serveOptions struct {
 	PushEvery  time.Duration
 	Settle     bool
 	RESTWeight int
+	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	LogLevel   slog.Level
 	LogFormat  string
 
-	texts struct{ symbols, intervals, source, grace, settle, level string }
+	texts struct{ symbols, intervals, source, grace, settle, retain, level string }
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
@@ -56,6 +57,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
+	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
@@ -66,6 +68,10 @@ func (o *serveOptions) parse() error {
 	if o.Intervals, err = parseIntervals(o.texts.intervals); err != nil {
 		return err
 	}
+	if o.Retain, err = parseRetain(o.texts.retain, o.Intervals); err != nil {
+		return err
+	}
+	o.texts.retain = retainList(o.Intervals, o.Retain)
 	if o.Source, err = parseSource(o.texts.source); err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ import (
 // openStore opens the store and takes its symbols into the registry: their ids are for ever.
 func (s *server) openStore() error {
 	var err error
-	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Metrics: s.metrics, Log: s.log})
+	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Retain: s.o.Retain,
+		Metrics: s.metrics, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 func (s *server) buildServe() *serve.Server {
 	return serve.New(serve.Options{
 		Symbols: s.symbols, Carries: s.feed.Carries, Intervals: s.o.Intervals, Clock: s.clock,
-		Live: s.feed, Store: s.store, Fetch: s.history.Fetch,
+		Live: s.feed, Store: s.store, Kept: s.store.Kept, Fetch: s.history.Fetch,
 		Upstream: func(ctx context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
 			return s.rest.Klines(ctx, market.ClassClients, series, span, limit)
 		},

@@ -265,9 +265,9 @@ func (s *server) keepTime(ctx context.Context) {
 	})
 }
 
-// watchStore reports the store's health.
+// watchStore reports the store's health, and that of the disk below it: while there is room, the process works.
 func (s *server) watchStore(ctx context.Context) {
-	c := s.dog.Component("store", true)
+	c, disk := s.dog.Component("store", true), s.dog.Component("disk", false)
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
@@ -275,12 +275,19 @@ func (s *server) watchStore(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if state := s.store.Status().State; state == store.StateOK {
-				c.Beat()
-			} else {
-				c.Fail(state)
-			}
+			st := s.store.Status()
+			report(c, st.State)
+			report(disk, st.Disk)
 		}
+	}
+}
+
+// report has a component stand as a state of the store says.
+func report(c *health.Component, state string) {
+	if state == store.StateOK {
+		c.Beat()
+	} else {
+		c.Fail(state)
 	}
 }
 

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stuckAfter is how long the writer may be at the disk before it is called stuck.
+const stuckAfter = 10 * time.Second
+
+// The least free room of the store's file system, whichever is less. Below it the disk is nearly full.
+const (
+	leastFree  = 1 << 30 // bytes
+	leastShare = 50      // of which one part
+)
+
+// atDisk notes that the writer has begun a transaction; the function that it returns notes its end. What takes too long is
+// a state and in the log while it lasts, for nobody else waits for it: klines are served from memory.
+func (s *Store) atDisk() (done func()) {
+	began := time.Now()
+	timer := time.AfterFunc(stuckAfter, func() {
+		s.mu.Lock()
+		defer s.unlock()
+		if s.stats.atDisk.Equal(began) {
+			s.stats.stuck = true
+			s.note(slog.LevelError, "the disk is stuck: klines are kept in memory until it goes again", "rows", s.waiting())
+		}
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.atDisk = began
+	return func() {
+		timer.Stop()
+		s.mu.Lock()
+		defer s.unlock()
+		if s.stats.stuck {
+			s.note(slog.LevelInfo, "the disk goes again", "after", time.Since(began).Round(time.Millisecond))
+		}
+		s.stats.atDisk, s.stats.stuck = time.Time{}, false
+	}
+}
+
+// state is StateOK, or what is wrong with writing.
+func (st *stats) state() string {
+	switch {
+	case st.stuck:
+		return "stuck: has been at the disk for " + time.Since(st.atDisk).Round(time.Second).String()
+	case st.writeErr != nil:
+		return st.writeErr.Error()
+	}
+	return StateOK
+}
+
+// room is how much of a directory's file system is free, and its size, in bytes.
+func room(dir string) (free, size int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("cannot ask for the room of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
+}
+
+// roomState is StateOK, or that the disk is nearly full.
+func roomState(free, size int64, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case free < min(leastFree, size/leastShare):
+		return fmt.Sprintf("nearly full: %d MB of %d MB are free", free>>20, size>>20)
+	}
+	return StateOK
+}
+
+// waitForDisk says in the log that Close waits for a stuck disk; the function that it returns ends that.
+func (s *Store) waitForDisk() (stop func() bool) {
+	return time.AfterFunc(stuckAfter, func() { s.opts.Log.Error("closing waits for the disk") }).Stop
+}
