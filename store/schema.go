@@ -87,21 +87,31 @@ func tableOf(iv market.Interval) string {
 	return "kline_" + iv.String()
 }
 
-// prepareSchema brings the database to this schema with a table for each interval, or refuses it.
-func prepareSchema(tx *sql.Tx, intervals []market.Interval) error {
-	var version, tables int
-	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return err
+// versionOf is the database's schema version, 0 where it is empty. One that this program does not know is an error.
+func versionOf(tx *sql.Tx) (version int, err error) {
+	var tables int
+	if err = tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return 0, err
 	}
-	if err := tx.QueryRow("SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
-		return err
+	if err = tx.QueryRow("SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
+		return 0, err
 	}
 	switch {
 	case version > schemaVersion:
-		return fmt.Errorf("schema version %d is newer than this program's %d", version, schemaVersion)
+		err = fmt.Errorf("schema version %d is newer than this program's %d", version, schemaVersion)
 	case version == 0 && tables > 0:
-		return fmt.Errorf("a database of another program: it has %d tables and no schema version", tables)
-	case version == 0:
+		err = fmt.Errorf("a database of another program: it has %d tables and no schema version", tables)
+	}
+	return version, err
+}
+
+// prepareSchema brings the database to this schema with a table for each interval, or refuses it.
+func prepareSchema(tx *sql.Tx, intervals []market.Interval) error {
+	version, err := versionOf(tx)
+	if err != nil {
+		return err
+	}
+	if version == 0 {
 		if _, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
 			return err
 		}
@@ -161,6 +171,7 @@ func loadSymbols(tx *sql.Tx) (symbols []market.Symbol, err error) {
 	return symbols, err
 }
 
+// loadSpans reads the spans of a table, or of the rows that a condition behind its name leaves of it.
 func loadSpans(tx *sql.Tx, table string, into map[market.Series]spans) error {
 	return each(tx, "SELECT symbol, interval, from_time, to_time FROM "+table, func(scan func(...any) error) error {
 		var series market.Series
@@ -175,6 +186,27 @@ func loadSpans(tx *sql.Tx, table string, into map[market.Series]spans) error {
 		}
 		into[series] = into[series].add(s)
 		return nil
+	})
+}
+
+// loadSessions reads sessions as loadSpans reads spans, and how far every lane is.
+func loadSessions(tx *sql.Tx, table string, into map[market.SymbolID]session, lanes map[int]market.Time) error {
+	err := each(tx, "SELECT symbol, lane, from_time FROM "+table, func(scan func(...any) error) error {
+		var symbol market.SymbolID
+		var s session
+		err := scan(&symbol, &s.lane, &s.from)
+		into[symbol] = s
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return each(tx, "SELECT lane, up_to FROM lane", func(scan func(...any) error) error {
+		var lane int
+		var upTo market.Time
+		err := scan(&lane, &upTo)
+		lanes[lane] = upTo
+		return err
 	})
 }
 
@@ -198,25 +230,8 @@ func endSessions(tx *sql.Tx, c *completeness) error {
 	if err != nil {
 		return err
 	}
-	err = each(tx, "SELECT lane, up_to FROM lane", func(scan func(...any) error) error {
-		var lane int
-		var upTo market.Time
-		err := scan(&lane, &upTo)
-		c.lanes[lane] = upTo
-		return err
-	})
-	if err != nil {
-		return err
-	}
 	sessions := make(map[market.SymbolID]session)
-	err = each(tx, "SELECT symbol, lane, from_time FROM live", func(scan func(...any) error) error {
-		var symbol market.SymbolID
-		var s session
-		err := scan(&symbol, &s.lane, &s.from)
-		sessions[symbol] = s
-		return err
-	})
-	if err != nil {
+	if err = loadSessions(tx, "live", sessions, c.lanes); err != nil {
 		return err
 	}
 	handedOn := slices.Collect(maps.Values(c.lanes))
