@@ -17,17 +17,27 @@ const readConnections = 4
 // rowsPerQuery is how many klines one query looks up.
 const rowsPerQuery = 2000
 
-// openReaders opens the connections of Read and prepares its query for each interval: one lookup by key for each open
-// time asked for. A range would pass over every symbol's rows.
-func (s *Store) openReaders(path string) (err error) {
-	s.readers, err = sql.Open("sqlite", dsn(path, "ro", "busy_timeout(5000)", "query_only(1)", "cache_size(-8000)"))
+// disk reads what is committed, over connections that cannot write.
+type disk struct {
+	db     *sql.DB
+	lookUp map[market.Interval]*sql.Stmt // of the intervals that are kept
+}
+
+func openDisk(path string) (*disk, error) {
+	db, err := sql.Open("sqlite", dsn(path, "ro", "busy_timeout(5000)", "query_only(1)", "cache_size(-8000)"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.readers.SetMaxOpenConns(readConnections)
-	s.readers.SetMaxIdleConns(readConnections)
-	for _, iv := range s.opts.Intervals {
-		s.readRows[iv], err = s.readers.Prepare("SELECT k." + strings.Join(columns[:], ", k.") + " FROM json_each(?) AS asked " +
+	db.SetMaxOpenConns(readConnections)
+	db.SetMaxIdleConns(readConnections)
+	return &disk{db: db, lookUp: make(map[market.Interval]*sql.Stmt)}, nil
+}
+
+// prepare makes each interval's query: one lookup by key for each open time asked for. A range would pass over every
+// symbol's rows.
+func (d *disk) prepare(intervals []market.Interval) (err error) {
+	for _, iv := range intervals {
+		d.lookUp[iv], err = d.db.Prepare("SELECT k." + strings.Join(columns[:], ", k.") + " FROM json_each(?) AS asked " +
 			"CROSS JOIN " + tableOf(iv) + " AS k ON k.open_time = asked.value AND k.symbol = ?")
 		if err != nil {
 			return err
@@ -36,11 +46,16 @@ func (s *Store) openReaders(path string) (err error) {
 	return nil
 }
 
+// begin opens a transaction: all that is read in it stands as it stood at the first read.
+func (d *disk) begin(ctx context.Context) (*sql.Tx, error) {
+	return d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+}
+
 // Read gives the stored klines of series that open within span, oldest first, and the parts of span, in whole klines,
 // that are not known to be complete: the store may hold rows there, or none, or old versions. What was put counts from
 // then on, committed or not. Klines that have not ended yet are missing, and those that are older than is kept.
 func (s *Store) Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
-	if _, kept := s.readRows[series.Interval]; !kept {
+	if _, kept := s.disk.lookUp[series.Interval]; !kept {
 		return nil, nil, fmt.Errorf("store %s: interval %s is not kept", s.opts.Dir, series.Interval)
 	}
 	if span.Empty() {
@@ -56,28 +71,34 @@ func (s *Store) Read(ctx context.Context, series market.Series, span market.Span
 	missing = s.complete.missing(series, span)
 	s.mu.Unlock()
 
-	if rows, err = s.readDisk(ctx, series, span); err != nil {
+	tx, err := s.disk.begin(ctx)
+	if err == nil {
+		defer func() { _ = tx.Rollback() }()
+		rows, err = s.disk.read(ctx, tx, series, span)
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("store %s: cannot read %s: %w", s.opts.Dir, tableOf(series.Interval), err)
 	}
 	rows, missing = s.keeping(series.Interval, span, overlay(overlay(rows, older), newer), missing)
 	return rows, missing, nil
 }
 
-// readDisk reads the rows of series that open within span.
-func (s *Store) readDisk(ctx context.Context, series market.Series, span market.Span) ([]market.Kline, error) {
+// read reads the rows of series that open within span.
+func (d *disk) read(ctx context.Context, tx *sql.Tx, series market.Series, span market.Span) ([]market.Kline, error) {
 	iv := series.Interval
 	if iv.Count(span) > rowsPerQuery {
-		var err error
-		if span, err = s.clip(ctx, iv, span); err != nil {
+		held, err := d.held(ctx, tx, iv)
+		if err != nil {
 			return nil, err
 		}
+		span = market.Span{From: max(span.From, held.From), To: min(span.To, held.To)}
 	}
 	n, end := iv.Ordinal(iv.Ceil(span.From)), iv.Ordinal(iv.Ceil(span.To))
 	rows := make([]market.Kline, 0, max(min(end-n, rowsPerQuery), 0))
 	for n < end {
 		var err error
 		upTo := min(n+rowsPerQuery, end)
-		if rows, err = s.lookUp(ctx, rows, series, n, upTo); err != nil {
+		if rows, err = d.appendRows(ctx, tx, rows, series, n, upTo); err != nil {
 			return nil, err
 		}
 		n = upTo
@@ -85,19 +106,20 @@ func (s *Store) readDisk(ctx context.Context, series market.Series, span market.
 	return rows, nil
 }
 
-// clip cuts span to what the interval's table holds of any symbol.
-func (s *Store) clip(ctx context.Context, iv market.Interval, span market.Span) (market.Span, error) {
+// held reaches from the first row of the interval's table to the end of the last, whatever their symbols; it is empty
+// where there are none.
+func (d *disk) held(ctx context.Context, tx *sql.Tx, iv market.Interval) (market.Span, error) {
 	var first, last sql.NullInt64
 	table := tableOf(iv)
-	err := s.readers.QueryRowContext(ctx, "SELECT (SELECT min(open_time) FROM "+table+"), (SELECT max(open_time) FROM "+table+")").Scan(&first, &last)
+	err := tx.QueryRowContext(ctx, "SELECT (SELECT min(open_time) FROM "+table+"), (SELECT max(open_time) FROM "+table+")").Scan(&first, &last)
 	if err != nil || !first.Valid {
 		return market.Span{}, err
 	}
-	return market.Span{From: max(span.From, market.Time(first.Int64)), To: min(span.To, market.Time(last.Int64)+1)}, nil
+	return market.Span{From: market.Time(first.Int64), To: iv.Next(market.Time(last.Int64))}, nil
 }
 
-// lookUp appends the rows of series with the ordinals from n to before end.
-func (s *Store) lookUp(ctx context.Context, dst []market.Kline, series market.Series, n, end int64) ([]market.Kline, error) {
+// appendRows appends the rows of series with the ordinals from n to before end.
+func (d *disk) appendRows(ctx context.Context, tx *sql.Tx, dst []market.Kline, series market.Series, n, end int64) ([]market.Kline, error) {
 	opens := make([]byte, 0, 14*(end-n)+2)
 	opens = append(opens, '[')
 	for i := n; i < end; i++ {
@@ -107,7 +129,7 @@ func (s *Store) lookUp(ctx context.Context, dst []market.Kline, series market.Se
 		opens = strconv.AppendInt(opens, int64(series.Interval.OpenAt(i)), 10)
 	}
 	opens = append(opens, ']')
-	rows, err := s.readRows[series.Interval].QueryContext(ctx, string(opens), series.Symbol)
+	rows, err := tx.StmtContext(ctx, d.lookUp[series.Interval]).QueryContext(ctx, string(opens), series.Symbol)
 	if err != nil {
 		return dst, err
 	}

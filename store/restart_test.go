@@ -270,9 +270,10 @@ func feedMinutesOf3(s *Store, symbol market.SymbolID, m int) {
 	s.Put(changes)
 }
 
-// TestKilled kills a process in the midst of its commits: the store opens, and every kline that it calls known is there.
-func TestKilled(t *testing.T) {
-	dir := t.TempDir()
+// killed feeds the store in dir from another process, which it kills in the midst of its commits, and hands each to
+// committed: how many rows there were by then, at least. It returns the last.
+func killed(t *testing.T, dir string, committed func(rows int)) (rows int) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crashDirEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
@@ -282,15 +283,22 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	committed := 0
-	for said := bufio.NewScanner(out); committed < 3000 && said.Scan(); {
-		if committed, err = strconv.Atoi(said.Text()); err != nil {
-			t.Error(said.Text())
-			break
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	for said := bufio.NewScanner(out); rows < 3000 && said.Scan(); committed(rows) {
+		if rows, err = strconv.Atoi(said.Text()); err != nil {
+			t.Fatal(said.Text())
 		}
 	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
+	return rows
+}
+
+// TestKilled kills a process in the midst of its commits: the store opens, and every kline that it calls known is there.
+func TestKilled(t *testing.T) {
+	dir := t.TempDir()
+	committed := killed(t, dir, func(int) {})
 
 	s := openTest(t, dir, threeIntervals...)
 	total := 0

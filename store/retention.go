@@ -12,14 +12,6 @@ import (
 	"klined/market"
 )
 
-// keptTable says since when klines of an interval are kept. What opens before is not known, whatever known, live and run
-// say of it. An interval that is not there has all its klines.
-const keptTable = `
-CREATE TABLE IF NOT EXISTS kept (
-	interval  TEXT PRIMARY KEY,
-	from_time INTEGER NOT NULL
-) STRICT, WITHOUT ROWID`
-
 // How what is too old is cut off: hourly by the exchange's time, in transactions so small that a commit does not wait
 // long behind one.
 const (
@@ -59,10 +51,14 @@ func (r *retention) gone(iv market.Interval, s market.Span) market.Span {
 // loadRetention reads since when klines are kept, and the exchange's time when the process before ended.
 func loadRetention(tx *sql.Tx, of map[market.Interval]time.Duration) (retention, error) {
 	r := retention{of: of, from: make(map[market.Interval]market.Time)}
-	if _, err := tx.Exec(keptTable); err != nil {
+	if err := loadKept(tx, r.from); err != nil {
 		return r, err
 	}
-	err := each(tx, "SELECT interval, from_time FROM kept", func(scan func(...any) error) error {
+	return r, tx.QueryRow("SELECT coalesce(max(up_to), 0) FROM lane").Scan(&r.now)
+}
+
+func loadKept(tx *sql.Tx, into map[market.Interval]market.Time) error {
+	return each(tx, "SELECT interval, from_time FROM kept", func(scan func(...any) error) error {
 		var name string
 		var from market.Time
 		err := scan(&name, &from)
@@ -70,13 +66,9 @@ func loadRetention(tx *sql.Tx, of map[market.Interval]time.Duration) (retention,
 			return err
 		}
 		iv, err := market.ParseInterval(name)
-		r.from[iv] = from
+		into[iv] = from
 		return err
 	})
-	if err != nil {
-		return r, err
-	}
-	return r, tx.QueryRow("SELECT coalesce(max(up_to), 0) FROM lane").Scan(&r.now)
 }
 
 // retain has c and the disk forget what r does not keep, or what it did not keep when it was written; from now on r holds.

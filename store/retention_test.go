@@ -59,7 +59,7 @@ func cutDown() {
 // onDisk is how many rows of iv the disk has that open before a time.
 func onDisk(t testing.TB, s *Store, iv market.Interval, before market.Time) (n int) {
 	t.Helper()
-	if err := s.readers.QueryRow("SELECT count(*) FROM "+tableOf(iv)+" WHERE open_time < ?", before).Scan(&n); err != nil {
+	if err := s.disk.db.QueryRow("SELECT count(*) FROM "+tableOf(iv)+" WHERE open_time < ?", before).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -250,7 +250,7 @@ func TestReadWhileCutting(t *testing.T) {
 		cutDown()
 		var held []*sql.Conn // every connection: reads wait for the disk
 		for range readConnections {
-			conn, err := s.readers.Conn(t.Context())
+			conn, err := s.disk.db.Conn(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

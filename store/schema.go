@@ -11,7 +11,7 @@ import (
 
 // schemas are the steps to this program's schema, everything but the kline tables; how many were taken stands in the
 // database's user_version. Intervals stand by name, times in Unix ms.
-var schemas = [...]string{schemaComplete, schemaSettled}
+var schemas = [...]string{schemaComplete, schemaSettled, schemaKept}
 
 // schemaComplete is the symbols, and what is complete.
 const schemaComplete = `
@@ -87,6 +87,15 @@ CREATE TABLE difference (
 ) STRICT, WITHOUT ROWID;
 `
 
+// schemaKept says since when klines of an interval are kept. What opens before is not known, whatever known, live and run
+// say of it. An interval that is not there has all its klines.
+const schemaKept = `
+CREATE TABLE kept (
+	interval  TEXT PRIMARY KEY,
+	from_time INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`
+
 // klineTable is one interval's rows. Time leads the key: a boundary's closes of all symbols are neighbours, so a commit
 // touches few pages. Prices are in units of 10^−price_digits, volumes of 10^−qty_digits, quote volumes of
 // 10^−(price_digits+qty_digits). source, state: the numbers of market.Source and market.State.
@@ -123,20 +132,29 @@ func tableOf(iv market.Interval) string {
 	return "kline_" + iv.String()
 }
 
-// prepareSchema brings the database to this schema with a table for each interval, or refuses it.
-func prepareSchema(tx *sql.Tx, intervals []market.Interval) error {
-	var version, tables int
-	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return err
+// versionOf is the database's schema version, 0 where it is empty. One that this program does not know is an error.
+func versionOf(tx *sql.Tx) (version int, err error) {
+	var tables int
+	if err = tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return 0, err
 	}
-	if err := tx.QueryRow("SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
-		return err
+	if err = tx.QueryRow("SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
+		return 0, err
 	}
 	switch {
 	case version > len(schemas):
-		return fmt.Errorf("schema version %d is newer than this program's %d", version, len(schemas))
+		err = fmt.Errorf("schema version %d is newer than this program's %d", version, len(schemas))
 	case version == 0 && tables > 0:
-		return fmt.Errorf("a database of another program: it has %d tables and no schema version", tables)
+		err = fmt.Errorf("a database of another program: it has %d tables and no schema version", tables)
+	}
+	return version, err
+}
+
+// prepareSchema brings the database to this schema with a table for each interval, or refuses it.
+func prepareSchema(tx *sql.Tx, intervals []market.Interval) error {
+	version, err := versionOf(tx)
+	if err != nil {
+		return err
 	}
 	for ; version < len(schemas); version++ {
 		if _, err := tx.Exec(schemas[version] + fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
@@ -201,6 +219,7 @@ func loadSymbols(tx *sql.Tx) (symbols []market.Symbol, err error) {
 	return symbols, err
 }
 
+// loadSpans reads the spans of a table, or of the rows that a condition behind its name leaves of it.
 func loadSpans(tx *sql.Tx, table string, into map[market.Series]spans) error {
 	return each(tx, "SELECT symbol, interval, from_time, to_time FROM "+table, func(scan func(...any) error) error {
 		var series market.Series
@@ -215,6 +234,27 @@ func loadSpans(tx *sql.Tx, table string, into map[market.Series]spans) error {
 		}
 		into[series] = into[series].add(s)
 		return nil
+	})
+}
+
+// loadSessions reads sessions as loadSpans reads spans, and how far every lane is.
+func loadSessions(tx *sql.Tx, table string, into map[market.SymbolID]session, lanes map[int]market.Time) error {
+	err := each(tx, "SELECT symbol, lane, from_time FROM "+table, func(scan func(...any) error) error {
+		var symbol market.SymbolID
+		var s session
+		err := scan(&symbol, &s.lane, &s.from)
+		into[symbol] = s
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return each(tx, "SELECT lane, up_to FROM lane", func(scan func(...any) error) error {
+		var lane int
+		var upTo market.Time
+		err := scan(&lane, &upTo)
+		lanes[lane] = upTo
+		return err
 	})
 }
 
@@ -238,25 +278,8 @@ func endSessions(tx *sql.Tx, c *completeness) error {
 	if err != nil {
 		return err
 	}
-	err = each(tx, "SELECT lane, up_to FROM lane", func(scan func(...any) error) error {
-		var lane int
-		var upTo market.Time
-		err := scan(&lane, &upTo)
-		c.lanes[lane] = upTo
-		return err
-	})
-	if err != nil {
-		return err
-	}
 	sessions := make(map[market.SymbolID]session)
-	err = each(tx, "SELECT symbol, lane, from_time FROM live", func(scan func(...any) error) error {
-		var symbol market.SymbolID
-		var s session
-		err := scan(&symbol, &s.lane, &s.from)
-		sessions[symbol] = s
-		return err
-	})
-	if err != nil {
+	if err = loadSessions(tx, "live", sessions, c.lanes); err != nil {
 		return err
 	}
 	handedOn := slices.Collect(maps.Values(c.lanes))

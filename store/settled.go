@@ -127,7 +127,7 @@ func (s *Store) Differences(ctx context.Context, limit int) (differ []market.Dif
 			err = fmt.Errorf("store %s: cannot read the differences: %w", s.opts.Dir, err)
 		}
 	}()
-	rows, err := s.readers.QueryContext(ctx, "SELECT "+strings.Join(differColumns, ",")+" FROM difference ORDER BY open_time DESC, symbol LIMIT ?", limit)
+	rows, err := s.disk.db.QueryContext(ctx, "SELECT "+strings.Join(differColumns, ",")+" FROM difference ORDER BY open_time DESC, symbol LIMIT ?", limit)
 	if err != nil {
 		return nil, err
 	}

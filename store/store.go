@@ -40,12 +40,11 @@ type Options struct {
 
 // Store keeps klines of many series and knows which of them are complete. All methods may be called from any goroutine.
 type Store struct {
-	opts     Options  // never change after Open, down to saving
-	lock     *os.File // held while the store is open
-	db       *sql.DB  // one connection: the writer's, and SaveSymbols'
-	readers  *sql.DB
-	readRows map[market.Interval]*sql.Stmt // on readers
-	upserts  map[market.Interval]upserts   // on db; the writer's
+	opts    Options                     // never change after Open, down to saving
+	lock    *os.File                    // held while the store is open
+	db      *sql.DB                     // one connection: the writer's, and SaveSymbols'
+	upserts map[market.Interval]upserts // on db; the writer's
+	disk    *disk                       // Read's
 
 	wake  chan struct{}   // capacity 1: something waits
 	flush chan chan error // asks the writer for a commit and its outcome
@@ -73,8 +72,7 @@ type Store struct {
 func Open(opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	s := &Store{
-		opts:     opts,
-		readRows: make(map[market.Interval]*sql.Stmt), upserts: make(map[market.Interval]upserts),
+		opts: opts, upserts: make(map[market.Interval]upserts),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
 		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut,
 	}
@@ -118,7 +116,10 @@ func (s *Store) open() (err error) {
 	if err = s.openWriter(path); err != nil {
 		return fmt.Errorf("cannot open %s: %w", path, err)
 	}
-	if err = s.openReaders(path); err != nil {
+	if s.disk, err = openDisk(path); err == nil {
+		err = s.disk.prepare(s.opts.Intervals)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return nil
@@ -214,8 +215,8 @@ func (s *Store) shutDown() error {
 
 // release closes what is open. The lock goes last.
 func (s *Store) release() {
-	if s.readers != nil {
-		_ = s.readers.Close()
+	if s.disk != nil {
+		_ = s.disk.db.Close()
 	}
 	if s.db != nil {
 		_ = s.db.Close()
