@@ -72,6 +72,7 @@ func runDemo(ctx context.Context, o serveOptions, so simOptions, stdout io.Write
 		return err
 	}
 	o.REST, o.WS = "http://"+listener.Addr().String(), "ws://"+listener.Addr().String()
+	o.Archive = o.REST
 
 	// The exchange outlives the server, so that the server stops in order.
 	simCtx, stopSim := context.WithCancel(context.WithoutCancel(ctx))

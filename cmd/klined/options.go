@@ -21,6 +21,7 @@ type serveOptions struct {
 	Dir        string
 	REST       string
 	WS         string
+	Archive    string
 	Symbols    []string // nil: all
 	Intervals  []market.Interval
 	Source     market.Source
@@ -29,6 +30,7 @@ type serveOptions struct {
 	Grace      time.Duration // 0: learnt
 	PushEvery  time.Duration
 	Settle     bool
+	Backfill   int // klines of each interval of the exchange's; 0: off
 	RESTWeight int
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	LogLevel   slog.Level
@@ -48,6 +50,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.Dir, "dir", "klined-data", "keep the store in `DIR`")
 	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
 	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
+	f.StringVar(&o.Archive, "archive", binance.DefaultArchive, "`URL` of the exchange's archive of files")
 	f.StringVar(&o.texts.symbols, "symbols", "all", "carry all perpetuals that trade, or those of `LIST`: BTCUSDT,ETHUSDT")
 	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), "build the intervals of `LIST`; 1m always")
 	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
@@ -56,6 +59,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.grace, "grace", "auto", "close by the clock `TIME` after a boundary; auto learns it from how old trades come")
 	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
+	f.IntVar(&o.Backfill, "backfill", 1500, "bring the last `N` klines of each of the exchange's intervals in the background; 0 is off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
@@ -81,11 +85,8 @@ func (o *serveOptions) parse() error {
 	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
 		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
 	}
-	if o.texts.symbols != "all" {
-		o.Symbols = strings.FieldsFunc(strings.ToUpper(o.texts.symbols), func(r rune) bool { return r == ',' || r == ' ' })
-		if len(o.Symbols) == 0 {
-			return fmt.Errorf("--symbols %q names no symbol", o.texts.symbols)
-		}
+	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
+		return err
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
 		return fmt.Errorf("--log-level %q: want debug, info, warn or error", o.texts.level)
@@ -93,7 +94,7 @@ func (o *serveOptions) parse() error {
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return fmt.Errorf("--log-format %q: want text or json", o.LogFormat)
 	}
-	for _, u := range []struct{ flag, url, schemes string }{{"rest", o.REST, "http https"}, {"ws", o.WS, "ws wss"}} {
+	for _, u := range []struct{ flag, url, schemes string }{{"rest", o.REST, "http https"}, {"ws", o.WS, "ws wss"}, {"archive", o.Archive, "http https"}} {
 		if err := checkURL(u.flag, u.url, u.schemes); err != nil {
 			return err
 		}
@@ -101,7 +102,7 @@ func (o *serveOptions) parse() error {
 	for _, n := range []struct {
 		flag          string
 		value, lo, hi int
-	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}} {
+	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
 		if n.value < n.lo || n.value > n.hi {
 			return fmt.Errorf("--%s %d: want %d to %d", n.flag, n.value, n.lo, n.hi)
 		}

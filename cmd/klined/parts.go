@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -30,8 +31,15 @@ func (s *server) openStore() error {
 	return nil
 }
 
-// list asks the exchange for its symbols, numbers those to carry and makes their ids durable.
-func (s *server) list(ctx context.Context) ([]market.SymbolID, error) {
+// askREST makes what asks the exchange's REST.
+func (s *server) askREST(client *http.Client) {
+	s.budget = binance.NewBudget(binance.BudgetOptions{PerMinute: s.o.RESTWeight, Clock: s.clock, Metrics: s.metrics})
+	s.rest = binance.NewREST(binance.RESTOptions{Base: s.o.REST, HTTP: client, Budget: s.budget, Symbols: s.symbols,
+		Source: s.o.Source, Clock: s.clock, Metrics: s.metrics, Log: s.log})
+}
+
+// list asks the exchange for its symbols, numbers those that choose picks and makes their ids durable.
+func (s *server) list(ctx context.Context, choose func([]binance.Listing, []string) ([]binance.Listing, error)) ([]market.SymbolID, error) {
 	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, err)
@@ -71,6 +79,26 @@ func choose(listings []binance.Listing, names []string) ([]binance.Listing, erro
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("the exchange lists no perpetual that trades")
+	}
+	return chosen, nil
+}
+
+// choosePast picks contracts of the past: all perpetuals that trade, or the named ones, whether they trade or not.
+func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, error) {
+	if names == nil {
+		return choose(listings, nil)
+	}
+	var chosen []binance.Listing
+	var all []string
+	for _, l := range listings {
+		all = append(all, l.Name)
+	}
+	for _, name := range names {
+		i := slices.Index(all, name)
+		if i < 0 {
+			return nil, fmt.Errorf("symbol %s: the exchange lists none of that name%s", name, nearest(name, all))
+		}
+		chosen = append(chosen, listings[i])
 	}
 	return chosen, nil
 }

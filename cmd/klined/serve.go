@@ -102,6 +102,13 @@ func (n network) client() *http.Client {
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
 
+// download is a client for files: they may take longer, and whoever reads them notices when nothing comes.
+func (n network) download() *http.Client {
+	client := n.client()
+	client.Timeout = 0
+	return client
+}
+
 // server is the parts of klined serve, in the data's order.
 type server struct {
 	o       serveOptions
@@ -144,14 +151,12 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	// The exchange's time and symbols: everything behind is numbers.
 	client := n.client()
 	defer client.CloseIdleConnections()
-	s.budget = binance.NewBudget(binance.BudgetOptions{PerMinute: o.RESTWeight, Clock: s.clock, Metrics: s.metrics})
-	s.rest = binance.NewREST(binance.RESTOptions{Base: o.REST, HTTP: client, Budget: s.budget, Symbols: s.symbols,
-		Source: o.Source, Clock: s.clock, Metrics: s.metrics, Log: log})
+	s.askREST(client)
 	var carried []market.SymbolID
 	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
 		return fmt.Errorf("%s: %w", o.REST, err)
 	}
-	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx); return err }); err != nil {
+	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
 		return err
 	}
 
@@ -165,6 +170,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
+		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: log})},
 		Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
 	s.serve = s.buildServe()
 	defer s.serve.Close()
@@ -203,7 +209,7 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 		return nil
 	})
 	g.Go(func() error { return s.feed.Run(ctx) })
-	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
+	g.Go(func() error { return unlessStopped(ctx, s.begin(ctx, carried)) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
 	if s.o.Settle {
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
@@ -220,6 +226,15 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	err := g.Wait()
 	s.log.Info("stopping", "target", "life")
 	return err
+}
+
+// begin lets every symbol become whole, and then keeps the past filled.
+func (s *server) begin(ctx context.Context, carried []market.SymbolID) error {
+	err := s.history.Start(ctx, carried)
+	if err != nil || s.o.Backfill == 0 {
+		return err
+	}
+	return s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))
 }
 
 // stopHTTP lets the requests under way end, for a second at most. WebSocket clients are the hub's.

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"klined/binance"
+	"klined/clock"
+	"klined/health"
+	"klined/history"
+	"klined/market"
+)
+
+// pastOptions are the flags of the commands that ask the exchange for a time that is past.
+type pastOptions struct {
+	dir        string
+	rest       string
+	restWeight int
+	symbols    []string // nil: all
+	intervals  []market.Interval
+	from, to   market.Time
+
+	texts struct{ symbols, intervals, from, to string }
+}
+
+// usualPast is how far back these commands look where nothing else is asked for: as far as serve keeps minutes.
+const usualPast = 30 * market.Day
+
+// bind declares the flags; what the command does with symbols and intervals is said by verb.
+func (o *pastOptions) bind(f *pflag.FlagSet, verb string) {
+	f.SortFlags = false
+	f.StringVar(&o.texts.symbols, "symbols", "all", verb+" all symbols, or those of `LIST`: BTCUSDT,ETHUSDT")
+	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), verb+" the intervals of `LIST`")
+	f.StringVar(&o.texts.from, "from", "", "begin at `TIME` (30 days before the end)")
+	f.StringVar(&o.texts.to, "to", "", "end before `TIME` (now)")
+	f.StringVar(&o.dir, "dir", "klined-data", "the store is in `DIR`")
+	f.StringVar(&o.rest, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
+	f.IntVar(&o.restWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
+}
+
+// parse reads what the flags hold as text.
+func (o *pastOptions) parse() (err error) {
+	if o.symbols, err = parseSymbols(o.texts.symbols); err != nil {
+		return err
+	}
+	for name := range strings.SplitSeq(o.texts.intervals, ",") {
+		iv, err := market.ParseInterval(strings.TrimSpace(name))
+		if err == nil && iv < market.OneMinute {
+			err = fmt.Errorf("interval %q: the exchange has none below a minute", iv)
+		}
+		if err != nil {
+			return fmt.Errorf("--intervals: %w", err)
+		}
+		o.intervals = append(o.intervals, iv)
+	}
+	slices.Sort(o.intervals)
+	o.intervals = slices.Compact(o.intervals)
+	now := market.TimeOf(time.Now())
+	if o.to, err = parseInstant("to", o.texts.to, now); err != nil {
+		return err
+	}
+	if o.from, err = parseInstant("from", o.texts.from, o.to-usualPast); err != nil {
+		return err
+	}
+	if o.from >= o.to {
+		return fmt.Errorf("--from %s is not before --to %s", o.from, o.to)
+	}
+	if o.restWeight < 20 || o.restWeight > 2400 {
+		return fmt.Errorf("--rest-weight %d: want 20 to 2400", o.restWeight)
+	}
+	return checkURL("rest", o.rest, "http https")
+}
+
+// parseSymbols reads a comma list of names; nil for all.
+func parseSymbols(list string) ([]string, error) {
+	if list == "all" {
+		return nil, nil
+	}
+	names := strings.FieldsFunc(strings.ToUpper(list), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(names) == 0 {
+		return nil, fmt.Errorf("--symbols %q names no symbol", list)
+	}
+	return names, nil
+}
+
+// parseInstant reads a flag that is RFC 3339, a date or Unix milliseconds.
+func parseInstant(flag, text string, absent market.Time) (market.Time, error) {
+	if text == "" {
+		return absent, nil
+	}
+	const lastMilli = 253402300799999 // of the year 9999
+	if ms, err := strconv.ParseUint(text, 10, 63); err == nil && ms <= lastMilli {
+		return market.Time(ms), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return market.TimeOf(t), nil
+		}
+	}
+	return 0, fmt.Errorf("--%s %q: want 2026-09-01T12:00:00Z, 2026-09-01 or Unix milliseconds", flag, text)
+}
+
+// past is a server without streams: exchange and store for commands that ask for what is past.
+type past struct {
+	server
+	stop func()
+}
+
+// openPast reaches the exchange. What is logged goes to stderr, from warnings up.
+func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) (*past, error) {
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	client := n.client()
+	p := &past{stop: client.CloseIdleConnections, server: server{
+		o:       serveOptions{Dir: o.dir, REST: o.rest, Symbols: o.symbols, Intervals: o.intervals, RESTWeight: o.restWeight},
+		metrics: health.NewMetrics(), log: log, clock: clock.New(), symbols: &market.Symbols{}}}
+	p.askREST(client)
+	if err := p.unlessRefused(ctx, func() error { return p.clock.Sync(ctx, p.rest.Time) }); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%s: %w", o.rest, err)
+	}
+	return p, nil
+}
+
+// history is what fetches, with an archive or without.
+func (p *past) fetcher(h history.Store, archive history.Archive) *history.History {
+	return history.New(history.Options{Venue: p.rest, Store: h, Archive: archive, Clock: p.clock, Log: p.log, Metrics: p.metrics,
+		Intervals: p.o.Intervals, Doubt: func(ctx context.Context) {
+			if err := p.clock.Sync(ctx, p.rest.Time); err != nil {
+				p.log.Warn("cannot synchronise", "error", err)
+			}
+		}})
+}
+
+// archived is the exchange's archive as history asks it.
+type archived struct{ *binance.Archive }
+
+func (a archived) Klines(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, there bool, err error) {
+	rows, err = a.Archive.Klines(ctx, series, span)
+	if errors.Is(err, binance.ErrNoFile) {
+		return nil, false, nil
+	}
+	return rows, err == nil, err
+}
+
+// ranges are those that o asks for of the symbols.
+func (o *pastOptions) ranges(ids []market.SymbolID, now market.Time) (ranges []market.Range) {
+	for _, iv := range o.intervals {
+		span := market.Span{From: iv.Ceil(o.from), To: min(iv.Ceil(o.to), iv.Open(now))}
+		for _, id := range ids {
+			if !span.Empty() {
+				ranges = append(ranges, market.Range{Series: market.Series{Symbol: id, Interval: iv}, Span: span})
+			}
+		}
+	}
+	return ranges
+}
