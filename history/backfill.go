@@ -26,8 +26,9 @@ type Archive interface {
 const (
 	fillers   = 6   // ranges under way at once
 	worthFile = 500 // klines missing that make a file worth its download: one answer of REST has 1,500
-	fillTries = 4   // of one question or file
+	fillTries = 4   // of one question
 	firstTry  = time.Second
+	badFiles  = 3 // in a row, and REST is asked instead
 )
 
 // Progress is how far a backfill is, in klines. It may be read at any time.

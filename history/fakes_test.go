@@ -173,9 +173,8 @@ func (s *store) Fetched(series market.Series, span market.Span, rows []market.Kl
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known[series] = append(s.known[series], span)
-	all := append(s.all[series], span)
-	slices.SortFunc(all, func(a, b market.Span) int { return int(a.From - b.From) })
-	s.all[series] = all
+	s.all[series] = append(s.all[series], span)
+	slices.SortFunc(s.all[series], func(a, b market.Span) int { return int(a.From - b.From) })
 	for i := range rows {
 		if old, there := findOpen(s.rows[series], rows[i].OpenTime); there && market.Better(&rows[i], old) {
 			*old = rows[i]

@@ -31,8 +31,10 @@ func (f *filling) folded(r market.Range) {
 	f.folds[r.Symbol] = r
 }
 
-// files takes the klines that are missing of a range from the archive: months first, then days.
+// files takes the klines that are missing of a range from the archive: months first, then days. A file that cannot be had, or
+// is not what its checksum says, is left to REST.
 func (f *filling) files(ctx context.Context, r market.Range) (failed error) {
+	bad := 0
 	for _, period := range []market.Interval{market.OneMonth, market.OneDay} {
 		if period < r.Interval {
 			continue
@@ -40,21 +42,20 @@ func (f *filling) files(ctx context.Context, r market.Range) (failed error) {
 		for from := period.Open(r.From); from < r.To; from = period.Next(from) {
 			file := market.Span{From: from, To: period.Next(from)}
 			wanted := market.Range{Series: r.Series, Span: market.Span{From: max(r.From, file.From), To: min(r.To, file.To)}}
-			if f.lacks(wanted) < worthFile || file.To > f.clock.Now() {
+			if bad == badFiles || f.lacks(wanted) < worthFile || file.To > f.clock.Now() {
 				continue
 			}
-			var rows []market.Kline
-			err := again(ctx, func() (err error) {
-				rows, _, err = f.archive.Klines(ctx, r.Series, file)
-				return err
-			})
+			rows, there, err := f.archive.Klines(ctx, r.Series, file)
 			switch {
-			case err == nil:
+			case there && err == nil:
 				f.keepFile(wanted, rows)
-			case ctx.Err() != nil:
-				return ctx.Err()
-			default:
+				bad = 0
+			case err != nil:
 				failed = err
+				bad++
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 			if err := f.store.Room(ctx); err != nil {
 				return err

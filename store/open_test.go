@@ -24,7 +24,7 @@ func TestOpenRefuses(t *testing.T) {
 			writeFile(t, filepath.Join(dir, databaseFile), strings.Repeat("no database ", 100))
 		}, "store DIR: cannot open DIR/klines.sqlite: file is not a database (26)"},
 		{"a newer schema", func(t *testing.T, dir string) { execOn(t, dir, "PRAGMA user_version = 7") },
-			"store DIR: cannot open DIR/klines.sqlite: schema version 7 is newer than this program's 3"},
+			"store DIR: cannot open DIR/klines.sqlite: schema version 7 is newer than this program's 4"},
 		{"another program's", func(t *testing.T, dir string) { execOn(t, dir, "CREATE TABLE cats (name)") },
 			"store DIR: cannot open DIR/klines.sqlite: a database of another program: it has 1 tables and no schema version"},
 		{"a lock that cannot be made", func(t *testing.T, dir string) { mkdir(t, filepath.Join(dir, lockFile)) },

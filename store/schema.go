@@ -11,7 +11,7 @@ import (
 
 // schemas are the steps to this program's schema, everything but the kline tables; how many were taken stands in the
 // database's user_version. Intervals stand by name, times in Unix ms.
-var schemas = [...]string{schemaComplete, schemaSettled, schemaKept}
+var schemas = [...]string{schemaComplete, schemaSettled, schemaKept, schemaRepair}
 
 // schemaComplete is the symbols, and what is complete.
 const schemaComplete = `
@@ -183,6 +183,9 @@ func load(tx *sql.Tx, intervals []market.Interval) (symbols []market.Symbol, c c
 		return nil, c, err
 	}
 	if err = loadSettled(tx, c.settled); err != nil {
+		return nil, c, err
+	}
+	if _, err = takeRepairs(tx, &c.holes); err != nil {
 		return nil, c, err
 	}
 	if err = endSessions(tx, &c); err != nil {

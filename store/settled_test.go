@@ -96,7 +96,7 @@ func TestOlderSchema(t *testing.T) {
 	s := openTest(t, dir)
 	put(s, update(minutesOf0, testKline(minutesOf0, at("00:01:00"))))
 	closed(t, s)
-	execOn(t, dir, "DROP TABLE settled; DROP TABLE difference; DROP TABLE kept; PRAGMA user_version = 1")
+	execOn(t, dir, "DROP TABLE settled; DROP TABLE difference; DROP TABLE kept; DROP TABLE repair; PRAGMA user_version = 1")
 	s = openTest(t, dir)
 	s.SettleUpTo(0, at("00:05:00"))
 	s.Put(&market.Changes{Differ: []market.Difference{differing(0, at("00:01:00"))}})

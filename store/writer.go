@@ -26,12 +26,15 @@ func prepareUpserts(db *sql.DB, iv market.Interval) (u upserts, err error) {
 }
 
 // write is the writer: it commits CommitEvery after the first kline came, at once when many wait, and after an error
-// again with back-off. Between commits it deletes what is not kept any more. It ends at stop, after a last commit.
+// again with back-off. Between commits it deletes what is not kept any more, and takes in what others have found wrong. It
+// ends at stop, after a last commit.
 func (s *Store) write() {
 	defer close(s.ended)
 	var due <-chan time.Time // nil: nothing waits
 	cut := s.beginCut()      // of what the process before left
 	cutting := time.After(0) // nil: nothing is to be deleted
+	repairs := time.NewTicker(repairsEvery)
+	defer repairs.Stop()
 	failures := 0
 	for stopped := false; !stopped; {
 		var reply chan error
@@ -42,6 +45,9 @@ func (s *Store) write() {
 		case <-due:
 		case <-cutting:
 			cutting = s.step(&cut)
+			continue
+		case <-repairs.C:
+			s.repairs()
 			continue
 		case <-s.wake:
 			if failures > 0 || !s.many() {

@@ -40,6 +40,7 @@ func startMarket(t *testing.T, so sim.Options, o serveOptions) *fakeMarket {
 	}
 	m.stopExchange = background(func(ctx context.Context) error { return simulate(ctx, m.x, listener) })
 	m.options.REST, m.options.WS = "http://"+listener.Addr().String(), "ws://"+listener.Addr().String()
+	m.options.Archive = m.options.REST
 	m.startServer()
 	return m
 }

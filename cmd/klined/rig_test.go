@@ -100,7 +100,8 @@ func (r *rig) mustSee(boundary market.Time) {
 func (r *rig) serveArgs() []string {
 	exchange := strings.TrimPrefix(r.judge.exchange, "http://")
 	return append([]string{"serve", "--listen", "127.0.0.1:0", "--dir", r.o.dir, "--rest", "http://" + exchange, "--ws", "ws://" + exchange,
-		"--source", r.o.source.String(), "--intervals", r.o.intervals, "--rest-weight", "2400", "--grace", "2s", "--settle", "off"}, r.o.serve...)
+		"--source", r.o.source.String(), "--intervals", r.o.intervals, "--rest-weight", "2400", "--grace", "2s", "--settle", "off",
+		"--archive", "http://" + exchange, "--backfill", "0"}, r.o.serve...)
 }
 
 // serve starts the server, a second time too.

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"klined/history"
+	"klined/market"
+	"klined/store"
+)
+
+const auditHelp = `Holds stored klines against the exchange's own, asked of its REST, and prints how many are equal, by interval and value, and
+the first that differ. It runs beside a server on the same store. Exit status 1 when any differs.
+
+absent: the store says that there is none, the exchange has one. extra: the other way round. incomplete: the store does not
+call it complete, so that nobody is given it: not compared.
+
+--repair marks what differs as incomplete, so that it is fetched again: by serve within minutes, or by the next backfill.
+
+Times are RFC 3339 (2026-09-01T12:00:00Z), dates (2026-09-01, from midnight UTC) or Unix milliseconds.`
+
+// auditOptions are the flags of audit.
+type auditOptions struct {
+	pastOptions
+	asJSON bool
+	repair bool
+}
+
+// newAuditCommand is the command klined audit.
+func newAuditCommand() *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "stored klines against the exchange's own",
+		Long:  auditHelp,
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := settle(cmd.Flags(), "", os.Getenv)
+			if err == nil {
+				err = o.parse()
+			}
+			if err != nil {
+				return &usageError{err}
+			}
+			return audit(cmd.Context(), &o, network{}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.bind(cmd.Flags(), "audit")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&o.repair, "repair", false, "mark what differs as incomplete, so that it is fetched again")
+	return cmd
+}
+
+// audit is klined audit.
+func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Writer) error {
+	st, err := store.OpenReader(o.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	ids, err := o.stored(st)
+	if err != nil {
+		return err
+	}
+	p, err := openPast(ctx, &o.pastOptions, n, stderr)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if err := p.symbols.Restore(st.Symbols()); err != nil {
+		return fmt.Errorf("%s: %w", o.dir, err)
+	}
+	audits, err := p.fetcher(nil, nil).Audit(ctx, st, o.ranges(ids, p.clock.Now()))
+	if err != nil {
+		return err
+	}
+	r := o.report(audits, p.symbols)
+	if o.repair {
+		if err := o.mend(audits); err != nil {
+			return err
+		}
+		r.Repaired = r.wrong
+	}
+	if o.asJSON {
+		err = json.NewEncoder(stdout).Encode(r)
+	} else {
+		err = r.print(stdout)
+	}
+	if err == nil && r.wrong > 0 {
+		err = fmt.Errorf("%d of %d klines differ from the exchange's", r.wrong, r.looked)
+	}
+	return err
+}
+
+// stored are the symbols to audit; those that are named must be in the store, and so must the intervals.
+func (o *auditOptions) stored(st *store.Reader) (ids []market.SymbolID, err error) {
+	var names []string
+	for _, s := range st.Symbols() {
+		names = append(names, s.Name)
+		if o.symbols == nil || slices.Contains(o.symbols, s.Name) {
+			ids = append(ids, s.ID)
+		}
+	}
+	for _, name := range o.symbols {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("store %s has no symbol %q%s", o.dir, name, nearest(name, names))
+		}
+	}
+	for _, iv := range o.intervals {
+		if !slices.Contains(st.Intervals(), iv) {
+			return nil, fmt.Errorf("store %s has no interval %s, but %s", o.dir, iv, intervalList(st.Intervals()))
+		}
+	}
+	return ids, nil
+}
+
+// mend has what differs fetched again.
+func (o *auditOptions) mend(audits []*history.Audit) error {
+	var ranges []market.Range
+	for _, a := range audits {
+		for _, symbol := range slices.Sorted(maps.Keys(a.Ranges)) {
+			for _, span := range a.Ranges[symbol] {
+				ranges = append(ranges, market.Range{Series: market.Series{Symbol: symbol, Interval: a.Interval}, Span: span})
+			}
+		}
+	}
+	if len(ranges) == 0 {
+		return nil
+	}
+	return store.Repair(o.dir, ranges)
+}
+
+// auditReport is what audit says; times are Unix ms.
+type auditReport struct {
+	From        market.Time       `json:"from"`
+	To          market.Time       `json:"to"`
+	Intervals   []auditInterval   `json:"intervals"`
+	Differences []auditDifference `json:"differences"` // the first of each interval
+	Repaired    int64             `json:"repaired"`
+
+	wrong, looked int64
+}
+
+type auditInterval struct {
+	Interval   string           `json:"interval"`
+	Compared   int64            `json:"compared"`
+	Equal      int64            `json:"equal"`
+	Absent     int64            `json:"absent"`
+	Extra      int64            `json:"extra"`
+	Incomplete int64            `json:"incomplete"`
+	Differ     map[string]int64 `json:"differ"` // of those compared, by value
+}
+
+type auditDifference struct {
+	Symbol   string               `json:"symbol"`
+	Interval string               `json:"interval"`
+	OpenTime market.Time          `json:"open_time"`
+	Values   map[string]auditPair `json:"values,omitempty"` // that differ
+	Absent   bool                 `json:"absent,omitempty"`
+	Extra    bool                 `json:"extra,omitempty"`
+}
+
+type auditPair struct {
+	Stored   string `json:"stored"`
+	Official string `json:"official"`
+}
+
+// report puts audits into words.
+func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) *auditReport {
+	r := &auditReport{From: o.from, To: o.to, Intervals: []auditInterval{}, Differences: []auditDifference{}}
+	for _, a := range audits {
+		differ := make(map[string]int64)
+		for i, name := range market.ValueNames {
+			differ[name] = a.Differ[i]
+		}
+		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete, differ})
+		r.wrong += a.Wrong()
+		r.looked += a.Compared + a.Absent + a.Extra
+		for i := range a.First {
+			d := &a.First[i]
+			sym := symbols.Get(d.Symbol)
+			one := auditDifference{Symbol: sym.Name, Interval: a.Interval.String(), OpenTime: d.Ours.OpenTime,
+				Absent: d.Ours.State == market.StateAbsent, Extra: d.Official.State == market.StateAbsent}
+			if !one.Absent && !one.Extra {
+				one.Values = make(map[string]auditPair)
+				values := market.Differing(&d.Ours, &d.Official)
+				for v, name := range market.ValueNames {
+					if values>>v&1 != 0 {
+						one.Values[name] = auditPair{d.Ours.ValueText(v, &sym), d.Official.ValueText(v, &sym)}
+					}
+				}
+			}
+			r.Differences = append(r.Differences, one)
+		}
+	}
+	return r
+}
+
+// print writes a table, and the first differences below it.
+func (r *auditReport) print(w io.Writer) error {
+	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	var t io.Writer = columns
+	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tincomplete\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
+	for _, a := range r.Intervals {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete)
+		for _, name := range market.ValueNames {
+			fmt.Fprintf(t, "%d\t", a.Differ[name])
+		}
+		fmt.Fprintln(t)
+	}
+	if err := columns.Flush(); err != nil {
+		return err
+	}
+	for _, d := range r.Differences {
+		fmt.Fprintf(w, "%s %s %s:%s\n", d.Symbol, d.Interval, d.OpenTime, d.text())
+	}
+	if r.Repaired > 0 {
+		fmt.Fprintf(w, "%d klines are to be fetched again\n", r.Repaired)
+	}
+	return nil
+}
+
+// text says how a kline differs: " volume 1.000, the exchange's 2.000".
+func (d *auditDifference) text() string {
+	switch {
+	case d.Absent:
+		return " absent"
+	case d.Extra:
+		return " the exchange has none"
+	}
+	text := ""
+	for _, name := range market.ValueNames {
+		if v, differs := d.Values[name]; differs {
+			text += fmt.Sprintf(" %s %s, the exchange's %s;", name, v.Stored, v.Official)
+		}
+	}
+	return text[:max(0, len(text)-1)]
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"klined/market"
+	"klined/sim"
+	"klined/store"
+)
+
+// pastMarket is an exchange whose past is asked for, on loopback: it was the tenth of March at noon when it began.
+type pastMarket struct {
+	t     *testing.T
+	x     *sim.Exchange
+	judge *judge
+	o     pastOptions
+}
+
+func newPastMarket(t *testing.T, args ...string) *pastMarket {
+	t.Helper()
+	x, err := sim.New(sim.Options{Symbols: 4, Rate: 20, Seed: 11, Start: at(t, "2027-03-10T12:00:00Z")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(x.Handler())
+	t.Cleanup(server.Close)
+	m := &pastMarket{t: t, x: x, judge: newJudge("", server.URL, network{})}
+	t.Cleanup(m.judge.client.CloseIdleConnections)
+	m.with(append([]string{"--dir", t.TempDir(), "--rest", server.URL, "--rest-weight", "2400"}, args...)...)
+	return m
+}
+
+// with reads flags as the command line does.
+func (m *pastMarket) with(args ...string) {
+	m.t.Helper()
+	cmd := newBackfillCommand()
+	var o pastOptions
+	cmd.ResetFlags()
+	o.bind(cmd.Flags(), "bring")
+	if err := cmd.ParseFlags(args); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := o.parse(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.o = o
+}
+
+func (m *pastMarket) fault(f sim.Fault) {
+	m.t.Helper()
+	if _, err := m.x.Fault(f); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// backfill is the command, and what it says on stdout.
+func (m *pastMarket) backfill(ctx context.Context) (string, error) {
+	var out strings.Builder
+	err := backfill(ctx, &m.o, m.judge.exchange, network{}, &out, io.Discard)
+	return out.String(), err
+}
+
+// complete holds all that was asked for against the truth, as the store has it now, and says how many klines that are.
+func (m *pastMarket) complete() (klines int) {
+	m.t.Helper()
+	st, err := store.OpenReader(m.o.dir)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	wrong := 0
+	for _, sym := range st.Symbols() {
+		for _, r := range m.o.ranges([]market.SymbolID{sym.ID}, at(m.t, "2027-03-10T12:00:00Z")) {
+			rows, missing, err := st.Read(m.t.Context(), r.Series, r.Span)
+			if err != nil || len(missing) > 0 {
+				m.t.Fatalf("%s %s: %v, missing %v", sym.Name, r.Interval, err, missing)
+			}
+			var truth []row
+			for from := r.From; from < r.To; from = r.Interval.OpenAt(r.Interval.Ordinal(from) + 1500) {
+				page, err := m.judge.truth(sym.Name, r.Interval, from, min(r.To, r.Interval.OpenAt(r.Interval.Ordinal(from)+1500)))
+				if err != nil {
+					m.t.Fatal(err)
+				}
+				truth = append(truth, page...)
+			}
+			if len(rows) != len(truth) {
+				m.t.Errorf("%s %s: %d rows, the truth has %d", sym.Name, r.Interval, len(rows), len(truth))
+			}
+			for i := range min(len(rows), len(truth)) {
+				if klines++; rowOf(&rows[i], sym) != truth[i] {
+					if wrong++; wrong < 5 {
+						m.t.Errorf("%s %s %s:\n  ours  %s\n  truth %s", sym.Name, r.Interval, truth[i].open, rowOf(&rows[i], sym).values(), truth[i].values())
+					}
+				}
+			}
+		}
+	}
+	return klines
+}
+
+// TestBackfillMarket: whatever is wrong with the archive's files, what is in the store at the end is the truth.
+func TestBackfillMarket(t *testing.T) {
+	for _, how := range []string{"", "checksum", "holes", "order", "micros", "headerless", "missing", "broken"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			m := newPastMarket(t, "--symbols", "BTCUSDT", "--from", "2027-02-18", "--to", "2027-03-10T11:00:00Z", "--intervals", "1m,15m,1h,1d,1w,1M")
+			if how != "" {
+				m.fault(sim.Fault{Kind: sim.FaultArchiveWrong, How: how, Seconds: 1000})
+			}
+			out, err := m.backfill(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := m.complete(); !strings.HasPrefix(out, fmt.Sprintf("%d klines: ", n)) {
+				t.Errorf("%d klines; %s", n, out)
+			}
+			none := strings.Contains(out, " 0 of the archive")
+			if wants := how == "checksum" || how == "missing" || how == "broken"; none != wants {
+				t.Error(out)
+			}
+			if out, err = m.backfill(t.Context()); err != nil || !strings.HasPrefix(out, "0 klines: ") {
+				t.Errorf("again: %s, %v", out, err)
+			}
+		})
+	}
+}
+
+// TestBackfillStopped: a backfill that is stopped goes on where it was.
+func TestBackfillStopped(t *testing.T) {
+	m := newPastMarket(t, "--from", "2027-03-01", "--to", "2027-03-09", "--intervals", "1m,1h")
+	total := 4 * (8*1440 + 8*24)
+	for stops := 0; ; stops++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(100+200*stops)*time.Millisecond)
+		out, err := m.backfill(ctx)
+		cancel()
+		switch {
+		case err == nil && stops == 0:
+			t.Skip("this machine is too fast to stop it")
+		case err == nil:
+			t.Logf("stopped %d times; the last brought %s", stops, out)
+			if n := m.complete(); n != total {
+				t.Errorf("%d klines, want %d", n, total)
+			}
+			return
+		case !strings.Contains(err.Error(), "stopped after") && !errors.Is(err, context.DeadlineExceeded):
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBackfillRefuses: what the exchange gives and cannot be true is not taken, and named.
+func TestBackfillRefuses(t *testing.T) {
+	m := newPastMarket(t, "--symbols", "ETHUSDT", "--from", "2027-03-09T10:00:00Z", "--to", "2027-03-09T12:00:00Z", "--intervals", "1m")
+	m.fault(sim.Fault{Kind: sim.FaultRESTWrong, How: "breaks", Seconds: 1000})
+	_, err := m.backfill(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "klines could not be had") || !strings.Contains(err.Error(), "breaks its own rules") {
+		t.Error(err)
+	}
+	m.fault(sim.Fault{Kind: sim.FaultClear})
+	if _, err := m.backfill(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := m.complete(); n != 120 {
+		t.Errorf("%d klines", n)
+	}
+}
+
+// audited is the command audit, what it says on stdout, and as JSON.
+func (m *pastMarket) audited(repair bool) (text string, report auditReport, err error) {
+	m.t.Helper()
+	var out, js strings.Builder
+	o := auditOptions{pastOptions: m.o, repair: repair}
+	err = audit(m.t.Context(), &o, network{}, &out, io.Discard)
+	o.asJSON, o.repair = true, false
+	_ = audit(m.t.Context(), &o, network{}, &js, io.Discard)
+	if err := json.Unmarshal([]byte(js.String()), &report); err != nil {
+		m.t.Fatal(err)
+	}
+	return out.String(), report, err
+}
+
+// TestAudit: what was changed in the store is found, value by value; repaired, it is fetched again by the next backfill.
+func TestAudit(t *testing.T) {
+	m := newPastMarket(t, "--from", "2027-03-08", "--to", "2027-03-09", "--intervals", "1m,1h,1d")
+	if _, err := m.backfill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text, report, err := m.audited(false)
+	if err != nil || len(report.Differences) > 0 || report.Intervals[0].Compared != 4*1440 || report.Intervals[0].Equal != 4*1440 {
+		t.Errorf("%v\n%s\n%+v", err, text, report)
+	}
+	noon := at(t, "2027-03-08T12:00:00Z")
+	m.spoil("UPDATE kline_1m SET volume = volume + 7, close = close + 1 WHERE symbol = 1 AND open_time = ?", noon)
+	m.spoil("UPDATE kline_1h SET trade_count = trade_count + 1 WHERE symbol IN (0, 2) AND open_time = ?", noon)
+	m.spoil("DELETE FROM kline_1m WHERE symbol = 0 AND open_time = ?", noon+5*market.Minute)
+	text, report, err = m.audited(true)
+	if want := "4 of 5860 klines differ from the exchange's"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	for _, want := range []string{
+		"BTCUSDT 1m 2027-03-08T12:05:00.000Z: absent\n", "ETHUSDT 1m 2027-03-08T12:00:00.000Z: close ", "BTCUSDT 1h 2027-03-08T12:00:00.000Z: count ",
+		"4 klines are to be fetched again\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	minutes, hours := report.Intervals[0], report.Intervals[1]
+	if minutes.Compared != 4*1440-1 || minutes.Equal != 4*1440-2 || minutes.Absent != 1 || minutes.Differ["volume"] != 1 || minutes.Differ["close"] != 1 || minutes.Differ["open"] != 0 ||
+		hours.Differ["count"] != 2 || len(report.Differences) != 4 || report.Differences[1].Values["close"].Stored == report.Differences[1].Values["close"].Official {
+		t.Errorf("%+v", report)
+	}
+	out, err := m.backfill(t.Context())
+	if err != nil || !strings.HasPrefix(out, "4 klines: ") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if text, _, err = m.audited(false); err != nil {
+		t.Errorf("after the repair: %v\n%s", err, text)
+	}
+	m.complete()
+}
+
+// spoil changes the store behind its back.
+func (m *pastMarket) spoil(query string, args ...any) {
+	m.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(m.o.dir, "klines.sqlite"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer db.Close()
+	result, err := db.Exec(query, args...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		m.t.Fatal(n, err)
+	}
+}
