@@ -8,14 +8,17 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"klined/market"
 )
 
 // readConnections is how many reads run at once; more wait.
 const readConnections = 4
 
-// rowsPerQuery is how many klines one query looks up.
-const rowsPerQuery = 2000
+// rowsPerQuery is how many klines one query looks up. Each lies in a page of its own: where they are not in memory, several
+// queries wait for the disk at once, and otherwise they share the processors.
+const rowsPerQuery = 400
 
 // openReaders opens the connections of Read and prepares its query for each interval: one lookup by key for each open
 // time asked for. A range would pass over every symbol's rows.
@@ -73,16 +76,21 @@ func (s *Store) readDisk(ctx context.Context, series market.Series, span market.
 		}
 	}
 	n, end := iv.Ordinal(iv.Ceil(span.From)), iv.Ordinal(iv.Ceil(span.To))
-	rows := make([]market.Kline, 0, max(min(end-n, rowsPerQuery), 0))
-	for n < end {
-		var err error
-		upTo := min(n+rowsPerQuery, end)
-		if rows, err = s.lookUp(ctx, rows, series, n, upTo); err != nil {
-			return nil, err
-		}
-		n = upTo
+	if end <= n {
+		return nil, nil
 	}
-	return rows, nil
+	parts := make([][]market.Kline, (end-n+rowsPerQuery-1)/rowsPerQuery)
+	queries, ctx := errgroup.WithContext(ctx)
+	queries.SetLimit(readConnections)
+	for i := range parts {
+		from := n + int64(i)*rowsPerQuery
+		queries.Go(func() (err error) {
+			parts[i], err = s.lookUp(ctx, series, from, min(from+rowsPerQuery, end))
+			return err
+		})
+	}
+	err := queries.Wait()
+	return slices.Concat(parts...), err
 }
 
 // clip cuts span to what the interval's table holds of any symbol.
@@ -96,8 +104,8 @@ func (s *Store) clip(ctx context.Context, iv market.Interval, span market.Span) 
 	return market.Span{From: max(span.From, market.Time(first.Int64)), To: min(span.To, market.Time(last.Int64)+1)}, nil
 }
 
-// lookUp appends the rows of series with the ordinals from n to before end.
-func (s *Store) lookUp(ctx context.Context, dst []market.Kline, series market.Series, n, end int64) ([]market.Kline, error) {
+// lookUp reads the rows of series with the ordinals from n to before end.
+func (s *Store) lookUp(ctx context.Context, series market.Series, n, end int64) ([]market.Kline, error) {
 	opens := make([]byte, 0, 14*(end-n)+2)
 	opens = append(opens, '[')
 	for i := n; i < end; i++ {
@@ -109,13 +117,14 @@ func (s *Store) lookUp(ctx context.Context, dst []market.Kline, series market.Se
 	opens = append(opens, ']')
 	rows, err := s.readRows[series.Interval].QueryContext(ctx, string(opens), series.Symbol)
 	if err != nil {
-		return dst, err
+		return nil, err
 	}
 	defer rows.Close()
+	dst := make([]market.Kline, 0, end-n)
 	for r := newRowReader(); rows.Next(); {
 		k, err := r.read(rows.Scan)
 		if err != nil {
-			return dst, err
+			return nil, err
 		}
 		dst = append(dst, k)
 	}
