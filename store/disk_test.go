@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,8 +14,26 @@ import (
 	"klined/market"
 )
 
-// openLogging opens a store of 1m and 30s that commits as usual; what it logs is read between its commits.
-func openLogging(t *testing.T, log *bytes.Buffer) *Store {
+// text is what a log wrote, read while it goes on.
+type text struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (x *text) Write(p []byte) (int, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.Buffer.Write(p)
+}
+
+func (x *text) String() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.Buffer.String()
+}
+
+// openLogging opens a store of 1m and 30s that commits as usual.
+func openLogging(t *testing.T, log *text) *Store {
 	t.Helper()
 	s, err := Open(Options{Dir: t.TempDir(), Intervals: []market.Interval{interval("30s"), market.OneMinute}, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err == nil {
@@ -41,16 +60,16 @@ func stick(t *testing.T, s *Store) (loosen func()) {
 // is a hole when it ends.
 func TestStuckDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log text
 		s := openLogging(t, &log)
 		series := market.Series{Symbol: 1, Interval: market.OneMinute}
 		halves := market.Series{Symbol: 1, Interval: interval("30s")}
 		said := func(what string, stuck, full, again int) {
 			t.Helper()
 			synctest.Wait()
-			text := log.String()
-			if a, b, c := strings.Count(text, "the disk is stuck"), strings.Count(text, "outbox full"), strings.Count(text, "the disk goes again"); a != stuck || b != full || c != again {
-				t.Errorf("%s: stuck %d times, full %d, again %d, in\n%s", what, a, b, c, text)
+			all := log.String()
+			if a, b, c := strings.Count(all, "the disk is stuck"), strings.Count(all, "outbox full"), strings.Count(all, "the disk goes again"); a != stuck || b != full || c != again {
+				t.Errorf("%s: stuck %d times, full %d, again %d, in\n%s", what, a, b, c, all)
 			}
 		}
 		s.maxRows = 100
@@ -116,7 +135,7 @@ func TestStuckDisk(t *testing.T) {
 // TestCloseAtAStuckDisk: it waits, and says so; nothing is lost.
 func TestCloseAtAStuckDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log text
 		s := openLogging(t, &log)
 		loosen := stick(t, s)
 		feedMinutes(s, 1, 0, 10)
@@ -177,5 +196,26 @@ func TestRoom(t *testing.T) {
 func TestOutboxBound(t *testing.T) {
 	if s := openTest(t, t.TempDir(), market.OneMinute); s.maxRows != 500_000 {
 		t.Errorf("%d rows", s.maxRows)
+	}
+}
+
+// TestCheckpoint: the log is copied back once it is long enough, by the writer between commits.
+func TestCheckpoint(t *testing.T) {
+	s := openTest(t, t.TempDir(), threeIntervals...)
+	flush(t, s)
+	s.mu.Lock()
+	s.logPages = 50
+	s.mu.Unlock()
+	for m, copied := 0, 0; copied == 0; m += 10 {
+		feedMinutes(s, 1, m, 10)
+		flush(t, s)
+		flush(t, s) // the writer is back from what it does between commits
+		var busy, pages int
+		if err := s.db.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &copied); err != nil {
+			t.Fatal(err)
+		}
+		if pages-copied >= 50 || copied > 0 && pages < 50 {
+			t.Fatalf("after %d minutes %d of %d pages are copied", m, copied, pages)
+		}
 	}
 }

@@ -8,14 +8,17 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"klined/market"
 )
 
 // readConnections is how many reads run at once; more wait.
 const readConnections = 4
 
-// rowsPerQuery is how many klines one query looks up.
-const rowsPerQuery = 2000
+// rowsPerQuery is how many klines one query looks up. Each lies in a page of its own: where they are not in memory, several
+// queries wait for the disk at once, and otherwise they share the processors.
+const rowsPerQuery = 400
 
 // disk reads what is committed, over connections that cannot write.
 type disk struct {
@@ -71,19 +74,15 @@ func (s *Store) Read(ctx context.Context, series market.Series, span market.Span
 	missing = s.complete.missing(series, span)
 	s.mu.Unlock()
 
-	tx, err := s.disk.begin(ctx)
-	if err == nil {
-		defer func() { _ = tx.Rollback() }()
-		rows, err = s.disk.read(ctx, tx, series, span)
-	}
-	if err != nil {
+	if rows, err = s.disk.read(ctx, nil, series, span); err != nil {
 		return nil, nil, fmt.Errorf("store %s: cannot read %s: %w", s.opts.Dir, tableOf(series.Interval), err)
 	}
 	rows, missing = s.keeping(series.Interval, span, overlay(overlay(rows, older), newer), missing)
 	return rows, missing, nil
 }
 
-// read reads the rows of series that open within span.
+// read reads the rows of series that open within span: in a transaction one query after the other, without one several at
+// once.
 func (d *disk) read(ctx context.Context, tx *sql.Tx, series market.Series, span market.Span) ([]market.Kline, error) {
 	iv := series.Interval
 	if iv.Count(span) > rowsPerQuery {
@@ -94,16 +93,24 @@ func (d *disk) read(ctx context.Context, tx *sql.Tx, series market.Series, span 
 		span = market.Span{From: max(span.From, held.From), To: min(span.To, held.To)}
 	}
 	n, end := iv.Ordinal(iv.Ceil(span.From)), iv.Ordinal(iv.Ceil(span.To))
-	rows := make([]market.Kline, 0, max(min(end-n, rowsPerQuery), 0))
-	for n < end {
-		var err error
-		upTo := min(n+rowsPerQuery, end)
-		if rows, err = d.appendRows(ctx, tx, rows, series, n, upTo); err != nil {
-			return nil, err
-		}
-		n = upTo
+	if end <= n {
+		return nil, nil
 	}
-	return rows, nil
+	parts := make([][]market.Kline, (end-n+rowsPerQuery-1)/rowsPerQuery)
+	queries, ctx := errgroup.WithContext(ctx)
+	queries.SetLimit(readConnections)
+	if tx != nil {
+		queries.SetLimit(1)
+	}
+	for i := range parts {
+		from := n + int64(i)*rowsPerQuery
+		queries.Go(func() (err error) {
+			parts[i], err = d.some(ctx, tx, series, from, min(from+rowsPerQuery, end))
+			return err
+		})
+	}
+	err := queries.Wait()
+	return slices.Concat(parts...), err
 }
 
 // held reaches from the first row of the interval's table to the end of the last, whatever their symbols; it is empty
@@ -111,15 +118,19 @@ func (d *disk) read(ctx context.Context, tx *sql.Tx, series market.Series, span 
 func (d *disk) held(ctx context.Context, tx *sql.Tx, iv market.Interval) (market.Span, error) {
 	var first, last sql.NullInt64
 	table := tableOf(iv)
-	err := tx.QueryRowContext(ctx, "SELECT (SELECT min(open_time) FROM "+table+"), (SELECT max(open_time) FROM "+table+")").Scan(&first, &last)
+	queryRow := d.db.QueryRowContext
+	if tx != nil {
+		queryRow = tx.QueryRowContext
+	}
+	err := queryRow(ctx, "SELECT (SELECT min(open_time) FROM "+table+"), (SELECT max(open_time) FROM "+table+")").Scan(&first, &last)
 	if err != nil || !first.Valid {
 		return market.Span{}, err
 	}
 	return market.Span{From: market.Time(first.Int64), To: iv.Next(market.Time(last.Int64))}, nil
 }
 
-// appendRows appends the rows of series with the ordinals from n to before end.
-func (d *disk) appendRows(ctx context.Context, tx *sql.Tx, dst []market.Kline, series market.Series, n, end int64) ([]market.Kline, error) {
+// some reads the rows of series with the ordinals from n to before end.
+func (d *disk) some(ctx context.Context, tx *sql.Tx, series market.Series, n, end int64) ([]market.Kline, error) {
 	opens := make([]byte, 0, 14*(end-n)+2)
 	opens = append(opens, '[')
 	for i := n; i < end; i++ {
@@ -129,15 +140,20 @@ func (d *disk) appendRows(ctx context.Context, tx *sql.Tx, dst []market.Kline, s
 		opens = strconv.AppendInt(opens, int64(series.Interval.OpenAt(i)), 10)
 	}
 	opens = append(opens, ']')
-	rows, err := tx.StmtContext(ctx, d.lookUp[series.Interval]).QueryContext(ctx, string(opens), series.Symbol)
+	query := d.lookUp[series.Interval]
+	if tx != nil {
+		query = tx.StmtContext(ctx, query)
+	}
+	rows, err := query.QueryContext(ctx, string(opens), series.Symbol)
 	if err != nil {
-		return dst, err
+		return nil, err
 	}
 	defer rows.Close()
+	dst := make([]market.Kline, 0, end-n)
 	for r := newRowReader(); rows.Next(); {
 		k, err := r.read(rows.Scan)
 		if err != nil {
-			return dst, err
+			return nil, err
 		}
 		dst = append(dst, k)
 	}

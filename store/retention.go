@@ -172,6 +172,7 @@ func (s *Store) step(c *cut) <-chan time.Time {
 	done := s.atDisk()
 	n, all, err := s.deleteSome(c.left[0], most)
 	done()
+	s.checkpoint()
 	s.mu.Lock()
 	defer s.unlock()
 	if err != nil {

@@ -66,8 +66,11 @@ func setAmounts(k *market.Kline, n []int64, price, qty int) (ok bool) {
 	return ok
 }
 
-// appendRow appends h as columns to args.
-func appendRow(args []any, symbol market.SymbolID, h *held, source market.Source) ([]any, error) {
+// fresh reports whether h stands as a kline does at its boundary.
+func (h *held) fresh() bool { return h.State == market.StateClosed && h.Revision == 0 && !h.Gap }
+
+// appendRow appends what upsert asks for of h to args.
+func appendRow(args []any, symbol market.SymbolID, h *held, fresh bool) ([]any, error) {
 	n, err := amounts(&h.Kline, h.digits)
 	if err != nil {
 		return args, err
@@ -76,12 +79,15 @@ func appendRow(args []any, symbol market.SymbolID, h *held, source market.Source
 	for _, amount := range n {
 		args = append(args, amount)
 	}
+	args = append(args, h.TradeCount, h.FirstID, h.LastID, h.LastTradeID, int64(h.digits.price), int64(h.digits.qty))
+	if fresh {
+		return args, nil
+	}
 	gap := int64(0)
 	if h.Gap {
 		gap = 1
 	}
-	return append(args, h.TradeCount, h.FirstID, h.LastID, h.LastTradeID, int64(h.digits.price), int64(h.digits.qty),
-		int64(source), int64(h.State), int64(h.Revision), gap), nil
+	return append(args, int64(h.State), int64(h.Revision), gap), nil
 }
 
 // rowReader reads rows of a query that selects every column.
@@ -114,9 +120,13 @@ func (r *rowReader) read(scan func(...any) error) (k market.Kline, err error) {
 }
 
 // upsert writes n rows of iv; where there is a version as good already, that one stays. The comparison is
-// market.Better.
-func upsert(iv market.Interval, n int) string {
-	row := "(" + strings.Repeat("?,", len(columns)-1) + "?)"
+// market.Better. What all of the rows share stands in the statement: each value that is handed over has its price
+// (12,000 fresh rows take 60 ms, and 77 where nothing is shared).
+func upsert(iv market.Interval, n int, source market.Source, fresh bool) string {
+	row := fmt.Sprintf("(%s%d,?,?,?)", strings.Repeat("?,", len(columns)-4), source)
+	if fresh {
+		row = fmt.Sprintf("(%s%d,%d,0,0)", strings.Repeat("?,", len(columns)-4), source, market.StateClosed)
+	}
 	set := make([]string, 0, len(columns)-2)
 	for _, c := range columns[2:] {
 		set = append(set, c+"=excluded."+c)

@@ -62,6 +62,7 @@ type Store struct {
 	inFlight *outbox    // being written, read-only; nil between commits
 	maxRows  int        // bound of pending and inFlight together
 	cutRows  int        // how many rows one step of a cut deletes
+	logPages int        // what of the log is copied back at once
 	differ   []differed // to be written with the next commit; at most maxDiffer
 	stats    stats
 	notes    []func() // log lines that wait for unlock
@@ -74,7 +75,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, upserts: make(map[market.Interval]upserts),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
-		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut,
+		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
 	}
 	s.close = sync.OnceValue(s.shutDown)
 	if err := s.open(); err != nil {
@@ -132,9 +133,9 @@ func dsn(path, mode string, pragmas ...string) string {
 }
 
 func (s *Store) openWriter(path string) (err error) {
-	// FULL: a commit that has returned survives power loss. The log is copied back after 16 MB, so rarely within a commit.
+	// FULL: a commit that has returned survives power loss.
 	s.db, err = sql.Open("sqlite", dsn(path, "rwc", "busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
-		"wal_autocheckpoint(4000)", "cache_size(-16000)"))
+		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointMost), "cache_size(-16000)"))
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (s *Store) openWriter(path string) (err error) {
 		return err
 	}
 	for _, iv := range s.opts.Intervals {
-		if s.upserts[iv], err = prepareUpserts(s.db, iv); err != nil {
+		if s.upserts[iv], err = prepareUpserts(s.db, iv, s.opts.Source); err != nil {
 			return err
 		}
 	}

@@ -14,15 +14,23 @@ import (
 // rowsPerStatement is how many rows one INSERT carries: enough that the call's own price vanishes.
 const rowsPerStatement = 32
 
-// upserts are the prepared statements of one kline table.
-type upserts struct{ one, many *sql.Stmt }
+// upserts are the prepared statements of one kline table: of fresh rows, and of any.
+type upserts struct{ fresh, any rowStatements }
 
-func prepareUpserts(db *sql.DB, iv market.Interval) (u upserts, err error) {
-	if u.one, err = db.Prepare(upsert(iv, 1)); err != nil {
-		return u, err
+// rowStatements write one row, and rowsPerStatement.
+type rowStatements struct{ one, many *sql.Stmt }
+
+func prepareUpserts(db *sql.DB, iv market.Interval, source market.Source) (u upserts, err error) {
+	for _, p := range []struct {
+		to    **sql.Stmt
+		rows  int
+		fresh bool
+	}{{&u.fresh.one, 1, true}, {&u.fresh.many, rowsPerStatement, true}, {&u.any.one, 1, false}, {&u.any.many, rowsPerStatement, false}} {
+		if *p.to, err = db.Prepare(upsert(iv, p.rows, source, p.fresh)); err != nil {
+			return u, err
+		}
 	}
-	u.many, err = db.Prepare(upsert(iv, rowsPerStatement))
-	return u, err
+	return u, nil
 }
 
 // write is the writer: it commits CommitEvery after the first kline came, at once when many wait, and after an error
@@ -70,6 +78,7 @@ func (s *Store) write() {
 		if reply != nil {
 			reply <- err
 		}
+		s.checkpoint()
 	}
 }
 
@@ -175,20 +184,34 @@ type keyed struct {
 	*held
 }
 
-// writeRows writes the batch's rows of iv in the order of the table's key.
+// writeRows writes the batch's rows of iv.
 func (s *Store) writeRows(tx *sql.Tx, iv market.Interval, batch *outbox) (written int64, err error) {
-	var rows []keyed
+	var fresh, others []keyed
 	for series, waiting := range batch.rows {
-		if series.Interval == iv {
-			for i := range waiting {
-				rows = append(rows, keyed{series.Symbol, &waiting[i]})
+		if series.Interval != iv {
+			continue
+		}
+		for i := range waiting {
+			if row := (keyed{series.Symbol, &waiting[i]}); row.fresh() {
+				fresh = append(fresh, row)
+			} else {
+				others = append(others, row)
 			}
 		}
 	}
+	if written, err = writeInOrder(tx, s.upserts[iv].fresh, fresh, true); err != nil {
+		return written, err
+	}
+	more, err := writeInOrder(tx, s.upserts[iv].any, others, false)
+	return written + more, err
+}
+
+// writeInOrder writes rows of one table in the order of its key.
+func writeInOrder(tx *sql.Tx, prepared rowStatements, rows []keyed, fresh bool) (written int64, err error) {
 	slices.SortFunc(rows, func(a, b keyed) int {
 		return cmp.Or(cmp.Compare(a.OpenTime, b.OpenTime), cmp.Compare(a.symbol, b.symbol))
 	})
-	one, many := tx.Stmt(s.upserts[iv].one), tx.Stmt(s.upserts[iv].many)
+	one, many := tx.Stmt(prepared.one), tx.Stmt(prepared.many)
 	args := make([]any, 0, rowsPerStatement*len(columns))
 	for len(rows) > 0 {
 		stmt, n := one, 1
@@ -197,7 +220,7 @@ func (s *Store) writeRows(tx *sql.Tx, iv market.Interval, batch *outbox) (writte
 		}
 		args = args[:0]
 		for _, row := range rows[:n] {
-			if args, err = appendRow(args, row.symbol, row.held, s.opts.Source); err != nil {
+			if args, err = appendRow(args, row.symbol, row.held, fresh); err != nil {
 				return written, err
 			}
 		}
