@@ -63,7 +63,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if o.Intervals, err = parseIntervals(o.texts.intervals); err != nil {
+	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
 		return err
 	}
 	if o.Source, err = parseSource(o.texts.source); err != nil {
@@ -75,11 +75,8 @@ func (o *serveOptions) parse() error {
 	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
 		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
 	}
-	if o.texts.symbols != "all" {
-		o.Symbols = strings.FieldsFunc(strings.ToUpper(o.texts.symbols), func(r rune) bool { return r == ',' || r == ' ' })
-		if len(o.Symbols) == 0 {
-			return fmt.Errorf("--symbols %q names no symbol", o.texts.symbols)
-		}
+	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
+		return err
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
 		return fmt.Errorf("--log-level %q: want debug, info, warn or error", o.texts.level)
@@ -137,9 +134,21 @@ func parseGrace(text string) (time.Duration, error) {
 	return grace, nil
 }
 
-// parseIntervals reads a comma list, sorts it and drops what is named twice. 1m is always kept.
+// parseSymbols reads a comma list of names; of all there are, it is nil.
+func parseSymbols(list string) ([]string, error) {
+	if list == "all" {
+		return nil, nil
+	}
+	names := strings.FieldsFunc(strings.ToUpper(list), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(names) == 0 {
+		return nil, fmt.Errorf("--symbols %q names no symbol", list)
+	}
+	return names, nil
+}
+
+// parseIntervals reads a comma list, sorts it and drops what is named twice.
 func parseIntervals(list string) ([]market.Interval, error) {
-	ivs := []market.Interval{market.OneMinute}
+	var ivs []market.Interval
 	for name := range strings.SplitSeq(list, ",") {
 		iv, err := market.ParseInterval(strings.TrimSpace(name))
 		if err != nil {
