@@ -47,6 +47,7 @@ var onlyIn = map[string]string{
 	"github.com/spf13/*":          "cmd/klined",
 	"github.com/pelletier/*":      "cmd/klined",
 	"github.com/klauspost/*":      "tape binance serve sim cmd/klined",
+	"github.com/parquet-go/*":     "cmd/klined",
 	"github.com/gobwas/*":         "binance serve sim bench",
 	"github.com/gorilla/*":        "bench",
 	"github.com/prometheus/*":     "health binance feed store serve clock history bench cmd/klined",

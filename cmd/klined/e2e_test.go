@@ -233,6 +233,9 @@ func TestE2EBadInput(t *testing.T) {
 		{[]string{"sim", "--start", "tomorrow"}, 2, []string{`"tomorrow"`}},
 		{[]string{"replay", filepath.Join(dir, "none.csv")}, 1, []string{"none.csv"}},
 		{[]string{"replay"}, 2, []string{"files"}},
+		{[]string{"export", "--dir", filepath.Join(dir, "none")}, 1, []string{"none", "no store"}},
+		{[]string{"export", "--dir", held, "--symbols", "BTCUSD"}, 1, []string{held, "BTCUSD", `"BTCUSDT"`}},
+		{[]string{"export", "--dir", held, "--format", "xlsx"}, 2, []string{`"xlsx"`, "parquet"}},
 	} {
 		t.Run(strings.Join(c.args[:1], " ")+" "+strings.Join(c.args[max(1, len(c.args)-2):], " "), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)

@@ -85,7 +85,8 @@ func newRootCommand() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(cmd, err)} })
-	root.AddCommand(newDemoCommand(), newServeCommand(), newSimCommand(), newReplayCommand(), newBackfillCommand(), newAuditCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newDemoCommand(), newServeCommand(), newSimCommand(), newReplayCommand(), newBackfillCommand(), newAuditCommand(),
+		newExportCommand(), newBenchCommand(), newVersionCommand())
 	root.SetHelpCommand(newHelpCommand(root))
 	return root
 }

@@ -112,7 +112,7 @@ func must(t *testing.T, what string, v *verdict, err error) {
 	}
 }
 
-func at(t *testing.T, rfc string) market.Time {
+func at(t testing.TB, rfc string) market.Time {
 	t.Helper()
 	std, err := time.Parse(time.RFC3339, rfc)
 	if err != nil {

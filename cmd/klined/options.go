@@ -69,7 +69,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if o.Intervals, err = parseIntervals(o.texts.intervals); err != nil {
+	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
 		return err
 	}
 	if o.Retain, err = parseRetain(o.texts.retain, o.Intervals); err != nil {
@@ -144,9 +144,21 @@ func parseGrace(text string) (time.Duration, error) {
 	return grace, nil
 }
 
-// parseIntervals reads a comma list, sorts it and drops what is named twice. 1m is always kept.
+// parseSymbols reads a comma list of names; of all there are, it is nil.
+func parseSymbols(list string) ([]string, error) {
+	if list == "all" {
+		return nil, nil
+	}
+	names := strings.FieldsFunc(strings.ToUpper(list), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(names) == 0 {
+		return nil, fmt.Errorf("--symbols %q names no symbol", list)
+	}
+	return names, nil
+}
+
+// parseIntervals reads a comma list, sorts it and drops what is named twice.
 func parseIntervals(list string) ([]market.Interval, error) {
-	ivs := []market.Interval{market.OneMinute}
+	var ivs []market.Interval
 	for name := range strings.SplitSeq(list, ",") {
 		iv, err := market.ParseInterval(strings.TrimSpace(name))
 		if err != nil {

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -52,18 +49,12 @@ func (o *pastOptions) parse() (err error) {
 	if o.symbols, err = parseSymbols(o.texts.symbols); err != nil {
 		return err
 	}
-	for name := range strings.SplitSeq(o.texts.intervals, ",") {
-		iv, err := market.ParseInterval(strings.TrimSpace(name))
-		if err == nil && iv < market.OneMinute {
-			err = fmt.Errorf("interval %q: the exchange has none below a minute", iv)
-		}
-		if err != nil {
-			return fmt.Errorf("--intervals: %w", err)
-		}
-		o.intervals = append(o.intervals, iv)
+	if o.intervals, err = parseIntervals(o.texts.intervals); err == nil && o.intervals[0] < market.OneMinute {
+		err = fmt.Errorf("interval %q: the exchange has none below a minute", o.intervals[0])
 	}
-	slices.Sort(o.intervals)
-	o.intervals = slices.Compact(o.intervals)
+	if err != nil {
+		return fmt.Errorf("--intervals: %w", err)
+	}
 	now := market.TimeOf(time.Now())
 	if o.to, err = parseInstant("to", o.texts.to, now); err != nil {
 		return err
@@ -78,35 +69,6 @@ func (o *pastOptions) parse() (err error) {
 		return fmt.Errorf("--rest-weight %d: want 20 to 2400", o.restWeight)
 	}
 	return checkURL("rest", o.rest, "http https")
-}
-
-// parseSymbols reads a comma list of names; nil for all.
-func parseSymbols(list string) ([]string, error) {
-	if list == "all" {
-		return nil, nil
-	}
-	names := strings.FieldsFunc(strings.ToUpper(list), func(r rune) bool { return r == ',' || r == ' ' })
-	if len(names) == 0 {
-		return nil, fmt.Errorf("--symbols %q names no symbol", list)
-	}
-	return names, nil
-}
-
-// parseInstant reads a flag that is RFC 3339, a date or Unix milliseconds.
-func parseInstant(flag, text string, absent market.Time) (market.Time, error) {
-	if text == "" {
-		return absent, nil
-	}
-	const lastMilli = 253402300799999 // of the year 9999
-	if ms, err := strconv.ParseUint(text, 10, 63); err == nil && ms <= lastMilli {
-		return market.Time(ms), nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return market.TimeOf(t), nil
-		}
-	}
-	return 0, fmt.Errorf("--%s %q: want 2026-09-01T12:00:00Z, 2026-09-01 or Unix milliseconds", flag, text)
 }
 
 // past is a server without streams: exchange and store for commands that ask for what is past.

@@ -18,30 +18,50 @@ import (
 const klineHeader = "open_time,open,high,low,close,volume,close_time,quote_volume,count," +
 	"taker_buy_volume,taker_buy_quote_volume,ignore\n"
 
-// klineRows writes the klines of one series in a format, with the symbol's digits.
+// klineWriter writes klines into one file, series after series.
+type klineWriter interface {
+	begin(symbol market.Symbol, iv market.Interval) error // what is written from now on is of this series
+	write(klines []market.Kline) error
+	end() error // the file is whole, and still open
+}
+
+// klineRows writes lines of text, with the symbol's digits. A CSV takes one series, for its rows name none.
 type klineRows struct {
-	format   string
+	out      *bufio.Writer
+	format   string // "csv", "jsonl"
 	symbol   market.Symbol
 	interval market.Interval
 	row      []byte
 }
 
-// write writes klines as rows, a header first where the format has one.
-func (w *klineRows) write(out io.Writer, klines []market.Kline) error {
-	buffered := bufio.NewWriterSize(out, 64<<10)
+func newKlineRows(out io.Writer, format string) *klineRows {
+	return &klineRows{out: bufio.NewWriterSize(out, 64<<10), format: format}
+}
+
+// begin writes a header where the format has one.
+func (w *klineRows) begin(symbol market.Symbol, iv market.Interval) (err error) {
+	w.symbol, w.interval = symbol, iv
 	if w.format == "csv" {
-		_, _ = buffered.WriteString(klineHeader)
+		_, err = w.out.WriteString(klineHeader)
 	}
+	return err
+}
+
+func (w *klineRows) write(klines []market.Kline) error {
 	for i := range klines {
 		if w.format == "csv" {
 			w.row = w.appendCSV(w.row[:0], &klines[i])
 		} else {
 			w.row = w.appendJSON(w.row[:0], &klines[i])
 		}
-		_, _ = buffered.Write(w.row)
+		if _, err := w.out.Write(w.row); err != nil {
+			return err
+		}
 	}
-	return buffered.Flush() // also the first error of the writes before
+	return nil
 }
+
+func (w *klineRows) end() error { return w.out.Flush() }
 
 // appendCSV writes a row of the archive's kline CSV; the last column is always 0.
 func (w *klineRows) appendCSV(dst []byte, k *market.Kline) []byte {
@@ -112,12 +132,21 @@ func writeReplay(o replayOptions, books []*book, stdout io.Writer) error {
 	for _, b := range books {
 		symbol := market.Symbol{Name: b.symbol, PriceDigits: b.priceDigits, QtyDigits: b.qtyDigits}
 		for _, iv := range o.intervals {
-			rows := &klineRows{format: o.format, symbol: symbol, interval: iv}
+			write := func(out io.Writer) error {
+				w := newKlineRows(out, o.format)
+				if err := w.begin(symbol, iv); err != nil {
+					return err
+				}
+				if err := w.write(b.fold(iv)); err != nil {
+					return err
+				}
+				return w.end()
+			}
 			var err error
 			if o.out == "" {
-				err = rows.write(stdout, b.fold(iv))
+				err = write(stdout)
 			} else {
-				err = rows.writeFile(o.out, b.fold(iv))
+				err = writeFile(o.out, seriesFile(symbol, iv, o.format), write)
 			}
 			if err != nil {
 				return fmt.Errorf("cannot write the klines of %s %s: %w", b.symbol, iv, err)
@@ -127,17 +156,16 @@ func writeReplay(o replayOptions, books []*book, stdout io.Writer) error {
 	return nil
 }
 
-// writeFile writes the series' file in dir; under its name it is whole or not there.
-func (w *klineRows) writeFile(dir string, klines []market.Kline) error {
-	name := w.fileName()
+// writeFile makes a file in dir of what write writes; under its name it is whole or not there.
+func writeFile(dir, name string, write func(io.Writer) error) error {
 	if strings.ContainsAny(name, "/\\\x00") {
 		return fmt.Errorf("%q cannot be a file name", name)
 	}
-	f, err := os.CreateTemp(dir, ".replay-*")
+	f, err := os.CreateTemp(dir, ".klined-*")
 	if err != nil {
 		return err
 	}
-	err = w.write(f, klines)
+	err = write(f)
 	if e := f.Chmod(0o644); err == nil {
 		err = e
 	}
@@ -153,11 +181,11 @@ func (w *klineRows) writeFile(dir string, klines []market.Kline) error {
 	return err
 }
 
-// fileName is the name of the series' file. The archive writes 1M as 1mo; some disks take 1M and 1m for one name.
-func (w *klineRows) fileName() string {
-	interval := w.interval.String()
-	if w.interval == market.OneMonth {
+// seriesFile is the name of a series' file. The archive writes 1M as 1mo; some disks take 1M and 1m for one name.
+func seriesFile(symbol market.Symbol, iv market.Interval, format string) string {
+	interval := iv.String()
+	if iv == market.OneMonth {
 		interval = "1mo"
 	}
-	return w.symbol.Name + "-" + interval + "." + w.format
+	return symbol.Name + "-" + interval + "." + format
 }
