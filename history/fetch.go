@@ -2,33 +2,65 @@ package history
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"klined/market"
 )
 
-// question is what a client waits for.
-type question struct {
+// Client tells those apart who wait for the exchange: by address and, behind one address, by connection.
+type Client = string
+
+// freshFor is how long an answer of Upstream is given to others who ask for the same.
+const freshFor = 5 * time.Second
+
+// flight is one question to the exchange that some clients wait for. History.mu guards it, but rows and err: these are
+// there once done is closed, and never change.
+type flight struct {
 	series market.Series
 	span   market.Span
-}
+	limit  int // of Upstream; 0: of Fetch
+	ask    func(context.Context) ([]market.Kline, error)
 
-// flight is one fetch that some clients wait for. History.mu guards askers.
-type flight struct {
-	askers int
-	cancel context.CancelFunc // ends the fetch
-	done   chan struct{}      // closed when rows and err are there
-	rows   []market.Kline     // never changed
-	err    error
+	askers  int
+	started bool
+	ended   time.Time
+	ctx     context.Context
+	cancel  context.CancelFunc // ends it
+	done    chan struct{}
+	rows    []market.Kline
+	err     error
 }
 
 // Fetch brings the official klines of series over the span into the store, for a client that waits, and returns them, for
-// the store may not keep them: one fetch for all who ask for the same at once; it ends when the last of them has gone.
-// Intervals that the exchange does not serve are folded from the longest one that divides them. A *market.BudgetError says
-// that the exchange may not be asked now; beside an error are those that could be had. The rows are to read, not to change.
-func (h *History) Fetch(ctx context.Context, series market.Series, span market.Span) ([]market.Kline, error) {
-	q := question{series, span}
-	f := h.board(ctx, q)
-	defer h.leave(q, f)
+// the store may not keep them: one fetch for all who ask for the same at once, or for a part of it; it ends when the last of
+// them has gone. Clients are served in turn. Intervals that the exchange does not serve are folded from the longest one that
+// divides them. A *market.BudgetError says that the exchange may not be asked now; beside an error are those that could
+// be had. The rows are to read, not to change.
+func (h *History) Fetch(ctx context.Context, who Client, series market.Series, span market.Span) ([]market.Kline, error) {
+	rows, err := h.fly(ctx, who, &flight{series: series, span: span, ask: func(ctx context.Context) ([]market.Kline, error) {
+		return h.fetch(ctx, market.ClassClients, series, span)
+	}})
+	from, _ := slices.BinarySearchFunc(rows, span.From, openOf)
+	to, _ := slices.BinarySearchFunc(rows, span.To, openOf)
+	return rows[from:to], err
+}
+
+// Upstream gives the exchange's klines as they stand, the running one too: at most limit, the oldest first where From is
+// set; a zero From or To is not sent. Clients are served in turn; who asks for the same within some seconds gets the same.
+func (h *History) Upstream(ctx context.Context, who Client, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
+	return h.fly(ctx, who, &flight{series: series, span: span, limit: limit, ask: func(ctx context.Context) ([]market.Kline, error) {
+		return h.venue.Klines(ctx, market.ClassClients, series, span, limit)
+	}})
+}
+
+// fly waits for the answer to what f asks, in the flight of others where one brings it.
+func (h *History) fly(ctx context.Context, who Client, f *flight) ([]market.Kline, error) {
+	f, err := h.board(ctx, who, f)
+	if err != nil {
+		return nil, err
+	}
+	defer h.leave(f)
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -37,42 +69,90 @@ func (h *History) Fetch(ctx context.Context, series market.Series, span market.S
 	}
 }
 
-// board joins the fetch of q, or begins it.
-func (h *History) board(ctx context.Context, q question) *flight {
+// board joins the flight that brings what f asks, or lets f begin when it is the client's turn.
+func (h *History) board(ctx context.Context, who Client, f *flight) (*flight, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := h.flights[q]
-	if f == nil {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		f = &flight{cancel: cancel, done: make(chan struct{})}
-		h.flights[q] = f
-		go func() {
-			f.rows, f.err = h.fetch(ctx, market.ClassClients, q.series, q.span)
-			h.forget(q, f)
-			close(f.done)
-		}()
+	h.land()
+	if other := h.bringing(f); other != nil {
+		f = other
+	} else {
+		f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		f.done = make(chan struct{})
+		h.flights[f.series] = append(h.flights[f.series], f)
+	}
+	if !f.started {
+		if err := h.turns.wait(who, f); err != nil {
+			if f.askers == 0 {
+				h.forget(f)
+			}
+			return nil, err
+		}
 	}
 	f.askers++
-	return f
+	h.depart()
+	return f, nil
 }
 
-// leave takes one asker away; without any the fetch has no reason to go on.
-func (h *History) leave(q question, f *flight) {
-	h.mu.Lock()
-	f.askers--
-	last := f.askers == 0
-	h.mu.Unlock()
-	if last {
-		f.cancel()
-		h.forget(q, f)
+// bringing is the flight that brings what f asks: one of Fetch all of its span, one of Upstream the same. mu is held.
+func (h *History) bringing(f *flight) *flight {
+	for _, other := range h.flights[f.series] {
+		switch {
+		case other.limit != f.limit:
+		case f.limit > 0 && other.span == f.span, f.limit == 0 && other.span.From <= f.span.From && f.span.To <= other.span.To:
+			return other
+		}
+	}
+	return nil
+}
+
+// depart lets flights begin whose turn it is. mu is held.
+func (h *History) depart() {
+	for f := h.turns.next(); f != nil; f = h.turns.next() {
+		f.started = true
+		go func() {
+			f.rows, f.err = f.ask(f.ctx)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.turns.flying--
+			f.ended = time.Now()
+			if f.limit == 0 || f.err != nil {
+				h.forget(f)
+			}
+			close(f.done)
+			h.depart()
+		}()
 	}
 }
 
-// forget lets the next asker of q begin anew.
-func (h *History) forget(q question, f *flight) {
+// leave takes one asker away; without any a flight that is under way has no reason to go on.
+func (h *History) leave(f *flight) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.flights[q] == f {
-		delete(h.flights, q)
+	if f.askers--; f.askers == 0 && f.ended.IsZero() {
+		f.cancel()
+		h.forget(f)
+	}
+}
+
+// land forgets what is not fresh any more. mu is held.
+func (h *History) land() {
+	if now := time.Now(); now.Sub(h.landed) > freshFor {
+		h.landed = now
+		for _, flights := range h.flights {
+			for _, f := range slices.Clone(flights) {
+				if !f.ended.IsZero() && now.Sub(f.ended) > freshFor {
+					h.forget(f)
+				}
+			}
+		}
+	}
+}
+
+// forget lets the next asker begin anew. mu is held.
+func (h *History) forget(f *flight) {
+	rest := slices.DeleteFunc(h.flights[f.series], func(other *flight) bool { return other == f })
+	if h.flights[f.series] = rest; len(rest) == 0 {
+		delete(h.flights, f.series)
 	}
 }

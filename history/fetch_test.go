@@ -30,7 +30,7 @@ func TestFetchPages(t *testing.T) {
 		at(time.Minute)
 		r := newRig()
 		minutes := market.Series{Symbol: 3, Interval: market.OneMinute}
-		given, err := r.Fetch(t.Context(), minutes, span(market.OneMinute, 3100))
+		given, err := r.Fetch(t.Context(), "a", minutes, span(market.OneMinute, 3100))
 		if err != nil || len(given) != 3100 {
 			t.Fatal(err, len(given))
 		}
@@ -40,10 +40,10 @@ func TestFetchPages(t *testing.T) {
 			t.Errorf("%d rows", n)
 		}
 		months := market.Series{Symbol: 3, Interval: market.OneMonth}
-		if _, err := r.Fetch(t.Context(), months, span(market.OneMonth, 20)); err != nil || len(r.store.rows[months]) != 20 {
+		if _, err := r.Fetch(t.Context(), "a", months, span(market.OneMonth, 20)); err != nil || len(r.store.rows[months]) != 20 {
 			t.Error(err, len(r.store.rows[months]))
 		}
-		if _, err := r.Fetch(t.Context(), minutes, market.Span{From: 7, To: 7}); err != nil {
+		if _, err := r.Fetch(t.Context(), "a", minutes, market.Span{From: 7, To: 7}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -63,7 +63,7 @@ func TestFetchTooYoung(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			at(c.now)
 			r := newRig()
-			if _, err := r.Fetch(t.Context(), series, market.Span{From: bubbleBegin - 5*market.Minute, To: bubbleBegin + 2*market.Minute}); err != nil {
+			if _, err := r.Fetch(t.Context(), "a", series, market.Span{From: bubbleBegin - 5*market.Minute, To: bubbleBegin + 2*market.Minute}); err != nil {
 				t.Fatal(err)
 			}
 			if got := r.store.has(series); got != c.want {
@@ -98,7 +98,7 @@ func TestFetchDoubtsTheClock(t *testing.T) {
 			r.step.Store(int64(-5 * time.Minute))
 			series := market.Series{Interval: c.iv}
 			to := bubbleBegin + c.until
-			if _, err := r.Fetch(t.Context(), series, market.Span{From: c.iv.OpenAt(c.iv.Ordinal(to) - c.n), To: to}); err != nil {
+			if _, err := r.Fetch(t.Context(), "a", series, market.Span{From: c.iv.OpenAt(c.iv.Ordinal(to) - c.n), To: to}); err != nil {
 				t.Fatal(err)
 			}
 			if n := r.doubts.Load(); n != c.doubts || len(r.store.rows[series]) != c.has {
@@ -119,7 +119,7 @@ func TestFetchOwnIntervals(t *testing.T) {
 			at(time.Minute)
 			r := newRig()
 			series := market.Series{Interval: c.iv}
-			if _, err := r.Fetch(t.Context(), series, span(c.iv, c.n)); err != nil {
+			if _, err := r.Fetch(t.Context(), "a", series, span(c.iv, c.n)); err != nil {
 				t.Fatal(err)
 			}
 			if q := r.venue.take(); !strings.HasPrefix(q[0], "0 "+c.from.String()+" ") {
@@ -139,14 +139,14 @@ func TestFetchOwnIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at(time.Minute)
 		r := newRig()
-		_, err := r.Fetch(t.Context(), market.Series{Interval: 5000}, span(m, 1))
+		_, err := r.Fetch(t.Context(), "a", market.Series{Interval: 5000}, span(m, 1))
 		if err == nil || err.Error() != "the exchange has no klines that 5s could be folded from" || len(r.venue.take()) != 0 {
 			t.Error(err)
 		}
 
 		// A span that begins or ends within a kline is asked for whole: a part of a kline would pass for it.
 		series := market.Series{Interval: 2 * m}
-		if _, err := r.Fetch(t.Context(), series, market.Span{From: bubbleBegin - 3*market.Minute, To: bubbleBegin - market.Minute}); err != nil {
+		if _, err := r.Fetch(t.Context(), "a", series, market.Span{From: bubbleBegin - 3*market.Minute, To: bubbleBegin - market.Minute}); err != nil {
 			t.Fatal(err)
 		}
 		for _, k := range r.store.rows[series] {
@@ -183,7 +183,7 @@ func TestFetchDoubted(t *testing.T) {
 			}
 			series := market.Series{Interval: c.iv}
 			n := int64(20)
-			_, err := r.Fetch(t.Context(), series, span(c.iv, n))
+			_, err := r.Fetch(t.Context(), "a", series, span(c.iv, n))
 			if err == nil || !strings.Contains(err.Error(), "kline of 1999-12-31T23:") || !strings.HasSuffix(err.Error(), "breaks its own rules") {
 				t.Error(err)
 			}
@@ -213,7 +213,7 @@ func TestFetchTogether(t *testing.T) {
 		}
 		results := make(chan error, 10)
 		ask := func(ctx context.Context, s market.Series) {
-			go func() { _, err := r.Fetch(ctx, s, minutes); results <- err }()
+			go func() { _, err := r.Fetch(ctx, "a", s, minutes); results <- err }()
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ask(ctx, series) // who begins it goes first
@@ -265,7 +265,7 @@ func TestFetchFails(t *testing.T) {
 			return nil
 		}
 		series := market.Series{Interval: market.OneMinute}
-		_, err := r.Fetch(t.Context(), series, span(market.OneMinute, 3000))
+		_, err := r.Fetch(t.Context(), "a", series, span(market.OneMinute, 3000))
 		var budget *market.BudgetError
 		if !errors.As(err, &budget) || !strings.HasPrefix(err.Error(), "cannot fetch 1m klines: busy") {
 			t.Error(err)

@@ -84,7 +84,9 @@ type History struct {
 	doubt     func(context.Context)
 
 	mu      sync.Mutex
-	flights map[question]*flight
+	flights map[market.Series][]*flight // under way, waiting for their turn, or fresh
+	turns   turns
+	landed  time.Time                  // when flights were last looked through
 	ails    map[market.SymbolID]string // why a symbol's last question while it started failed
 	filling *Progress                  // of the running backfill, or the last
 }
@@ -98,7 +100,7 @@ func New(o Options) *History {
 		o.Metrics = health.NewMetrics()
 	}
 	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
-		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[question]*flight), ails: make(map[market.SymbolID]string)}
+		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
 }
 
 // Ails is why the last question for what a symbol begins from failed; empty where it did not.

@@ -208,9 +208,12 @@ func (s *settling) succeeds(series market.Series, old, k *market.Kline) {
 	}
 }
 
+// openOf orders klines by open time.
+func openOf(k market.Kline, open market.Time) int { return cmp.Compare(k.OpenTime, open) }
+
 // findOpen is the kline of rows, by rising open time, that opens at open.
 func findOpen(rows []market.Kline, open market.Time) (k *market.Kline, there bool) {
-	i, there := slices.BinarySearchFunc(rows, open, func(k market.Kline, open market.Time) int { return cmp.Compare(k.OpenTime, open) })
+	i, there := slices.BinarySearchFunc(rows, open, openOf)
 	if !there {
 		return nil, false
 	}

@@ -147,14 +147,14 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 		Live:      w.live,
 		Store:     w.store,
 		Kept:      func(market.Interval) market.Time { return w.kept },
-		Fetch: func(_ context.Context, series market.Series, span market.Span) ([]market.Kline, error) {
+		Fetch: func(_ context.Context, _ string, series market.Series, span market.Span) ([]market.Kline, error) {
 			w.fetched = append(w.fetched, span)
 			if w.fetch == nil {
 				return nil, errDown
 			}
 			return w.unkept, w.fetch(series, span)
 		},
-		Upstream: func(_ context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
+		Upstream: func(_ context.Context, _ string, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
 			w.asked = append(w.asked, span)
 			if w.upstream == nil {
 				return nil, errDown

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
 		sc = new(scratch)
 	}
 	defer s.scratches.Put(sc)
-	rows, err := s.answer(ctx, sc, &q, address(r))
+	rows, err := s.answer(ctx, sc, &q, whose(r))
 	if err != nil {
 		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
 	}
@@ -49,29 +48,29 @@ func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
 
 // answer gathers the rows that q asks for; they are valid until sc is used again. A lane that has seen a trade of a
 // later interval than the clock is believed: what it has closed is never the last row of an open end.
-func (s *Server) answer(ctx context.Context, sc *scratch, q *query, addr netip.Addr) ([]market.Kline, error) {
+func (s *Server) answer(ctx context.Context, sc *scratch, q *query, who string) ([]market.Kline, error) {
 	now := s.opt.Clock.Now()
-	rows, err := s.answerAt(ctx, sc, q, now, addr)
+	rows, err := s.answerAt(ctx, sc, q, now, who)
 	if err == nil && sc.newest > now {
-		return s.answerAt(ctx, sc, q, sc.newest, addr)
+		return s.answerAt(ctx, sc, q, sc.newest, who)
 	}
 	return rows, err
 }
 
 // answerAt is answer at a time. A query that begins before the series does is answered from its first kline on, as the
 // exchange answers it.
-func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market.Time, addr netip.Addr) ([]market.Kline, error) {
+func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market.Time, who string) ([]market.Kline, error) {
 	iv, g := q.series.Interval, q.grid(now)
 	sc.newest = 0
 	if first, known := s.firsts.get(q.series); known && q.start >= 0 {
 		g = q.begin(g, first)
 	}
-	rows, err := s.rows(ctx, sc, q.series, g.span(iv), now, addr)
+	rows, err := s.rows(ctx, sc, q.series, g.span(iv), now, who)
 	begins := len(rows) > 0 && iv.Ordinal(rows[0].OpenTime) == g.first
 	if err != nil || q.start < 0 || iv < market.OneMinute || g.last >= g.bound || begins {
 		return rows, err
 	}
-	first, known, err := s.firstOpen(ctx, q.series, addr)
+	first, known, err := s.firstOpen(ctx, q.series, who)
 	if err != nil {
 		return nil, err
 	}
@@ -79,12 +78,12 @@ func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market
 		return rows, nil
 	}
 	s.firsts.set(q.series, first)
-	return s.rows(ctx, sc, q.series, q.begin(g, first).span(iv), now, addr)
+	return s.rows(ctx, sc, q.series, q.begin(g, first).span(iv), now, who)
 }
 
 // rows gathers the klines of span: the lane's and the store's, the better version of each; what neither has whole is
 // fetched. span ends at the running kline's end, at most.
-func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time, addr netip.Addr) ([]market.Kline, error) {
+func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time, who string) ([]market.Kline, error) {
 	if span.Empty() {
 		return nil, nil
 	}
@@ -101,7 +100,7 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	}
 	lacks := lacking(iv, rows, s.unhealed(series.Symbol, now))
 	if iv >= market.OneMinute && !(absent.Empty() && lacks.Empty()) {
-		fetched, err := s.fetch(ctx, series, hull(absent, lacks), addr)
+		fetched, err := s.opt.Fetch(ctx, who, series, hull(absent, lacks))
 		if err != nil && !absent.Empty() {
 			return nil, err
 		} // else they are served as they are, and say that they lack trades
@@ -125,7 +124,7 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if absent.Empty() {
 		return rows, nil
 	}
-	return s.finish(ctx, rows, series, absent, addr)
+	return s.finish(ctx, rows, series, absent, who)
 }
 
 // healsFor is how long after its end a kline that lacks trades is left to its lane, which heals it.
@@ -252,20 +251,10 @@ func (s *Server) kept(iv market.Interval) market.Time {
 	return s.opt.Kept(iv)
 }
 
-// fetch has the store filled with span, in the turn of addr, and gives what came.
-func (s *Server) fetch(ctx context.Context, series market.Series, span market.Span, addr netip.Addr) ([]market.Kline, error) {
-	release, err := s.slots.acquire(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return s.opt.Fetch(ctx, series, span)
-}
-
 // finish adds the exchange's own rows, as they are, where the symbol is not whole yet: the running one, and those that
 // the exchange has only just closed. What the exchange does not have does not exist.
-func (s *Server) finish(ctx context.Context, rows []market.Kline, series market.Series, absent market.Span, addr netip.Addr) ([]market.Kline, error) {
-	last, err := s.upstream(ctx, series, absent, addr)
+func (s *Server) finish(ctx context.Context, rows []market.Kline, series market.Series, absent market.Span, who string) ([]market.Kline, error) {
+	last, err := s.upstream(ctx, series, absent, who)
 	if err != nil {
 		return nil, err
 	}
@@ -275,22 +264,17 @@ func (s *Server) finish(ctx context.Context, rows []market.Kline, series market.
 var errNoUpstream = errors.New("the running kline is not here yet")
 
 // upstream is the exchange's klines of span. What it has only the minutes of is folded from them.
-func (s *Server) upstream(ctx context.Context, series market.Series, span market.Span, addr netip.Addr) ([]market.Kline, error) {
+func (s *Server) upstream(ctx context.Context, series market.Series, span market.Span, who string) ([]market.Kline, error) {
 	if s.opt.Upstream == nil {
 		return nil, errNoUpstream
 	}
 	if !series.Interval.OnExchange() && market.OneMinute.Count(span) > maxLimit {
 		return nil, errIncomplete(series.Interval, span)
 	}
-	release, err := s.slots.acquire(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	if series.Interval.OnExchange() {
-		return s.opt.Upstream(ctx, series, span, maxLimit)
+		return s.opt.Upstream(ctx, who, series, span, int(min(series.Interval.Count(span), maxLimit)))
 	}
-	minutes, err := s.opt.Upstream(ctx, market.Series{Symbol: series.Symbol, Interval: market.OneMinute}, span, maxLimit)
+	minutes, err := s.opt.Upstream(ctx, who, market.Series{Symbol: series.Symbol, Interval: market.OneMinute}, span, int(market.OneMinute.Count(span)))
 	if err != nil {
 		return nil, err
 	}
@@ -298,20 +282,15 @@ func (s *Server) upstream(ctx context.Context, series market.Series, span market
 }
 
 // firstOpen asks the exchange for the open time of the very first kline of series, of a minute or longer.
-func (s *Server) firstOpen(ctx context.Context, series market.Series, addr netip.Addr) (first market.Time, known bool, err error) {
+func (s *Server) firstOpen(ctx context.Context, series market.Series, who string) (first market.Time, known bool, err error) {
 	if s.opt.Upstream == nil {
 		return 0, false, nil
 	}
-	release, err := s.slots.acquire(ctx, addr)
-	if err != nil {
-		return 0, false, err
-	}
-	defer release()
 	asked := series
 	if !asked.Interval.OnExchange() {
 		asked.Interval = market.OneMinute
 	}
-	rows, err := s.opt.Upstream(ctx, asked, market.Span{From: 1}, 1)
+	rows, err := s.opt.Upstream(ctx, who, asked, market.Span{From: 1}, 1)
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}

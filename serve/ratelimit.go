@@ -1,12 +1,10 @@
 package serve
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"klined/market"
 )
@@ -55,56 +53,6 @@ func klinesWeight(limit int) int {
 	return 10
 }
 
-// Bounds on what one address may have under way upstream.
-const (
-	fetchesAtOnce  = 4
-	fetchesWaiting = 256
-)
-
-// slots lets each address have a few fetches under way; further ones wait their turn.
-type slots struct {
-	mu   sync.Mutex
-	held map[netip.Addr]*slot
-}
-
-type slot struct {
-	turns chan struct{} // holds one value per fetch under way
-	users int           // under way and waiting; guarded by slots.mu
-}
-
-// acquire waits for a turn of addr; release must be called once after it.
-func (s *slots) acquire(ctx context.Context, addr netip.Addr) (release func(), err error) {
-	s.mu.Lock()
-	sl := s.held[addr]
-	if sl == nil {
-		if s.held == nil {
-			s.held = make(map[netip.Addr]*slot)
-		}
-		sl = &slot{turns: make(chan struct{}, fetchesAtOnce)}
-		s.held[addr] = sl
-	}
-	if sl.users >= fetchesWaiting {
-		s.mu.Unlock()
-		return nil, &market.BudgetError{RetryAfter: time.Second, Reason: "too many requests of this address wait for the exchange"}
-	}
-	sl.users++
-	s.mu.Unlock()
-	leave := func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if sl.users--; sl.users == 0 {
-			delete(s.held, addr)
-		}
-	}
-	select {
-	case sl.turns <- struct{}{}:
-		return func() { <-sl.turns; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
-}
-
 // address is where a request comes from; invalid where that cannot be told (an in-memory connection).
 func address(r *http.Request) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -116,4 +64,13 @@ func address(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return addr.Unmap()
+}
+
+// whose tells who asks apart from others who wait for the exchange: an address, or a connection from this machine, where
+// many clients are behind one address.
+func whose(r *http.Request) string {
+	if addr := address(r); addr.IsValid() && !addr.IsLoopback() {
+		return addr.String()
+	}
+	return r.RemoteAddr
 }

@@ -2,9 +2,7 @@ package serve
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -214,33 +212,4 @@ func TestWeights(t *testing.T) {
 			t.Errorf("weight of %q is %d, want %d", limit, got, want)
 		}
 	}
-}
-
-func TestSlots(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := new(slots)
-		addr := netip.MustParseAddr("192.0.2.1")
-		var leave []func()
-		for range fetchesAtOnce {
-			release, err := s.acquire(t.Context(), addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			leave = append(leave, release)
-		}
-		if _, err := s.acquire(t.Context(), netip.Addr{}); err != nil {
-			t.Errorf("another address waits: %v", err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := s.acquire(ctx, addr); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a fifth: %v, want a deadline exceeded", err)
-		}
-		for _, release := range leave {
-			release()
-		}
-		if _, held := s.held[addr]; held {
-			t.Error("the address is still held")
-		}
-	})
 }

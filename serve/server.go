@@ -43,11 +43,11 @@ type Options struct {
 	Kept func(market.Interval) market.Time
 	// Fetch fills the store with the official klines of span, and gives them, for what is too old is not kept. Its error is
 	// a *market.BudgetError where the exchange may not be asked now. The rows are the caller's to read, not to change.
-	Fetch func(ctx context.Context, series market.Series, span market.Span) ([]market.Kline, error)
+	Fetch func(ctx context.Context, who string, series market.Series, span market.Span) ([]market.Kline, error)
 	// Upstream asks the exchange for official klines, the running one too: at most limit, the oldest first where From
 	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
 	// symbol that is not whole yet, and the open time of a series' first kline.
-	Upstream func(ctx context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error)
+	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
@@ -70,7 +70,6 @@ type Server struct {
 	log     *slog.Logger
 	hub     *hub
 	weights *weights
-	slots   *slots
 	firsts  firsts
 	handler http.Handler
 
@@ -97,7 +96,6 @@ func New(opt Options) *Server {
 		opt:     opt,
 		log:     opt.Log.With("target", "serve"),
 		weights: &weights{clock: opt.Clock},
-		slots:   &slots{},
 	}
 	s.hub = newHub(s)
 	s.handler = s.routes()

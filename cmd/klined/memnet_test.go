@@ -71,7 +71,10 @@ func (m *memnet) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	}
 	up, down := newHalf(), newHalf()
 	client := &memConn{read: down, write: up, remote: memAddr(addr)}
-	server := &memConn{read: up, write: down, remote: memAddr("127.0.0.1:1")}
+	m.mu.Lock()
+	m.next++
+	server := &memConn{read: up, write: down, remote: memAddr(fmt.Sprintf("127.0.0.1:%d", 1000+m.next))}
+	m.mu.Unlock()
 	select {
 	case l.incoming <- server:
 	case <-l.done:

@@ -165,10 +165,8 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 func (s *server) buildServe() *serve.Server {
 	return serve.New(serve.Options{
 		Symbols: s.symbols, Carries: s.feed.Carries, Intervals: s.o.Intervals, Clock: s.clock,
-		Live: s.feed, Store: s.store, Kept: s.store.Kept, Fetch: s.history.Fetch,
-		Upstream: func(ctx context.Context, series market.Series, span market.Span, limit int) ([]market.Kline, error) {
-			return s.rest.Klines(ctx, market.ClassClients, series, span, limit)
-		},
+		Live: s.feed, Store: s.store, Kept: s.store.Kept,
+		Fetch: s.history.Fetch, Upstream: s.history.Upstream,
 		ExchangeInfo: s.info.get,
 		Status:       func() any { return s.status() },
 		Gaps:         func() any { return s.gaps() },
