@@ -65,7 +65,7 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []market.
 		if st.upTo == 0 {
 			st.upTo, st.moved = s.h.store.SettledUpTo(st.id), by
 			if st.upTo == 0 {
-				st.upTo = from - market.Minute
+				s.move(st, from-market.Minute, by) // the next process goes on from there if no round ends before
 			}
 			st.due = by + market.Time(i)*roundEvery/market.Time(len(s.symbols))
 		}

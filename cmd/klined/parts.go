@@ -200,6 +200,13 @@ type status struct {
 	feed.Status
 	RESTWeight int          `json:"rest_weight_used"`
 	Store      store.Status `json:"store"`
+	Backfill   *filled      `json:"backfill,omitempty"`
+}
+
+// filled is how far the running backfill is, or the last one, in klines.
+type filled struct {
+	Total int64 `json:"total"` // that were missing
+	Done  int64 `json:"done"`
 }
 
 // status collects the parts' own.
@@ -210,6 +217,9 @@ func (s *server) status() status {
 	st.Clock.Now = s.clock.Now()
 	st.Clock.Offset = float64(s.clock.Offset().Microseconds()) / 1000
 	st.Clock.Within = float64(within.Microseconds()) / 1000
+	if p := s.history.Filling(); p != nil {
+		st.Backfill = &filled{p.Total.Load(), p.Done.Load()}
+	}
 	return st
 }
 
