@@ -121,6 +121,7 @@ func New(o Options) (*Feed, error) {
 	}
 	f.layLinks(o)
 	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
+	f.metrics.Registry.MustRegister(settleShares{f})
 	return f, nil
 }
 

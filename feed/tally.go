@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"klined/market"
 )
 
@@ -89,4 +91,28 @@ func (c *count) shares() Compared {
 		}
 	}
 	return s
+}
+
+// settleShares are the shares as metrics: read when they are asked for.
+type settleShares struct{ f *Feed }
+
+var settleShareDesc = prometheus.NewDesc("klined_settle_share",
+	"Share of compared klines that were equal to the exchange's own in a value, or in all: at once, or when settled ones were read again.",
+	[]string{"when", "within", "field"}, nil)
+
+func (c settleShares) Describe(ch chan<- *prometheus.Desc) { ch <- settleShareDesc }
+
+func (c settleShares) Collect(ch chan<- prometheus.Metric) {
+	settled := c.f.settled()
+	for when, of := range map[string]map[string]Compared{"at_once": settled.AtOnce, "checked": settled.Checked} {
+		for within, s := range of {
+			if s.Compared == 0 {
+				continue
+			}
+			ch <- prometheus.MustNewConstMetric(settleShareDesc, prometheus.GaugeValue, float64(s.Equal)/float64(s.Compared), when, within, "all")
+			for field, share := range s.Shares {
+				ch <- prometheus.MustNewConstMetric(settleShareDesc, prometheus.GaugeValue, share, when, within, field)
+			}
+		}
+	}
 }

@@ -206,6 +206,9 @@ func TestSettled(t *testing.T) {
 		if int(st.Compared) < 3*len(busy) || st.Equal == 0 || st.Equal == st.Compared || st.Shares["close"] < 0.9 || st.Shares["volume"] == 1 {
 			t.Errorf("%+v", st)
 		}
+		if share := m.metric(`klined_settle_share{field="volume",when="at_once",within="hour"`); share != st.Shares["volume"] {
+			t.Errorf("the metric says %v", share)
+		}
 		var kept []difference
 		if err := m.judge.own("/klined/v1/differences", &kept); err != nil || len(kept) != int(st.Compared-st.Equal) {
 			t.Errorf("%d kept, %v; compared %+v", len(kept), err, st)
