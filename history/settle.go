@@ -85,7 +85,7 @@ func (s *settling) round(ctx context.Context, st *settled, by market.Time) []mar
 		st.found = st.upTo
 	}
 	if by-st.moved > givenUp {
-		s.h.log.Warn("no two reads agree on a minute: it stays as it is", "symbol_id", st.id, "minute", st.upTo)
+		s.h.log.Warn("for a day no two reads have agreed on a minute, or none was to be had: it stays as it is", "symbol_id", st.id, "minute", st.upTo)
 		s.move(st, st.upTo+market.Minute, by)
 	}
 	span := market.Span{From: st.upTo, To: min(market.OneMinute.Open(by), st.upTo+readRows*market.Minute)}

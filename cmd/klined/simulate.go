@@ -104,7 +104,7 @@ func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) erro
 		return &usageError{err}
 	}
 	addr := listener.Addr().String()
-	fmt.Fprintf(stdout, "simulated exchange: --rest http://%s --ws ws://%s\n", addr, addr)
+	fmt.Fprintf(stdout, "simulated exchange: --rest http://%[1]s --ws ws://%[1]s --archive http://%[1]s\n", addr)
 	return simulate(ctx, x, listener)
 }
 
