@@ -188,3 +188,42 @@ func TestLadder(t *testing.T) {
 		t.Error("an engine without intervals")
 	}
 }
+
+// TestFollows: it is 10:30 on the third of March. What is longer than a minute follows what is replaced below it where that is
+// kept: minutes of this hour and the last, hours of today and yesterday, days of this month and the last.
+func TestFollows(t *testing.T) {
+	const m, h = market.OneMinute, market.OneHour
+	e, err := New([]market.Interval{5000, m, 15 * m, h, 4 * h, market.OneDay, market.OneWeek, market.OneMonth})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := e.Add(0)
+	at := func(clock string) market.Time {
+		open, err := parseClock(clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open
+	}
+	if e.Follows(slot, h, at("2027-03-03T10:00")) {
+		t.Error("nothing follows before the stream begins")
+	}
+	e.Begin(slot, at("2027-03-03T10:30"))
+	for _, c := range []struct {
+		iv   market.Interval
+		open string
+		want bool
+	}{
+		{15 * m, "2027-03-03T09:00", true}, {15 * m, "2027-03-03T08:45", false},
+		{h, "2027-03-03T09:00", true}, {h, "2027-03-03T08:00", false},
+		{4 * h, "2027-03-02T00:00", true}, {4 * h, "2027-03-01T20:00", false},
+		{market.OneDay, "2027-03-02T00:00", true}, {market.OneDay, "2027-03-01T00:00", false},
+		{market.OneWeek, "2027-02-01T00:00", true}, {market.OneWeek, "2027-01-25T00:00", false},
+		{market.OneMonth, "2027-02-01T00:00", true}, {market.OneMonth, "2027-01-01T00:00", false},
+		{m, "2027-03-03T10:29", false}, {5000, "2027-03-03T10:29", false}, {2 * h, "2027-03-03T08:00", false},
+	} {
+		if got := e.Follows(slot, c.iv, at(c.open)); got != c.want {
+			t.Errorf("%s from %s follows: %v", c.iv, c.open, got)
+		}
+	}
+}
