@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,7 +29,7 @@ func (s *Store) openReaders(path string) (err error) {
 	s.readers.SetMaxOpenConns(readConnections)
 	s.readers.SetMaxIdleConns(readConnections)
 	for _, iv := range s.opts.Intervals {
-		s.readRows[iv], err = s.readers.Prepare("SELECT k." + strings.Join(columns[:], ", k.") + " FROM json_each(?) AS asked " +
+		s.readRows[iv], err = s.readers.Prepare("SELECT " + selected + " FROM json_each(?) AS asked " +
 			"CROSS JOIN " + tableOf(iv) + " AS k ON k.open_time = asked.value AND k.symbol = ?")
 		if err != nil {
 			return err
