@@ -62,7 +62,14 @@ func loadRetention(tx *sql.Tx, of map[market.Interval]time.Duration) (retention,
 	if _, err := tx.Exec(keptTable); err != nil {
 		return r, err
 	}
-	err := each(tx, "SELECT interval, from_time FROM kept", func(scan func(...any) error) error {
+	if err := loadKept(tx, r.from); err != nil {
+		return r, err
+	}
+	return r, tx.QueryRow("SELECT coalesce(max(up_to), 0) FROM lane").Scan(&r.now)
+}
+
+func loadKept(tx *sql.Tx, into map[market.Interval]market.Time) error {
+	return each(tx, "SELECT interval, from_time FROM kept", func(scan func(...any) error) error {
 		var name string
 		var from market.Time
 		err := scan(&name, &from)
@@ -70,13 +77,9 @@ func loadRetention(tx *sql.Tx, of map[market.Interval]time.Duration) (retention,
 			return err
 		}
 		iv, err := market.ParseInterval(name)
-		r.from[iv] = from
+		into[iv] = from
 		return err
 	})
-	if err != nil {
-		return r, err
-	}
-	return r, tx.QueryRow("SELECT coalesce(max(up_to), 0) FROM lane").Scan(&r.now)
 }
 
 // retain has c and the disk forget what r does not keep, or what it did not keep when it was written; from now on r holds.
