@@ -50,7 +50,7 @@ type filling struct {
 	*Progress
 
 	mu     sync.Mutex // guards what follows
-	firsts map[market.SymbolID]market.Time
+	firsts map[market.SymbolID]*first
 	folds  map[market.SymbolID]market.Range // the longest up to a day that were folded
 	failed error                            // the first failure
 }
@@ -61,7 +61,7 @@ type filling struct {
 // a backfill that was cut short goes on where it was. What is folded is held against the exchange's days. What cannot be had
 // is left out, and named by the error.
 func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progress) error {
-	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]market.Time), folds: make(map[market.SymbolID]market.Range)}
+	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]*first), folds: make(map[market.SymbolID]market.Range)}
 	ranges = slices.Clone(ranges)
 	slices.SortStableFunc(ranges, func(a, b market.Range) int { return cmp.Compare(a.Interval, b.Interval) })
 	for _, r := range ranges {
@@ -149,11 +149,11 @@ func (f *filling) fill(ctx context.Context, r market.Range) error {
 		f.Done.Add(left - now)
 		left = now
 	}
-	first, err := f.first(ctx, r)
+	begin, err := f.first(ctx, r)
 	if err != nil {
 		return f.fails(ctx, r, err)
 	}
-	if before := (market.Span{From: r.From, To: min(r.To, r.Interval.Open(first))}); !before.Empty() {
+	if before := (market.Span{From: r.From, To: min(r.To, r.Interval.Open(begin))}); !before.Empty() {
 		f.store.Fetched(r.Series, before, nil)
 		done(&f.Empty)
 	}
@@ -189,29 +189,35 @@ func (f *filling) fails(ctx context.Context, r market.Range, err error) error {
 	return nil
 }
 
+// first is where a symbol begins: the open time of its first minute, 0 where it has none. It is asked for once.
+type first struct {
+	once sync.Once
+	open market.Time
+	err  error
+}
+
 // first is the open time of the symbol's first minute; where it has none, the range's end.
 func (f *filling) first(ctx context.Context, r market.Range) (market.Time, error) {
 	f.mu.Lock()
-	first, known := f.firsts[r.Symbol]
+	s := f.firsts[r.Symbol]
+	if s == nil {
+		s = new(first)
+		f.firsts[r.Symbol] = s
+	}
 	f.mu.Unlock()
-	if known {
-		return first, nil
-	}
-	var rows []market.Kline
-	err := again(ctx, func() (err error) {
-		rows, err = f.venue.Klines(ctx, market.ClassBackfill, market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, market.Span{From: 1}, 1)
-		return err
+	s.once.Do(func() {
+		s.err = again(ctx, func() error {
+			rows, err := f.venue.Klines(ctx, market.ClassBackfill, market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, market.Span{From: 1}, 1)
+			if len(rows) > 0 {
+				s.open = rows[0].OpenTime
+			}
+			return err
+		})
 	})
-	if err != nil {
-		return 0, err
+	if s.open == 0 {
+		return r.To, s.err
 	}
-	if first = r.To; len(rows) > 0 {
-		first = rows[0].OpenTime
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.firsts[r.Symbol] = first
-	return first, nil
+	return s.open, s.err
 }
 
 // again tries something that asks the exchange until it goes, a few times.

