@@ -110,6 +110,9 @@ func (m *pastMarket) complete() (klines int) {
 
 // TestBackfillMarket: whatever is wrong with the archive's files, what is in the store at the end is the truth.
 func TestBackfillMarket(t *testing.T) {
+	if raced {
+		t.Skip("too much for the race detector: make test does both")
+	}
 	for _, how := range []string{"", "checksum", "holes", "order", "micros", "headerless", "missing", "broken"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
@@ -137,6 +140,9 @@ func TestBackfillMarket(t *testing.T) {
 
 // TestBackfillStopped: a backfill that is stopped goes on where it was.
 func TestBackfillStopped(t *testing.T) {
+	if raced {
+		t.Skip("too much for the race detector: make test does both")
+	}
 	m := newPastMarket(t, "--from", "2027-03-01", "--to", "2027-03-09", "--intervals", "1m,1h")
 	total := 4 * (8*1440 + 8*24)
 	for stops := 0; ; stops++ {
