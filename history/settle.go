@@ -55,7 +55,9 @@ type settled struct {
 }
 
 // duties are the minutes since the last round, where the next is due, and the day before, where that has not been checked.
+// What is so young that the clock would have to be measured for it waits for the next round.
 func (s *settling) duties(ctx context.Context, by market.Time) (duties []market.Range) {
+	by = by.Add(-young)
 	for i := range s.symbols {
 		st := &s.symbols[i]
 		from, begun := s.h.lanes.Begun(st.id)
@@ -136,7 +138,7 @@ func (s *settling) daily(st *settled, by market.Time) (duties []market.Range) {
 
 func (s *settling) took(d market.Range, upTo market.Time) {
 	i := slices.IndexFunc(s.symbols, func(st settled) bool { return st.id == d.Symbol })
-	st, now := &s.symbols[i], s.h.clock.Now()
+	st, now := &s.symbols[i], s.h.clock.Now().Add(-settleAfter-young)
 	if at := slices.Index(checkedDaily[:], d.Interval); at >= 0 {
 		st.checked[at] = upTo
 		return

@@ -82,7 +82,7 @@ func TestRounds(t *testing.T) {
 		r.after(6*60*60 - 1)
 		got := noDays(r.venue.take())
 		check(t, "four hours without an answer", slices.DeleteFunc(got, func(a string) bool { return a[0] != '0' }),
-			"0 1m from 01-01T07:00 limit 99, settle", "0 1m from 01-01T10:08 limit 99, settle")
+			"0 1m from 01-01T06:58 limit 99, settle", "0 1m from 01-01T10:06 limit 99, settle")
 		stop()
 	})
 }
@@ -100,7 +100,7 @@ func TestRoundDoubts(t *testing.T) {
 		stop := r.settle(t, 0)
 		r.after(100)
 		check(t, "two reads agree", noDays(r.venue.take()), "0 1m from 01-01T04:55 limit 99, settle", "0 1m from 01-01T04:57 limit 99, settle")
-		check(t, "settled up to", []string{hourOf(r.store.SettledUpTo(0))}, "05:00")
+		check(t, "settled up to", []string{hourOf(r.store.SettledUpTo(0))}, "04:58")
 
 		r.debts.owe(0, minute("05:30"))
 		r.has(market.OneMinute, fixed.One, minute("05:30"))
