@@ -22,15 +22,29 @@ const (
 
 // errand is why official klines are asked for, and what is done with them.
 type errand interface {
-	// duties are the klines to ask for, of those that are over by then; at most 99 of a series at once.
-	duties(ctx context.Context, by market.Time) []market.Range
+	// duties are the klines to ask for, of those that are over by then.
+	duties(ctx context.Context, by market.Time) []duty
 	// nothing is called where the exchange has none of them.
-	nothing(ctx context.Context, d market.Range) error
+	nothing(ctx context.Context, d duty) error
 	// theirs takes the rows that the lanes do not hand on, and returns those that are doubted.
-	theirs(ctx context.Context, d market.Range, rows []reading) (doubted []market.Kline, err error)
-	// took says that of those before a time none is doubted.
-	took(d market.Range, upTo market.Time)
+	theirs(ctx context.Context, d duty, rows []reading) (doubted []market.Kline, err error)
+	// took says up to where the exchange has answered, and which of these klines are doubted.
+	took(d duty, upTo market.Time, doubted []market.Time)
 }
+
+// duty is a range to ask for, of at most 99 klines.
+type duty struct {
+	market.Range
+	only []market.Time // the klines of it that matter, rising; nil: all
+}
+
+// matter tells duties of one series apart: for all klines of a range, or for some.
+type matter struct {
+	market.Series
+	some bool
+}
+
+func (d *duty) matter() matter { return matter{d.Series, d.only != nil} }
 
 // reading is a row as REST brought it; confirmed says that an earlier read, long enough before, has brought the same.
 type reading struct {
@@ -54,12 +68,12 @@ type asking struct {
 
 // debtor is a series of which something is to be asked for.
 type debtor struct {
-	owed  market.Range  // as the errand said last
+	owed  duty          // as the errand said last
 	due   time.Time     // it is not asked for before
 	pause time.Duration // between the last answer and that
 	busy  bool          // asked and doubts belong to the question under way
 
-	asked  market.Range // by the last question
+	asked  duty // by the last question
 	doubts map[market.Time]doubted
 }
 
@@ -72,8 +86,9 @@ type doubted struct {
 // answer is how a question went.
 type answer struct {
 	*debtor
-	upTo market.Time   // none before it is doubted
-	news bool          // a row is doubted that was not before
+	upTo market.Time   // how far the exchange has answered
+	bad  []market.Time // the klines that are doubted
+	news bool          // one of them was not before
 	wait time.Duration // how long it makes no sense to ask again
 	err  error
 }
@@ -105,13 +120,13 @@ func (a *asking) run(ctx context.Context) error {
 // look learns what is to be asked for now. Series of which nothing is to be asked any more are forgotten.
 func (a *asking) look(ctx context.Context) {
 	now := time.Now()
-	known := make(map[market.Series]*debtor, len(a.debtors))
+	known := make(map[matter]*debtor, len(a.debtors))
 	for _, d := range a.debtors {
-		known[d.owed.Series] = d
+		known[d.owed.matter()] = d
 	}
 	a.debtors = a.debtors[:0]
 	for _, owed := range a.duties(ctx, a.h.clock.Now().Add(-settleAfter)) {
-		d := known[owed.Series]
+		d := known[owed.matter()]
 		if d == nil {
 			d = &debtor{due: now, doubts: make(map[market.Time]doubted)}
 		}
@@ -150,7 +165,7 @@ func (a *asking) take(got answer) {
 	d.busy = false
 	a.busy--
 	if got.upTo > d.asked.From {
-		a.took(d.asked, got.upTo)
+		a.took(d.asked, got.upTo, got.bad)
 	}
 	if got.news {
 		d.pause = 0
@@ -188,6 +203,10 @@ func (a *asking) ask(ctx context.Context, d *debtor) (got answer) {
 		got.err = a.nothing(ctx, owed)
 		return got
 	}
+	got.upTo = owed.Interval.Next(rows[len(rows)-1].OpenTime) // what follows may not be there yet
+	if owed.only != nil {
+		rows = slices.DeleteFunc(rows, func(k market.Kline) bool { return !slices.Contains(owed.only, k.OpenTime) })
+	}
 	var theirs []reading
 	for i := range rows {
 		k := &rows[i]
@@ -208,7 +227,7 @@ func (a *asking) ask(ctx context.Context, d *debtor) (got answer) {
 }
 
 // offer gives the errand the rows that are not the lanes'.
-func (a *asking) offer(ctx context.Context, owed market.Range, theirs []reading, got *answer) {
+func (a *asking) offer(ctx context.Context, owed duty, theirs []reading, got *answer) {
 	doubted, err := a.theirs(ctx, owed, theirs)
 	if got.err = err; err != nil {
 		got.upTo = owed.From
@@ -240,5 +259,5 @@ func (got *answer) doubt(k *market.Kline) {
 	}
 	got.news = got.news || !known
 	got.wait = confirmed
-	got.upTo = min(got.upTo, k.OpenTime)
+	got.bad = append(got.bad, k.OpenTime)
 }

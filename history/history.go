@@ -83,7 +83,9 @@ type History struct {
 	intervals []market.Interval
 	doubt     func(context.Context)
 
-	mu      sync.Mutex
+	folding sync.Mutex // held while klines are folded on the store
+
+	mu      sync.Mutex                  // guards what follows
 	flights map[market.Series][]*flight // under way, waiting for their turn, or fresh
 	turns   turns
 	landed  time.Time                  // when flights were last looked through

@@ -20,18 +20,23 @@ func (h *History) Heal(ctx context.Context) error {
 // owing is the errand of minutes that lack trades.
 type owing struct{ h *History }
 
-func (o owing) duties(_ context.Context, by market.Time) []market.Range { return o.h.debts.Owed(by) }
+func (o owing) duties(_ context.Context, by market.Time) (duties []duty) {
+	for _, r := range o.h.debts.Owed(by) {
+		duties = append(duties, duty{Range: r})
+	}
+	return duties
+}
 
 // nothing pays what a symbol owes of a time in which it had not begun to trade.
-func (o owing) nothing(ctx context.Context, d market.Range) error { return o.h.payNothing(ctx, d) }
+func (o owing) nothing(ctx context.Context, d duty) error { return o.h.payNothing(ctx, d.Range) }
 
 // theirs pays in the store; there is nothing of ours to hold them against.
-func (o owing) theirs(ctx context.Context, d market.Range, rows []reading) ([]market.Kline, error) {
+func (o owing) theirs(ctx context.Context, d duty, rows []reading) ([]market.Kline, error) {
 	klines := make([]market.Kline, len(rows))
 	for i := range rows {
 		klines[i] = rows[i].Kline
 	}
-	return nil, o.h.payStored(ctx, d, klines)
+	return nil, o.h.payStored(ctx, d.Range, klines)
 }
 
-func (o owing) took(market.Range, market.Time) {} // the lanes know
+func (o owing) took(duty, market.Time, []market.Time) {} // the lanes know

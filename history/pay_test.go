@@ -64,17 +64,17 @@ func TestPayStored(t *testing.T) {
 		{"across an hour", owedFrom, "04:00", minutes("02:58", "03:02"), slices.Concat([]string{
 			"1s  0 asks 1m 02:58–03:02"}, out(1, "02:58", "02:59", "03:00", "03:01"), []string{
 			"1s  0 asks 3m 02:57–03:03", "1s  0 asks 5m 02:50–03:10", "1s  0 asks 15m 02:45–03:15", "1s  0 asks 1h 02:00–04:00",
-			"1s  0 1h 02:00 believed, confirmed", "1s  0 1h 03:00 believed, confirmed", "1s  0 paid up to 03:02"}),
+			"1s  0 1h 02:00 believed", "1s  0 1h 03:00 believed", "1s  0 paid up to 03:02"}),
 			[]string{"1m 02:58–03:02 4", "3m 02:57–03:03 2", "10m 02:50–03:10 2", "15m 02:45–03:15 2", "1h 02:00–04:00 2"}},
 		{"at the begin of an hour", owedFrom, "04:00", minutes("03:00", "03:01"), slices.Concat([]string{
 			"1s  0 asks 1m 03:00–03:01"}, out(1, "03:00"), []string{
 			"1s  0 asks 3m 03:00–03:03", "1s  0 asks 5m 03:00–03:10", "1s  0 asks 15m 03:00–03:15", "1s  0 asks 1h 03:00–04:00",
-			"1s  0 1h 03:00 believed, confirmed", "1s  0 paid up to 03:01"}),
+			"1s  0 1h 03:00 believed", "1s  0 paid up to 03:01"}),
 			[]string{"1m 03:00–03:01 1", "3m 03:00–03:03 1", "10m 03:00–03:10 1", "15m 03:00–03:15 1", "1h 03:00–04:00 1"}},
 		{"some of them", owedFrom, "03:00", minutes("02:59", "03:01"), slices.Concat([]string{
 			"1s  0 asks 1m 02:59–03:01"}, out(1, "02:59"), []string{"1s  0 1m 03:00 believed",
 			"1s  0 asks 3m 02:57–03:00", "1s  0 asks 5m 02:50–03:00", "1s  0 asks 15m 02:45–03:00", "1s  0 asks 1h 02:00–03:00",
-			"1s  0 1h 02:00 believed, confirmed", "1s  0 paid up to 03:00"}),
+			"1s  0 1h 02:00 believed", "1s  0 paid up to 03:00"}),
 			[]string{"1m 02:59–03:00 1", "3m 02:57–03:00 1", "10m 02:50–03:00 1", "15m 02:45–03:00 1", "1h 02:00–03:00 1"}},
 		{"their hour runs", 5*time.Hour + 20*time.Minute + 30*time.Second, "05:15", minutes("05:13", "05:14"), slices.Concat([]string{
 			"1s  0 asks 1m 05:13–05:14"}, out(1, "05:13"), []string{
@@ -122,8 +122,8 @@ func TestNotPaid(t *testing.T) {
 			v.spoil = func(_ asked, rows []market.Kline) []market.Kline { rows[1].State = market.StateOpen; return rows }
 		}, []string{"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach"}, nil, "run still"},
 		{"longer ones cannot be had", func(v *venue) { v.fail = failingOnce(5*market.OneMinute, errDown) }, []string{
-			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 5m 02:55–03:00"},
-			[]string{"1m 02:57–03:00 3"}, errDown.Error()},
+			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 5m 02:55–03:00",
+			"1s  0 asks 1h 02:00–03:00", "1s  0 1h 02:00 believed"}, []string{"1m 02:57–03:00 3", "1h 02:00–03:00 1"}, errDown.Error()},
 		{"the hour cannot be had", func(v *venue) { v.fail = failingOnce(market.OneHour, errDown) }, []string{
 			"1s  0 1m 02:57 out of reach", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 5m 02:55–03:00",
 			"1s  0 asks 1h 02:00–03:00"}, []string{"1m 02:57–03:00 3", "5m 02:55–03:00 1"}, errDown.Error()},
@@ -147,7 +147,7 @@ func TestNotPaid(t *testing.T) {
 			r.after(600)
 			check(t, c.name+", and well again", r.diary.take(), "3s  0 asks 1m 02:57–03:00", "3s  0 1m 02:57 out of reach",
 				"3s  0 1m 02:58 out of reach", "3s  0 1m 02:59 out of reach", "3s  0 asks 5m 02:55–03:00", "3s  0 asks 1h 02:00–03:00",
-				"3s  0 1h 02:00 believed, confirmed", "3s  0 paid up to 03:00")
+				"3s  0 1h 02:00 believed", "3s  0 paid up to 03:00")
 			stop()
 		})
 	}
@@ -181,7 +181,7 @@ func TestPayNothing(t *testing.T) {
 	}{
 		{"it began among those that are not kept", "02:58", minutes("02:57", "03:00"), []string{
 			"1s  0 asks 1m 02:57–03:00", "1s  0 1m 02:58 out of reach", "1s  0 1m 02:59 out of reach", "1s  0 asks 1m –02:58",
-			"1s  0 asks 1h 02:00–03:00", "1s  0 1h 02:00 believed, confirmed", "1s  0 paid up to 03:00"},
+			"1s  0 asks 1h 02:00–03:00", "1s  0 1h 02:00 believed", "1s  0 paid up to 03:00"},
 			[]string{"1m 02:57–03:00 2", "3m 02:57–03:00 1", "1h 02:00–03:00 1"}},
 		{"it began later", "04:30", minutes("02:57", "03:00"), []string{
 			"1s  0 asks 1m 02:57–03:00", "1s  0 asks 1m –03:00", "1s  0 paid up to 03:00"}, []string{"1m 02:57–03:00 0"}},

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -9,8 +10,9 @@ import (
 
 // refold makes right what is longer than the klines of an interval over the span and was folded from them, as far as it is
 // over. What the lanes do not fold anew is folded on the store, or fetched where the store lacks parts of it. The lanes
-// get the hours and days of it, and fold on from there.
-func (h *History) refold(ctx context.Context, class market.Class, above market.Interval, id market.SymbolID, span market.Span) error {
+// get the hours and days of it, and fold on from there. Where something of it fails the rest is made right, and the first
+// failure told.
+func (h *History) refold(ctx context.Context, class market.Class, above market.Interval, id market.SymbolID, span market.Span) (failed error) {
 	until := h.clock.Now().Add(-settleAfter)
 	for _, iv := range h.rungs(above) {
 		series := market.Series{Symbol: id, Interval: iv}
@@ -20,25 +22,81 @@ func (h *History) refold(ctx context.Context, class market.Class, above market.I
 				around.To = open
 			}
 		}
-		if around.Empty() {
-			continue
+		if !around.Empty() {
+			failed = cmp.Or(failed, h.refoldOver(ctx, class, series, around))
 		}
-		klines, lacking, err := h.fold(ctx, series, around)
-		for _, span := range lacking {
-			if err != nil {
-				break
+	}
+	return failed
+}
+
+// refoldOver makes the klines of series over the span right.
+func (h *History) refoldOver(ctx context.Context, class market.Class, series market.Series, span market.Span) error {
+	folded, lacking, err := h.fold(ctx, series, span)
+	if err != nil {
+		return err
+	}
+	for i := range folded {
+		h.toLanes(series, &folded[i], true)
+	}
+	for _, span := range lacking {
+		err = cmp.Or(err, h.fetchOver(ctx, class, series, span))
+	}
+	return err
+}
+
+// toLanes offers an hour or a day to the lanes, which fold on from it.
+func (h *History) toLanes(series market.Series, k *market.Kline, confirmed bool) market.Belief {
+	if series.Interval != market.OneHour && series.Interval != market.OneDay {
+		return market.Believed
+	}
+	return h.debts.Official(series.Symbol, series.Interval, k, confirmed)
+}
+
+// fetchOver fetches klines that cannot be folded. One that differs from what is settled, or that the lanes doubt, has to be
+// read twice.
+func (h *History) fetchOver(ctx context.Context, class market.Class, series market.Series, span market.Span) error {
+	before, _, err := h.stored(ctx, series, span)
+	if err != nil {
+		return err
+	}
+	fetched, err := h.fetch(ctx, class, series, span)
+	if err != nil {
+		return err
+	}
+	var doubted []market.Kline
+	for i := range fetched {
+		k := &fetched[i]
+		old, there := findOpen(before, k.OpenTime)
+		if h.toLanes(series, k, false) == market.Doubted || there && old.State == market.StateSettled && !market.SameValues(old, k) {
+			doubted = append(doubted, *k)
+		}
+	}
+	return h.readAgain(ctx, class, series, doubted, func(k *market.Kline) {
+		k.Revision = revisionAfter(before, k)
+		h.store.Fetched(series, market.Span{From: k.OpenTime, To: series.Interval.Next(k.OpenTime)}, []market.Kline{*k})
+		h.toLanes(series, k, true)
+	})
+}
+
+// readAgain reads klines once more, long enough after the first time, and calls agreed with those that are the same.
+func (h *History) readAgain(ctx context.Context, class market.Class, series market.Series, klines []market.Kline, agreed func(*market.Kline)) error {
+	if len(klines) == 0 {
+		return nil
+	}
+	if err := pause(ctx, confirmed); err != nil {
+		return err
+	}
+	for _, span := range runs(series.Interval, klines) {
+		err := h.official(ctx, class, market.Range{Series: series, Span: span}, func(_ market.Span, official []market.Kline) error {
+			for i := range official {
+				if first, there := findOpen(klines, official[i].OpenTime); there && market.SameValues(first, &official[i]) {
+					agreed(first)
+				}
 			}
-			var fetched []market.Kline
-			fetched, err = h.fetch(ctx, class, series, span)
-			klines = append(klines, fetched...)
-		}
+			return nil
+		})
 		if err != nil {
 			return err
-		}
-		if iv == market.OneHour || iv == market.OneDay {
-			for i := range klines {
-				h.debts.Official(id, iv, &klines[i], true)
-			}
 		}
 	}
 	return nil
@@ -56,8 +114,28 @@ func (h *History) rungs(above market.Interval) []market.Interval {
 // fold folds the klines of series over the span, which begins and ends with one, from what is shorter in the store, and
 // keeps them. lacking are those of which a part is not there.
 func (h *History) fold(ctx context.Context, series market.Series, span market.Span) (folded []market.Kline, lacking []market.Span, err error) {
+	h.folding.Lock() // one that has read what is older must not come later
+	defer h.folding.Unlock()
+	lacking = []market.Span{span}
+	for parts := h.partsOf(series.Interval, series.Interval); parts != 0 && len(lacking) > 0; parts = h.partsOf(series.Interval, parts) {
+		var left []market.Span
+		for _, span := range lacking {
+			some, lacks, err := h.foldFrom(ctx, parts, series, span)
+			if err != nil {
+				return nil, nil, err
+			}
+			folded, left = append(folded, some...), append(left, lacks...)
+		}
+		lacking = left
+	}
+	slices.SortFunc(folded, func(a, b market.Kline) int { return cmp.Compare(a.OpenTime, b.OpenTime) })
+	return folded, lacking, nil
+}
+
+// foldFrom is fold from the klines of one interval. folding is held.
+func (h *History) foldFrom(ctx context.Context, from market.Interval, series market.Series, span market.Span) (folded []market.Kline, lacking []market.Span, err error) {
 	iv, parts := series.Interval, series
-	parts.Interval = h.partsOf(iv)
+	parts.Interval = from
 	rows, missing, err := h.stored(ctx, parts, span)
 	if err != nil {
 		return nil, nil, err
@@ -107,16 +185,15 @@ func revisionAfter(before []market.Kline, k *market.Kline) int32 {
 	return old.Revision + 1
 }
 
-// partsOf is the interval that iv is folded from on the store: the longest that divides it, of those that are kept, up to a
-// day.
-func (h *History) partsOf(iv market.Interval) market.Interval {
+// partsOf is an interval that iv is folded from on the store: the longest that divides it, of those that are kept and
+// shorter than below, up to a day; 0 where there is none.
+func (h *History) partsOf(iv, below market.Interval) (best market.Interval) {
 	kept := h.intervals
 	if len(kept) == 0 {
 		kept = market.ExchangeIntervals()
 	}
-	best := market.OneMinute
-	for _, parts := range kept {
-		if parts > best && parts < iv && parts <= market.OneDay && iv%parts == 0 {
+	for _, parts := range append([]market.Interval{market.OneMinute}, kept...) {
+		if parts >= market.OneMinute && parts > best && parts < below && parts <= market.OneDay && iv%parts == 0 {
 			best = parts
 		}
 	}

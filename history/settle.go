@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"klined/market"
@@ -15,6 +16,7 @@ const (
 	roundEvery    = market.Hour
 	longestDoubt  = time.Hour          // how long a row that is doubted may wait to be read again
 	givenUp       = market.Day         // how long a minute may be doubted before it stays as it is
+	doubtsMost    = 500                // of one symbol; the oldest stay as they are
 	dayBegins     = 10 * market.Minute // into the day the one before is looked at,
 	daySpread     = 20 * market.Second // one symbol after the other
 	farBehind     = 2 * market.Hour    // minutes are looked for in the store before they are asked for
@@ -29,7 +31,7 @@ var checkedDaily = [...]market.Interval{market.OneHour, market.OneDay}
 // spread over it, hours and days once a day. What frames have settled is read once more; what no frame has brought is
 // settled by what is read.
 func (h *History) Settle(ctx context.Context, ids []market.SymbolID) error {
-	s := &settling{h: h}
+	s := &settling{h: h, torn: make(map[market.Series][]market.Span), seen: make(map[market.Series]bool)}
 	for _, id := range ids {
 		s.symbols = append(s.symbols, settled{id: id})
 	}
@@ -42,22 +44,31 @@ func (h *History) Settle(ctx context.Context, ids []market.SymbolID) error {
 type settling struct {
 	h       *History
 	symbols []settled
+
+	mu   sync.Mutex                      // guards what follows
+	torn map[market.Series][]market.Span // what is folded from them has still to be made right
+	seen map[market.Series]bool          // a process before may have left such
 }
 
 // settled is how far a symbol's klines have been held against the exchange's own. Times are the exchange's.
 type settled struct {
 	id      market.SymbolID
-	upTo    market.Time // minutes before it have been; 0 until its stream has begun
-	moved   market.Time // when that last changed
+	upTo    market.Time // minutes before it have been, but for those that are doubted; 0 until its stream has begun
 	found   market.Time // upTo is a minute to settle, as the store was asked
+	first   market.Time // its first round begins
 	due     market.Time // its next round begins
 	checked [len(checkedDaily)]market.Time
+	doubts  []market.Time // open times of minutes, rising
 }
 
-// duties are the minutes since the last round, where the next is due, and the day before, where that has not been checked.
-// What is so young that the clock would have to be measured for it waits for the next round.
-func (s *settling) duties(ctx context.Context, by market.Time) (duties []market.Range) {
-	by = by.Add(-young)
+// now is the time up to which klines are asked for. What is so young that the clock would have to be measured for it
+// waits for the next round.
+func (s *settling) now() market.Time { return s.h.clock.Now().Add(-settleAfter - young) }
+
+// duties are the minutes since the last round, where the next is due, those that are doubted, and the day before, where that
+// has not been checked.
+func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
+	by = min(by, s.now())
 	for i := range s.symbols {
 		st := &s.symbols[i]
 		from, begun := s.h.lanes.Begun(st.id)
@@ -65,20 +76,23 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []market.
 			continue
 		}
 		if st.upTo == 0 {
-			st.upTo, st.moved = s.h.store.SettledUpTo(st.id), by
-			if st.upTo == 0 {
-				s.move(st, from-market.Minute, by) // the next process goes on from there if no round ends before
+			if st.upTo = s.h.store.SettledUpTo(st.id); st.upTo == 0 {
+				s.move(st, from-market.Minute) // the next process goes on from there if no round ends before
 			}
-			st.due = by + market.Time(i)*roundEvery/market.Time(len(s.symbols))
+			st.first = by + market.Time(i)*roundEvery/market.Time(len(s.symbols))
+			st.due = st.first
 		}
 		duties = append(duties, s.round(ctx, st, by)...)
-		duties = append(duties, s.daily(st, by-market.Time(i)*daySpread)...)
+		duties = append(duties, s.again(st, by)...)
+		if by >= st.first {
+			duties = append(duties, s.daily(st, by-market.Time(i)*daySpread)...)
+		}
 	}
 	return duties
 }
 
 // round is the minutes to ask for now.
-func (s *settling) round(ctx context.Context, st *settled, by market.Time) []market.Range {
+func (s *settling) round(ctx context.Context, st *settled, by market.Time) []duty {
 	if by < st.due {
 		return nil
 	}
@@ -86,16 +100,16 @@ func (s *settling) round(ctx context.Context, st *settled, by market.Time) []mar
 		s.skip(ctx, st, by)
 		st.found = st.upTo
 	}
-	if by-st.moved > givenUp {
-		s.h.log.Warn("for a day no two reads have agreed on a minute, or none was to be had: it stays as it is", "symbol_id", st.id, "minute", st.upTo)
-		s.move(st, st.upTo+market.Minute, by)
-	}
 	span := market.Span{From: st.upTo, To: min(market.OneMinute.Open(by), st.upTo+readRows*market.Minute)}
 	if span.Empty() {
 		st.due = by + roundEvery
 		return nil
 	}
-	return []market.Range{{Series: market.Series{Symbol: st.id, Interval: market.OneMinute}, Span: span}}
+	return []duty{minutesOf(st.id, span)}
+}
+
+func minutesOf(id market.SymbolID, span market.Span) duty {
+	return duty{Range: market.Range{Series: market.Series{Symbol: id, Interval: market.OneMinute}, Span: span}}
 }
 
 // skip passes over minutes that the store lacks, or has as the exchange's own: an earlier process's, and those after it.
@@ -116,45 +130,72 @@ func (s *settling) skip(ctx context.Context, st *settled, by market.Time) {
 		upTo = page.To
 	}
 	if upTo > st.upTo {
-		s.move(st, upTo, by)
+		s.move(st, upTo)
 	}
 }
 
-func (s *settling) move(st *settled, upTo, now market.Time) {
-	st.upTo, st.moved = upTo, now
+func (s *settling) move(st *settled, upTo market.Time) {
+	st.upTo = upTo
 	s.h.store.SettleUpTo(st.id, upTo)
 }
 
+// again is the minutes that are doubted. Those of a day ago stay as they are.
+func (s *settling) again(st *settled, by market.Time) []duty {
+	for len(st.doubts) > 0 && (st.doubts[0] < by-givenUp || len(st.doubts) > doubtsMost) {
+		s.h.log.Warn("no two reads have agreed on a minute: it stays as it is", "symbol_id", st.id, "minute", st.doubts[0])
+		st.doubts = st.doubts[1:]
+	}
+	if len(st.doubts) == 0 {
+		return nil
+	}
+	n, _ := slices.BinarySearch(st.doubts, st.doubts[0]+readRows*market.Minute)
+	d := minutesOf(st.id, market.Span{From: st.doubts[0], To: st.doubts[n-1] + market.Minute})
+	d.only = slices.Clone(st.doubts[:n])
+	return []duty{d}
+}
+
 // daily is the hours and the day to ask for now.
-func (s *settling) daily(st *settled, by market.Time) (duties []market.Range) {
+func (s *settling) daily(st *settled, by market.Time) (duties []duty) {
 	today := market.OneDay.Open(by - dayBegins)
 	for i, iv := range checkedDaily {
-		if span := (market.Span{From: max(st.checked[i], today-market.Day), To: today}); !span.Empty() {
-			duties = append(duties, market.Range{Series: market.Series{Symbol: st.id, Interval: iv}, Span: span})
+		span := market.Span{From: max(st.checked[i], today-market.Day), To: today}
+		if !span.Empty() && s.h.builds(iv) {
+			duties = append(duties, duty{Range: market.Range{Series: market.Series{Symbol: st.id, Interval: iv}, Span: span}})
 		}
 	}
 	return duties
 }
 
-func (s *settling) took(d market.Range, upTo market.Time) {
+func (s *settling) took(d duty, upTo market.Time, doubted []market.Time) {
 	i := slices.IndexFunc(s.symbols, func(st settled) bool { return st.id == d.Symbol })
-	st, now := &s.symbols[i], s.h.clock.Now().Add(-settleAfter-young)
-	if at := slices.Index(checkedDaily[:], d.Interval); at >= 0 {
+	st, now := &s.symbols[i], s.now()
+	at := slices.Index(checkedDaily[:], d.Interval)
+	switch {
+	case at >= 0 && len(doubted) > 0:
+		st.checked[at] = slices.Min(doubted)
+	case at >= 0:
 		st.checked[at] = upTo
-		return
-	}
-	s.move(st, upTo, now)
-	if upTo == d.To && upTo > now-roundEvery {
-		st.due = now + roundEvery
+	case d.only != nil:
+		st.doubts = slices.DeleteFunc(st.doubts, func(open market.Time) bool {
+			return slices.Contains(d.only, open) && !slices.Contains(doubted, open)
+		})
+	default:
+		st.doubts = append(st.doubts, doubted...)
+		slices.Sort(st.doubts)
+		st.doubts = slices.Compact(st.doubts)
+		s.move(st, upTo)
+		if upTo > now-roundEvery {
+			st.due = now + roundEvery
+		}
 	}
 }
 
 // nothing: the exchange has no klines of the symbol there, so there is nothing to hold ours against.
-func (s *settling) nothing(context.Context, market.Range) error { return nil }
+func (s *settling) nothing(context.Context, duty) error { return nil }
 
 // theirs settles what the store has of klines that the lanes do not hand on: what is believed takes its place, and what is
 // longer is folded anew. A row is believed where it says what ours does, or there is none of ours, or two reads agree.
-func (s *settling) theirs(ctx context.Context, d market.Range, rows []reading) (doubted []market.Kline, err error) {
+func (s *settling) theirs(ctx context.Context, d duty, rows []reading) (doubted []market.Kline, err error) {
 	h, iv := s.h, d.Interval
 	ours, _, err := h.stored(ctx, d.Series, market.Span{From: rows[0].OpenTime, To: iv.Next(rows[len(rows)-1].OpenTime)})
 	if err != nil {
@@ -180,19 +221,36 @@ func (s *settling) theirs(ctx context.Context, d market.Range, rows []reading) (
 		}
 		news = append(news, *k)
 	}
-	for len(news) > 0 {
-		n := 1
-		for n < len(news) && news[n].OpenTime == iv.Next(news[n-1].OpenTime) {
-			n++
-		}
-		span := market.Span{From: news[0].OpenTime, To: iv.Next(news[n-1].OpenTime)}
-		h.store.Fetched(d.Series, span, news[:n])
-		if err := h.refold(ctx, market.ClassSettle, iv, d.Symbol, span); err != nil {
-			return doubted, err
-		}
-		news = news[n:]
+	spans := runs(iv, news)
+	for _, span := range spans {
+		h.store.Fetched(d.Series, span, within(news, span))
 	}
-	return doubted, nil
+	return doubted, s.refold(ctx, d.Series, market.Span{From: rows[0].OpenTime, To: iv.Next(rows[len(rows)-1].OpenTime)}, spans)
+}
+
+// refold makes right what is longer than the spans, and what was left so before: in this process, where it failed, or in an
+// earlier one, which may have ended between the two; then it is all that was looked at first.
+func (s *settling) refold(ctx context.Context, series market.Series, all market.Span, spans []market.Span) (failed error) {
+	s.mu.Lock()
+	if !s.seen[series] {
+		s.seen[series], spans = true, []market.Span{all}
+	}
+	spans = append(spans, s.torn[series]...)
+	s.torn[series] = spans
+	s.mu.Unlock()
+	var left []market.Span
+	for _, span := range spans {
+		if err := s.h.refold(ctx, market.ClassSettle, series.Interval, series.Symbol, span); err != nil {
+			left = append(left, span)
+			failed = cmp.Or(failed, err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.torn[series] = left; len(left) == 0 {
+		delete(s.torn, series)
+	}
+	return failed
 }
 
 // succeeds lets k take the place of old: REST brings no ids, so ours stay. A closed minute of ours is compared.
@@ -208,6 +266,26 @@ func (s *settling) succeeds(series market.Series, old, k *market.Kline) {
 	if !market.SameValues(old, k) {
 		k.Revision++
 	}
+}
+
+// runs are the spans of klines, by rising open time, that follow each other.
+func runs(iv market.Interval, klines []market.Kline) (spans []market.Span) {
+	for i := range klines {
+		open := klines[i].OpenTime
+		if n := len(spans); n > 0 && spans[n-1].To == open {
+			spans[n-1].To = iv.Next(open)
+		} else {
+			spans = append(spans, market.Span{From: open, To: iv.Next(open)})
+		}
+	}
+	return spans
+}
+
+// within is those of klines, by rising open time, that open within a span.
+func within(klines []market.Kline, span market.Span) []market.Kline {
+	from, _ := slices.BinarySearchFunc(klines, span.From, openOf)
+	to, _ := slices.BinarySearchFunc(klines, span.To, openOf)
+	return klines[from:to]
 }
 
 // openOf orders klines by open time.

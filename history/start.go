@@ -214,6 +214,11 @@ func (h *History) needed(iv market.Interval) bool {
 		slices.ContainsFunc(h.intervals, func(built market.Interval) bool { return built > iv })
 }
 
+// builds reports whether iv is built and kept.
+func (h *History) builds(iv market.Interval) bool {
+	return len(h.intervals) == 0 || slices.Contains(h.intervals, iv)
+}
+
 // beginning is where the last count klines of series lie that are over and believed. Minutes from the stream's first
 // boundary on are the lane's own.
 func (h *History) beginning(series market.Series, count int) market.Span {
@@ -245,7 +250,7 @@ func (h *History) known(ctx context.Context, series market.Series, span market.S
 
 // stored is what the store has of the span; nothing where it does not keep the interval, or cannot be read.
 func (h *History) stored(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
-	if len(h.intervals) == 0 || slices.Contains(h.intervals, series.Interval) {
+	if h.builds(series.Interval) {
 		rows, missing, err = h.store.Read(ctx, series, span)
 		if err == nil || ctx.Err() != nil {
 			return rows, missing, err
