@@ -58,7 +58,7 @@ func (l *lane) compare(d market.Difference) {
 	l.f.metrics.KlinesSettled.WithLabelValues(result).Inc()
 }
 
-// doubt counts that one of the venue's own klines was not believed.
+// doubted counts that one of the venue's own klines was not believed.
 func (f *Feed) doubted(why string) { f.metrics.SettleDoubted.WithLabelValues(why).Inc() }
 
 // settled is what was compared so far.

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -27,7 +28,8 @@ type Audit struct {
 	Incomplete int64                             // the store does not call them complete: not compared
 	Differ     [len(market.ValueNames)]int64     // of those compared, by value
 	First      []market.Difference               // the first that differ, are absent or extra, by symbol and time; what is not there is StateAbsent
-	Ranges     map[market.SymbolID][]market.Span // of all that differ, are absent or extra
+	Ranges     map[market.SymbolID][]market.Span // of all that differ or are absent
+	Extras     map[market.SymbolID][]market.Span // of all that are extra
 
 	firsts map[market.SymbolID][]market.Difference // of each symbol
 }
@@ -42,11 +44,15 @@ const auditors = 4
 type auditing struct {
 	*History
 	stored Stored
-	mu     sync.Mutex
-	of     map[market.Interval]*Audit
+
+	mu       sync.Mutex // guards what follows
+	of       map[market.Interval]*Audit
+	failures int
+	failed   error // the first
 }
 
 // Audit holds the stored klines of the ranges, of a minute and longer, against the exchange's own, shortest interval first.
+// Series of which the exchange or the store does not give all are named by the error; the others are audited nevertheless.
 func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Range) ([]*Audit, error) {
 	a := &auditing{History: h, stored: stored, of: make(map[market.Interval]*Audit)}
 	g, ctx := errgroup.WithContext(ctx)
@@ -54,14 +60,18 @@ func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Rang
 	for _, r := range ranges {
 		if a.of[r.Interval] == nil {
 			a.of[r.Interval] = &Audit{Interval: r.Interval, Ranges: make(map[market.SymbolID][]market.Span),
-				firsts: make(map[market.SymbolID][]market.Difference)}
+				Extras: make(map[market.SymbolID][]market.Span), firsts: make(map[market.SymbolID][]market.Difference)}
 		}
 	}
 	for _, r := range ranges {
 		g.Go(func() error {
-			return h.official(ctx, market.ClassBackfill, r, func(page market.Span, official []market.Kline) error {
+			err := h.official(ctx, market.ClassBackfill, r, func(page market.Span, official []market.Kline) error {
 				return a.page(ctx, market.Range{Series: r.Series, Span: page}, official)
 			})
+			if err != nil && ctx.Err() == nil {
+				a.fails(r, err)
+			}
+			return ctx.Err()
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -76,7 +86,18 @@ func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Rang
 		all = append(all, of)
 	}
 	slices.SortFunc(all, func(a, b *Audit) int { return cmp.Compare(a.Interval, b.Interval) })
+	if a.failed != nil {
+		return all, fmt.Errorf("%d series were not audited to the end: %w", a.failures, a.failed)
+	}
 	return all, nil
+}
+
+// fails notes that a series could not be audited to the end.
+func (a *auditing) fails(r market.Range, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failures++
+	a.failed = cmp.Or(a.failed, fmt.Errorf("symbol %d, %s: %w", r.Symbol, r.Interval, err))
 }
 
 // page compares one page of the exchange's klines with what is stored.
@@ -133,12 +154,16 @@ func (of *Audit) count(d market.Difference) {
 	if firsts := of.firsts[d.Symbol]; len(firsts) < firstShown {
 		of.firsts[d.Symbol] = append(firsts, d)
 	}
-	spans := of.Ranges[d.Symbol]
+	ranges := of.Ranges
+	if d.Official.State == market.StateAbsent {
+		ranges = of.Extras
+	}
+	spans := ranges[d.Symbol]
 	span := market.Span{From: d.Ours.OpenTime, To: of.Interval.Next(d.Ours.OpenTime)}
 	if n := len(spans); n > 0 && spans[n-1].To == span.From {
 		spans[n-1].To = span.To
 	} else {
-		of.Ranges[d.Symbol] = append(spans, span)
+		ranges[d.Symbol] = append(spans, span)
 	}
 }
 

@@ -26,7 +26,7 @@ type Archive interface {
 const (
 	fillers   = 6   // ranges under way at once
 	worthFile = 500 // klines missing that make a file worth its download: one answer of REST has 1,500
-	fillTries = 4   // of one question
+	fillTries = 3   // of one question
 	firstTry  = time.Second
 	badFiles  = 3 // in a row, and REST is asked instead
 )
@@ -51,8 +51,8 @@ type filling struct {
 
 	mu     sync.Mutex // guards what follows
 	firsts map[market.SymbolID]*first
-	folds  map[market.SymbolID]market.Range // the longest up to a day that were folded
-	failed error                            // the first failure
+	folds  []market.Range // that were folded, up to a day
+	failed error          // the first failure
 }
 
 // Backfill brings into the store what it lacks of the ranges, which are of intervals that the exchange serves: shorter
@@ -61,12 +61,31 @@ type filling struct {
 // a backfill that was cut short goes on where it was. What is folded is held against the exchange's days. What cannot be had
 // is left out, and named by the error.
 func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progress) error {
-	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]*first), folds: make(map[market.SymbolID]market.Range)}
+	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]*first)}
 	ranges = slices.Clone(ranges)
 	slices.SortStableFunc(ranges, func(a, b market.Range) int { return cmp.Compare(a.Interval, b.Interval) })
 	for _, r := range ranges {
 		f.Total.Add(f.lacks(r))
 	}
+	// What is longer than a day is folded from days, once these have been checked.
+	days, _ := slices.BinarySearchFunc(ranges, market.OneDay+1, func(r market.Range, iv market.Interval) int { return cmp.Compare(r.Interval, iv) })
+	if err := f.fillAll(ctx, ranges[:days]); err != nil {
+		return err
+	}
+	if err := f.each(ctx, f.toCheck(), f.check); err != nil {
+		return err
+	}
+	if err := f.fillAll(ctx, ranges[days:]); err != nil {
+		return err
+	}
+	if f.failed != nil {
+		return fmt.Errorf("%d klines could not be had: %w", f.Failed.Load(), f.failed)
+	}
+	return nil
+}
+
+// fillAll fills ranges, shorter intervals first.
+func (f *filling) fillAll(ctx context.Context, ranges []market.Range) error {
 	for len(ranges) > 0 {
 		n := slices.IndexFunc(ranges, func(r market.Range) bool { return r.Interval != ranges[0].Interval })
 		if n < 0 {
@@ -76,17 +95,6 @@ func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progre
 			return err
 		}
 		ranges = ranges[n:]
-	}
-	var checks []market.Range
-	for _, r := range f.folds {
-		checks = append(checks, r)
-	}
-	slices.SortFunc(checks, func(a, b market.Range) int { return cmp.Compare(a.Symbol, b.Symbol) })
-	if err := f.each(ctx, checks, f.check); err != nil {
-		return err
-	}
-	if f.failed != nil {
-		return fmt.Errorf("%d klines could not be had: %w", f.Failed.Load(), f.failed)
 	}
 	return nil
 }
@@ -139,6 +147,7 @@ func inMonths(ranges []market.Range) []market.Range {
 
 // fill brings one range: what there is from the symbol's first kline on is folded, taken from files, or asked for.
 func (f *filling) fill(ctx context.Context, r market.Range) error {
+	var err error
 	left := f.lacks(r)
 	if left == 0 {
 		return nil
@@ -149,14 +158,10 @@ func (f *filling) fill(ctx context.Context, r market.Range) error {
 		f.Done.Add(left - now)
 		left = now
 	}
-	begin, err := f.first(ctx, r)
-	if err != nil {
+	if err := f.nothingBefore(ctx, r); err != nil {
 		return f.fails(ctx, r, err)
 	}
-	if before := (market.Span{From: r.From, To: min(r.To, r.Interval.Open(begin))}); !before.Empty() {
-		f.store.Fetched(r.Series, before, nil)
-		done(&f.Empty)
-	}
+	done(&f.Empty)
 	if left > 0 && r.Interval > market.OneMinute {
 		if err := f.foldMissing(ctx, r); err != nil {
 			return err
@@ -167,7 +172,9 @@ func (f *filling) fill(ctx context.Context, r market.Range) error {
 		err = f.files(ctx, r)
 		done(&f.Archive)
 	}
-	if left > 0 && ctx.Err() == nil {
+	if left == 0 {
+		err = nil // what one file could not give another has
+	} else if ctx.Err() == nil {
 		if err != nil { // REST has what a file could not give
 			f.log.Warn("cannot use the archive: the exchange is asked instead", "symbol_id", r.Symbol, "interval", r.Interval, "error", err)
 		}
@@ -189,15 +196,17 @@ func (f *filling) fails(ctx context.Context, r market.Range, err error) error {
 	return nil
 }
 
-// first is where a symbol begins: the open time of its first minute, 0 where it has none. It is asked for once.
+// first is where a symbol begins: the open time of its first minute, 0 where the exchange says that it has none. It is asked
+// for once.
 type first struct {
 	once sync.Once
 	open market.Time
 	err  error
 }
 
-// first is the open time of the symbol's first minute; where it has none, the range's end.
-func (f *filling) first(ctx context.Context, r market.Range) (market.Time, error) {
+// nothingBefore records that the exchange has nothing of a range before the symbol's first minute. Where the store holds
+// klines that would lie before it, it is not believed.
+func (f *filling) nothingBefore(ctx context.Context, r market.Range) error {
 	f.mu.Lock()
 	s := f.firsts[r.Symbol]
 	if s == nil {
@@ -205,19 +214,32 @@ func (f *filling) first(ctx context.Context, r market.Range) (market.Time, error
 		f.firsts[r.Symbol] = s
 	}
 	f.mu.Unlock()
-	s.once.Do(func() {
-		s.err = again(ctx, func() error {
-			rows, err := f.venue.Klines(ctx, market.ClassBackfill, market.Series{Symbol: r.Symbol, Interval: market.OneMinute}, market.Span{From: 1}, 1)
-			if len(rows) > 0 {
-				s.open = rows[0].OpenTime
-			}
-			return err
-		})
-	})
-	if s.open == 0 {
-		return r.To, s.err
+	s.once.Do(func() { s.open, s.err = f.first(ctx, r.Symbol) })
+	if before := (market.Span{From: r.From, To: min(r.To, r.Interval.Open(s.open))}); s.err == nil && !before.Empty() {
+		f.store.Fetched(r.Series, before, nil)
 	}
-	return s.open, s.err
+	return s.err
+}
+
+// first is the open time of the symbol's first minute; 0 where there is none, or where it cannot be the first.
+func (f *filling) first(ctx context.Context, id market.SymbolID) (open market.Time, err error) {
+	minutes := market.Series{Symbol: id, Interval: market.OneMinute}
+	err = again(ctx, func() error {
+		rows, err := f.venue.Klines(ctx, market.ClassBackfill, minutes, market.Span{From: 1}, 1)
+		if len(rows) > 0 {
+			open = rows[0].OpenTime
+		}
+		return err
+	})
+	if err != nil || open == 0 {
+		return 0, err
+	}
+	held, _, err := f.inStore(ctx, minutes, market.Span{From: open - market.Day, To: open})
+	if len(held) > 0 {
+		f.log.Warn("the exchange's first kline of a symbol is younger than what is stored", "symbol_id", id, "first", open, "stored", held[0].OpenTime)
+		return 0, err
+	}
+	return open, err
 }
 
 // again tries something that asks the exchange until it goes, a few times.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,9 @@ func (r *rig) archived() *files {
 // of is klines of symbol 0 from a time of the bubble's calendar, "01-31T10:00", on.
 func of(iv market.Interval, from, to string) market.Range {
 	parse := func(text string) market.Time {
+		if text == "" {
+			return 0
+		}
 		t, err := time.Parse("2006-01-02T15:04", "2000-"+text)
 		if err != nil {
 			panic(err)
@@ -270,31 +274,180 @@ func TestBackfillChecks(t *testing.T) {
 	})
 }
 
-// TestKeepFilled: the last klines of each interval are brought, and what fills holes; ten minutes later the same is looked at
-// again. Nothing is asked that the store does not keep.
+// TestKeepFilled: the last klines of each interval are brought, and what fills holes, a minute later where there are new ones.
+// Nothing is asked that the store does not keep, nor of a symbol that waits; what cannot be had less and less often.
 func TestKeepFilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const m, h = market.OneMinute, market.OneHour
 		at(10*24*time.Hour + 6*time.Hour + 30*time.Second)
 		r := newRig(5000, m, h)
+		r.lanes.whole[0] = true
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		r.diary.begin()
-		go func() { done <- r.KeepFilled(ctx, []market.SymbolID{0}, 50) }()
-		r.after(60)
+		go func() { done <- r.KeepFilled(ctx, []market.SymbolID{0, 1}, 50) }()
+		r.after(50)
 		check(t, "at first", r.venue.take(), "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:08 limit 50, backfill",
 			"0 1h from 01-09T03:00 limit 50, backfill")
 		r.store.mu.Lock()
-		r.store.holes = []market.Range{of(h, "01-02T03:00", "01-02T04:00"), of(m, "01-11T05:02", "01-11T05:04")}
+		r.store.holes = []market.Range{of(h, "01-02T03:00", "01-02T04:00"), of(m, "01-11T05:02", "01-11T05:04"), of(m, "01-11T05:55", "01-11T05:56")}
 		r.store.kept = r.clock.Now().Add(-2 * time.Hour)
 		r.store.mu.Unlock()
-		r.after(11 * 60)
-		later := r.venue.take()
-		slices.Sort(later) // some are under way at once
-		check(t, "ten minutes later", slices.Compact(later), "0 1h from 01-11T05:00 limit 1, backfill", "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:02 limit 2, backfill", "0 1m from 01-11T05:58 limit 10, backfill")
+		r.after(110)
+		check(t, "a minute later", sorted(r.venue.take()), "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:02 limit 2, backfill",
+			"0 1m from 01-11T05:58 limit 1, backfill")
+		r.venue.set(func(v *venue) {
+			v.fail = func(a asked) error {
+				if a.Interval == h {
+					return errDown
+				}
+				return nil
+			}
+		})
+		r.after(6 * 60 * 60)
+		hours := slices.DeleteFunc(r.venue.take(), func(a string) bool { return a[2:5] != "1h " })
+		if n := len(hours); n < fillTries*5 || n > fillTries*11 {
+			t.Errorf("what cannot be had was asked for %d times in six hours", n)
+		}
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Error(err)
+		}
+	})
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list) // some are under way at once
+	return list
+}
+
+// TestBackfillChecksAll: a minute of a file is wrong. The exchange's day says so; all that was folded from it is right in the end,
+// longer than a day and of our own lengths, too. A day that the exchange gives wrong once is not believed.
+func TestBackfillChecksAll(t *testing.T) {
+	const m, h, d = market.OneMinute, market.OneHour, market.OneDay
+	wrong := of(m, "01-05T07:00", "01-05T07:01").From
+	for _, c := range []struct {
+		name       string
+		file, once bool // the wrong minute is in the file; the exchange's first answer of days is wrong
+		differ     int64
+	}{
+		{"a wrong minute", true, false, 1}, {"a wrong answer", false, true, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			at(35*24*time.Hour + 6*time.Hour)
+			ivs := []market.Interval{m, 10 * m, h, d, 3 * d, market.OneWeek}
+			r := newRig(ivs...)
+			f := r.archived()
+			lied := false
+			r.venue.spoil = func(a asked, rows []market.Kline) []market.Kline {
+				for i := range rows {
+					if rows[i] = summed(a.Interval, rows[i]); c.once && a.Interval == d && !lied {
+						lied, rows[i].TradeCount = true, 7
+					}
+				}
+				return rows
+			}
+			f.spoil = func(_ string, rows []market.Kline) []market.Kline {
+				for i := range rows {
+					if c.file && rows[i].OpenTime == wrong {
+						rows[i].Volume = (1000 * fixed.One).Sum()
+					}
+				}
+				return rows
+			}
+			var ranges []market.Range
+			for _, iv := range ivs {
+				ranges = append(ranges, of(iv, "01-03T00:00", "01-31T00:00"))
+			}
+			var p Progress
+			if err := r.Backfill(t.Context(), ranges, &p); err != nil || p.Differ.Load() != c.differ {
+				t.Errorf("%s: %v, %d differ", c.name, err, p.Differ.Load())
+			}
+			for _, iv := range ivs {
+				for _, k := range r.store.rows[market.Series{Interval: iv}] {
+					if want := summed(iv, row(iv, k.OpenTime, r.clock.Now())); !market.SameValues(&k, &want) {
+						t.Errorf("%s: %s %s: %+v", c.name, iv, k.OpenTime, k)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestToCheck: what something longer covers needs no check of its own.
+func TestToCheck(t *testing.T) {
+	const m, h = market.OneMinute, market.OneHour
+	f := &filling{}
+	for _, r := range []market.Range{of(5*m, "01-03T00:00", "01-04T00:00"), of(h, "01-04T00:00", "01-05T00:00"), of(5*m, "01-04T00:00", "01-05T00:00"),
+		of(h, "01-05T00:00", "01-06T00:00")} {
+		f.folded(r)
+	}
+	var got []string
+	for _, r := range f.toCheck() {
+		got = append(got, fmt.Sprintf("%s %s–%s", r.Interval, r.From.Std().Format("01-02"), r.To.Std().Format("01-02")))
+	}
+	check(t, "to check", got, "1h 01-04–01-06", "5m 01-03–01-04")
+}
+
+// TestBackfillBegins: where the exchange once says that a symbol has no klines, or none as old as what is stored, nothing is
+// recorded as empty. A file that fails where days have it all is no failure.
+func TestBackfillBegins(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		first func(rows []market.Kline) []market.Kline
+	}{
+		{"none", func([]market.Kline) []market.Kline { return nil }},
+		{"too young", func(rows []market.Kline) []market.Kline {
+			rows[0].OpenTime = of(market.OneMinute, "02-01T00:00", "").From
+			return rows
+		}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			at(35*24*time.Hour + 6*time.Hour)
+			r := newRig(market.OneMinute)
+			f := r.archived()
+			f.fail = func(name string) error {
+				if strings.HasSuffix(name, "Jan") {
+					return errDown
+				}
+				return nil
+			}
+			r.has(market.OneMinute, fixed.One, of(market.OneMinute, "01-31T23:00", "02-01T00:00").From)
+			r.venue.spoil = func(a asked, rows []market.Kline) []market.Kline {
+				if a.From == 1 {
+					return c.first(rows)
+				}
+				return rows
+			}
+			var p Progress
+			asked := of(market.OneMinute, "01-29T00:00", "02-02T00:00")
+			if err := r.Backfill(t.Context(), []market.Range{asked}, &p); err != nil || p.Empty.Load() != 0 {
+				t.Errorf("%s: %v, %d empty", c.name, err, p.Empty.Load())
+			}
+			if n := len(r.store.rows[asked.Series]); int64(n) != market.OneMinute.Count(asked.Span) {
+				t.Errorf("%s: %d rows", c.name, n)
+			}
+		})
+	}
+}
+
+// TestBackfillRunning: what the exchange says is still running ends what is known, whatever our clock says.
+func TestBackfillRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at(10*24*time.Hour + 6*time.Hour)
+		r := newRig(market.OneMinute)
+		running := of(market.OneMinute, "01-11T05:00", "").From
+		r.venue.spoil = func(_ asked, rows []market.Kline) []market.Kline {
+			rows = slices.DeleteFunc(rows, func(k market.Kline) bool { return k.OpenTime > running })
+			if n := len(rows); n > 0 && rows[n-1].OpenTime == running {
+				rows[n-1].State = market.StateOpen
+			}
+			return rows
+		}
+		asked := of(market.OneMinute, "01-11T04:00", "01-11T05:50")
+		_ = r.Backfill(t.Context(), []market.Range{asked}, new(Progress))
+		if missing := r.store.Missing(asked.Series, asked.Span); len(missing) != 1 || missing[0].From != running {
+			t.Error(missing)
 		}
 	})
 }

@@ -129,6 +129,8 @@ type store struct {
 	fail  error
 	reads int
 
+	failParts market.Interval // reading it fails
+
 	settled map[market.SymbolID]market.Time
 	holes   []market.Range
 	kept    market.Time
@@ -142,6 +144,9 @@ func (s *store) Read(_ context.Context, series market.Series, span market.Span) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
+	if series.Interval == s.failParts {
+		return nil, nil, errDown
+	}
 	if s.fail != nil {
 		return nil, nil, s.fail
 	}
@@ -151,6 +156,13 @@ func (s *store) Read(_ context.Context, series market.Series, span market.Span) 
 		}
 	}
 	return rows, s.missing(series, span), nil
+}
+
+// set changes how the store answers while it is read.
+func (s *store) set(change func(*store)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
 }
 
 // missing is the parts of span that are not known; mu is held.

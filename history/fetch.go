@@ -98,12 +98,25 @@ func (h *History) board(ctx context.Context, who Client, f *flight) (*flight, er
 func (h *History) bringing(f *flight) *flight {
 	for _, other := range h.flights[f.series] {
 		switch {
-		case other.limit != f.limit:
+		case other.limit != f.limit, other.stale(h.clock.Now()):
 		case f.limit > 0 && other.span == f.span, f.limit == 0 && other.span.From <= f.span.From && f.span.To <= other.span.To:
 			return other
 		}
 	}
 	return nil
+}
+
+// stale reports whether what a flight has brought is nobody else's any more: some seconds old, or its last kline was running
+// and is over now. mu is held.
+func (f *flight) stale(now market.Time) bool {
+	if f.ended.IsZero() {
+		return false
+	}
+	if time.Since(f.ended) > freshFor {
+		return true
+	}
+	n := len(f.rows)
+	return n > 0 && f.rows[n-1].State == market.StateOpen && f.series.Interval.Next(f.rows[n-1].OpenTime) <= now
 }
 
 // depart lets flights begin whose turn it is. mu is held.
@@ -135,15 +148,17 @@ func (h *History) leave(f *flight) {
 	}
 }
 
-// land forgets what is not fresh any more. mu is held.
+// land forgets what is stale, some seconds after the last time. mu is held.
 func (h *History) land() {
-	if now := time.Now(); now.Sub(h.landed) > freshFor {
-		h.landed = now
-		for _, flights := range h.flights {
-			for _, f := range slices.Clone(flights) {
-				if !f.ended.IsZero() && now.Sub(f.ended) > freshFor {
-					h.forget(f)
-				}
+	if time.Since(h.landed) < freshFor {
+		return
+	}
+	h.landed = time.Now()
+	now := h.clock.Now()
+	for _, flights := range h.flights {
+		for _, f := range slices.Clone(flights) {
+			if f.stale(now) {
+				h.forget(f)
 			}
 		}
 	}

@@ -1,8 +1,10 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"klined/market"
 )
@@ -21,14 +23,32 @@ func (f *filling) foldMissing(ctx context.Context, r market.Range) error {
 	return nil
 }
 
-// folded notes what is to be checked: of each symbol the longest interval, over all that was folded of it.
+// folded notes what is to be checked.
 func (f *filling) folded(r market.Range) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if old := f.folds[r.Symbol]; old.Interval == r.Interval {
-		r.Span = market.Span{From: min(old.From, r.From), To: max(old.To, r.To)}
+	f.folds = append(f.folds, r)
+}
+
+// toCheck is what was folded, neighbours as one, but for that of which something longer was folded: a sum is right where its
+// parts are, and wrong where one of them is.
+func (f *filling) toCheck() (checks []market.Range) {
+	slices.SortFunc(f.folds, func(a, b market.Range) int {
+		return cmp.Or(cmp.Compare(a.Symbol, b.Symbol), cmp.Compare(b.Interval, a.Interval), cmp.Compare(a.From, b.From))
+	})
+	for _, r := range f.folds {
+		n := len(checks)
+		switch {
+		case slices.ContainsFunc(checks, func(longer market.Range) bool {
+			return longer.Symbol == r.Symbol && longer.Interval > r.Interval && longer.From <= r.From && r.To <= longer.To
+		}):
+		case n > 0 && checks[n-1].Series == r.Series && checks[n-1].To == r.From:
+			checks[n-1].To = r.To
+		default:
+			checks = append(checks, r)
+		}
 	}
-	f.folds[r.Symbol] = r
+	return checks
 }
 
 // files takes the klines that are missing of a range from the archive: months first, then days. A file that cannot be had, or
@@ -91,8 +111,12 @@ func (f *filling) keepFile(wanted market.Range, rows []market.Kline) {
 func (f *filling) answers(ctx context.Context, r market.Range) (failed error) {
 	for _, m := range f.store.Missing(r.Series, r.Span) {
 		err := again(ctx, func() error {
-			_, err := f.fetch(ctx, market.ClassBackfill, r.Series, m)
-			return err
+			for _, left := range f.store.Missing(r.Series, m) { // less what a try before has brought
+				if _, err := f.fetch(ctx, market.ClassBackfill, r.Series, left); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		switch {
 		case ctx.Err() != nil:
@@ -106,46 +130,48 @@ func (f *filling) answers(ctx context.Context, r market.Range) (failed error) {
 	return failed
 }
 
-// check holds what was folded against the exchange's own. Where a day differs, or what is shorter, the exchange's own klines
-// of it stand, from the minute up.
+// check holds what was folded against the exchange's own. Where a kline differs, the exchange's klines of that day stand, from
+// the minute up.
 func (f *filling) check(ctx context.Context, r market.Range) error {
-	differ, n, err := f.correct(ctx, market.ClassBackfill, r)
+	differ, n, err := f.correct(ctx, r)
 	f.Checked.Add(n)
 	f.Differ.Add(int64(len(differ)))
-	for _, open := range differ {
-		if err != nil {
-			break
-		}
-		day := market.Span{From: market.OneDay.Open(open), To: market.OneDay.Next(open)}
+	for _, day := range market.FoldAll(market.OneDay, differ) {
+		span := market.Span{From: day.OpenTime, To: market.OneDay.Next(day.OpenTime)}
 		for _, iv := range append([]market.Interval{market.OneMinute}, f.rungs(market.OneMinute)...) {
-			if iv < r.Interval && iv.OnExchange() && err == nil {
-				_, _, err = f.correct(ctx, market.ClassBackfill, market.Range{Series: market.Series{Symbol: r.Symbol, Interval: iv}, Span: day})
+			if iv < r.Interval && err == nil {
+				_, _, err = f.correct(ctx, market.Range{Series: market.Series{Symbol: r.Symbol, Interval: iv}, Span: span})
 			}
 		}
 	}
 	return f.fails(ctx, r, err)
 }
 
-// correct holds the stored klines of a range against the exchange's own, which stand where they differ. It gives the open
-// times of those that did, and how many there are.
-func (f *filling) correct(ctx context.Context, class market.Class, r market.Range) (differ []market.Time, n int64, err error) {
-	err = f.official(ctx, class, r, func(page market.Span, official []market.Kline) error {
-		ours, _, err := f.stored(ctx, r.Series, page)
+// correct holds the stored klines of a range against the exchange's own, which stand where two reads say otherwise. It gives
+// those that did, and how many there are.
+func (f *filling) correct(ctx context.Context, r market.Range) (differ []market.Kline, n int64, err error) {
+	var first []market.Kline
+	var before []market.Kline
+	err = f.official(ctx, market.ClassBackfill, r, func(page market.Span, official []market.Kline) error {
+		ours, _, err := f.inStore(ctx, r.Series, page)
 		if err != nil {
 			return err
 		}
 		for i := range official {
-			k := official[i]
 			n++
-			old, there := findOpen(ours, k.OpenTime)
-			if !there || market.SameValues(old, &k) {
-				continue
+			if old, there := findOpen(ours, official[i].OpenTime); there && !market.SameValues(old, &official[i]) {
+				first, before = append(first, official[i]), append(before, *old)
 			}
-			differ = append(differ, k.OpenTime)
-			k.Revision = old.Revision + 1
-			f.store.Fetched(r.Series, market.Span{From: k.OpenTime, To: r.Interval.Next(k.OpenTime)}, []market.Kline{k})
 		}
 		return nil
+	})
+	if err != nil {
+		return nil, n, err
+	}
+	err = f.readAgain(ctx, market.ClassBackfill, r.Series, first, func(k *market.Kline) {
+		k.Revision = revisionAfter(before, k)
+		f.store.Fetched(r.Series, market.Span{From: k.OpenTime, To: r.Interval.Next(k.OpenTime)}, []market.Kline{*k})
+		differ = append(differ, *k)
 	})
 	return differ, n, err
 }

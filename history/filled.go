@@ -10,37 +10,60 @@ import (
 
 // How the past is kept filled.
 const (
-	refillEvery = 10 * time.Minute
-	refillAgain = time.Minute // after a failure
+	refillEvery = time.Minute
+	refillLast  = 24 * time.Hour // what cannot be had is tried again: after a minute, and twice as long each time up to this
 	tellEvery   = 30 * time.Second
 	leftAlone   = 10 * market.Minute // younger holes are the lanes', which heal them
 )
 
+// stubborn is a series of which something could not be had.
+type stubborn struct {
+	again time.Time
+	pause time.Duration
+}
+
 // KeepFilled brings, of each interval that the exchange serves, the last n klines of the symbols into the store, as far as
-// they are kept, and what fills its holes; and again every ten minutes, until ctx ends. What the exchange refuses or the disk
-// does not take is tried again.
+// they are kept, and what fills its holes; and again every minute, until ctx ends. Symbols that wait to become whole are left
+// to Start.
 func (h *History) KeepFilled(ctx context.Context, ids []market.SymbolID, n int64) error {
+	late := make(map[market.Series]stubborn)
 	for {
-		p := new(Progress)
-		h.mu.Lock()
-		h.filling = p
-		h.mu.Unlock()
-		began := time.Now()
-		stop := h.tell(p)
-		err := h.Backfill(ctx, h.wanted(ids, n), p)
-		stop()
-		wait := refillEvery
-		switch done := p.Done.Load(); {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			h.log.Warn("the past is not filled", "error", err, "again_in", refillAgain)
-			wait = refillAgain
-		case done > 0:
-			h.log.Info("the past is filled", "klines", done, "took", time.Since(began).Round(time.Millisecond))
-		}
-		if err := pause(ctx, wait); err != nil {
+		h.fillOnce(ctx, ids, n, late)
+		if err := pause(ctx, refillEvery); err != nil {
 			return err
+		}
+	}
+}
+
+// fillOnce fills what is due.
+func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, late map[market.Series]stubborn) {
+	began, p := time.Now(), new(Progress)
+	ranges := slices.DeleteFunc(h.wanted(ids, n), func(r market.Range) bool { return began.Before(late[r.Series].again) })
+	h.mu.Lock()
+	h.filling = p
+	h.mu.Unlock()
+	stop := h.tell(p)
+	err := h.Backfill(ctx, ranges, p)
+	stop()
+	if ctx.Err() != nil {
+		return
+	}
+	if done := p.Done.Load(); done > 0 {
+		h.log.Info("the past is filled", "klines", done, "took", time.Since(began).Round(time.Millisecond))
+	}
+	if err != nil {
+		h.log.Warn("the past is not filled", "error", err)
+	}
+	for _, r := range ranges {
+		s := late[r.Series]
+		if len(h.store.Missing(r.Series, r.Span)) == 0 {
+			delete(late, r.Series)
+			continue
+		}
+		if !s.again.After(began) { // once, though there may be several ranges of it
+			s.pause = min(max(2*s.pause, refillEvery), refillLast)
+			s.again = time.Now().Add(s.pause)
+			late[r.Series] = s
 		}
 	}
 }
@@ -79,15 +102,18 @@ func (h *History) wanted(ids []market.SymbolID, n int64) (ranges []market.Range)
 		span := market.Span{To: iv.Open(until)}
 		span.From = max(iv.OpenAt(iv.Ordinal(span.To)-n), iv.Ceil(h.store.Kept(iv)), 0)
 		for _, id := range ids {
+			if n == 0 || h.lanes.Waiting(id) {
+				continue
+			}
 			ranges = append(ranges, market.Range{Series: market.Series{Symbol: id, Interval: iv}, Span: span})
 		}
 	}
 	for _, r := range h.store.Holes() {
-		if !slices.Contains(ids, r.Symbol) || !slices.Contains(h.intervals, r.Interval) {
+		if !slices.Contains(ids, r.Symbol) || !slices.Contains(h.intervals, r.Interval) || h.lanes.Waiting(r.Symbol) {
 			continue
 		}
 		r.From = max(r.From, h.store.Kept(r.Interval))
-		if r.To = min(r.To, h.clock.Now()-leftAlone); !r.Empty() {
+		if r.To = min(r.To, r.Interval.Open(h.clock.Now()-leftAlone)); !r.Empty() {
 			ranges = append(ranges, r)
 		}
 	}

@@ -175,7 +175,7 @@ func (h *History) pages(ctx context.Context, class market.Class, r market.Range,
 // exchange does not serve the interval.
 func (h *History) official(ctx context.Context, class market.Class, r market.Range, take func(page market.Span, rows []market.Kline) error) error {
 	return h.pages(ctx, class, r, func(page market.Span, rows []market.Kline, _ market.Interval) error {
-		page.To = min(page.To, r.Interval.Open(h.clock.Now().Add(-settleAfter)))
+		page.To = h.over(r.Interval, page.To, rows)
 		rows, _, _ = believed(r.Interval, page, rows)
 		return take(page, rows)
 	})
@@ -210,13 +210,25 @@ func askable(iv market.Interval) (market.Interval, error) {
 // series' interval, and notes how far the page is complete now. A kline of which a row is not believed stays absent; the
 // error names the first such row.
 func (h *History) keep(series market.Series, page market.Span, rows []market.Kline, asked market.Interval) ([]market.Kline, error) {
-	page.To = min(page.To, series.Interval.Open(h.clock.Now().Add(-settleAfter)))
+	page.To = h.over(series.Interval, page.To, rows)
 	rows, absent, doubted := believed(series.Interval, page, rows)
 	h.put(series, page, rows, absent)
 	if doubted != 0 {
 		return rows, fmt.Errorf("the exchange's %s kline of %s %w", asked, doubted, errRules)
 	}
 	return rows, nil
+}
+
+// over is up to where the klines of iv before to are over and may be believed: not behind a row that still runs at the
+// exchange, whatever our clock says.
+func (h *History) over(iv market.Interval, to market.Time, rows []market.Kline) market.Time {
+	to = min(to, iv.Open(h.clock.Now().Add(-settleAfter)))
+	for i := range rows {
+		if rows[i].State == market.StateOpen {
+			to = min(to, iv.Open(rows[i].OpenTime))
+		}
+	}
+	return to
 }
 
 // believed is the rows of a page that are over and keep their own rules, folded into iv; the open times, rising, of klines

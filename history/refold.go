@@ -55,7 +55,7 @@ func (h *History) toLanes(series market.Series, k *market.Kline, confirmed bool)
 // fetchOver fetches klines that cannot be folded. One that differs from what is settled, or that the lanes doubt, has to be
 // read twice.
 func (h *History) fetchOver(ctx context.Context, class market.Class, series market.Series, span market.Span) error {
-	before, _, err := h.stored(ctx, series, span)
+	before, _, err := h.inStore(ctx, series, span)
 	if err != nil {
 		return err
 	}
@@ -136,11 +136,11 @@ func (h *History) fold(ctx context.Context, series market.Series, span market.Sp
 func (h *History) foldFrom(ctx context.Context, from market.Interval, series market.Series, span market.Span) (folded []market.Kline, lacking []market.Span, err error) {
 	iv, parts := series.Interval, series
 	parts.Interval = from
-	rows, missing, err := h.stored(ctx, parts, span)
+	rows, missing, err := h.inStore(ctx, parts, span)
 	if err != nil {
 		return nil, nil, err
 	}
-	before, _, err := h.stored(ctx, series, span)
+	before, _, err := h.inStore(ctx, series, span)
 	if err != nil {
 		return nil, nil, err
 	}

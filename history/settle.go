@@ -197,7 +197,7 @@ func (s *settling) nothing(context.Context, duty) error { return nil }
 // longer is folded anew. A row is believed where it says what ours does, or there is none of ours, or two reads agree.
 func (s *settling) theirs(ctx context.Context, d duty, rows []reading) (doubted []market.Kline, err error) {
 	h, iv := s.h, d.Interval
-	ours, _, err := h.stored(ctx, d.Series, market.Span{From: rows[0].OpenTime, To: iv.Next(rows[len(rows)-1].OpenTime)})
+	ours, _, err := h.inStore(ctx, d.Series, market.Span{From: rows[0].OpenTime, To: iv.Next(rows[len(rows)-1].OpenTime)})
 	if err != nil {
 		return nil, err
 	}

@@ -222,3 +222,34 @@ func TestDaily(t *testing.T) {
 		stop()
 	})
 }
+
+// TestRefoldAgain: where what is longer cannot be made right at once, it is with the next question, and by the next process.
+func TestRefoldAgain(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			at(5*time.Hour + 30*time.Second)
+			r := newRig(market.OneMinute, 3*market.OneMinute, 5*market.OneMinute)
+			r.lanes.begin(minute("04:58"))
+			r.debts.reach = minute("04:58")
+			r.store.SettleUpTo(0, minute("04:54"))
+			r.has(market.OneMinute, 2*fixed.One, minutes("04:54", "04:58")...)
+			r.has(3*market.OneMinute, 6*fixed.One, minute("04:54"))
+			r.has(5*market.OneMinute, 7*fixed.One, minute("04:50"))
+			r.store.set(func(s *store) { s.failParts = 3 * market.OneMinute })
+			stop := r.settle(t, 0)
+			r.after(33)
+			if restart {
+				stop()
+			}
+			r.store.set(func(s *store) { s.failParts = 0 })
+			if restart {
+				stop = r.settle(t, 0)
+			}
+			r.after(100)
+			stop()
+			if got := r.holds(3 * market.OneMinute)[0]; !strings.HasPrefix(got, "04:54 v3 settled r") {
+				t.Errorf("after a restart %v: %s", restart, got)
+			}
+		})
+	}
+}

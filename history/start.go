@@ -250,12 +250,18 @@ func (h *History) known(ctx context.Context, series market.Series, span market.S
 
 // stored is what the store has of the span; nothing where it does not keep the interval, or cannot be read.
 func (h *History) stored(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
-	if h.builds(series.Interval) {
-		rows, missing, err = h.store.Read(ctx, series, span)
-		if err == nil || ctx.Err() != nil {
-			return rows, missing, err
-		}
-		h.log.Warn("cannot read the store: the exchange is asked instead", "error", err)
+	rows, missing, err = h.inStore(ctx, series, span)
+	if err == nil || ctx.Err() != nil {
+		return rows, missing, err
 	}
+	h.log.Warn("cannot read the store: the exchange is asked instead", "error", err)
 	return nil, []market.Span{span}, nil
+}
+
+// inStore is what the store has of the span; nothing where it does not keep the interval.
+func (h *History) inStore(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
+	if !h.builds(series.Interval) {
+		return nil, []market.Span{span}, nil
+	}
+	return h.store.Read(ctx, series, span)
 }

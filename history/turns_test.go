@@ -126,6 +126,10 @@ func TestUpstream(t *testing.T) {
 		r.venue.fail = failing(1, errDown)
 		ask(1, true)
 		ask(1, false)
+		time.Sleep(58 * time.Second)
+		ask(1, false)
+		time.Sleep(3 * time.Second)
+		ask(1, false) // what was running is over
 		ask(0, false)
 		time.Sleep(freshFor)
 		ask(0, false)

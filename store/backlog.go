@@ -8,9 +8,9 @@ import (
 	"klined/market"
 )
 
-// roomFrom is how many klines may wait for the disk while whoever brings the past goes on: half of what the outbox holds
+// roomFrom is how many klines may wait for the disk while whoever brings the past goes on: two fifths of what the outbox holds
 // at most is left to the present.
-const roomFrom = maxOutboxRows / 2
+const roomFrom = maxOutboxRows * 2 / 5
 
 // Missing is the parts of span, in whole klines, that are not known to be complete.
 func (s *Store) Missing(series market.Series, span market.Span) []market.Span {

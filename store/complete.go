@@ -164,12 +164,13 @@ type facts struct {
 	live         map[market.SymbolID]*session // nil: ended
 	lanes        map[int]market.Time          // nil: as before
 	settled      map[market.SymbolID]market.Time
-	differ       []differed // that were seen
+	differ       []differed              // that were seen
+	dropped      map[market.Series]spans // of which the disk may have older versions
 }
 
 func (f *facts) empty() bool {
 	return len(f.known) == 0 && len(f.holes) == 0 && len(f.live) == 0 && f.lanes == nil &&
-		len(f.settled) == 0 && len(f.differ) == 0
+		len(f.settled) == 0 && len(f.differ) == 0 && len(f.dropped) == 0
 }
 
 // take copies what differs from the disk, which from now on counts as written.

@@ -139,16 +139,19 @@ func (s *Store) waiting() int {
 }
 
 // dropOverflow drops the oldest klines where the outbox is over its bound, a tenth of it at once so that the search for
-// them is rare. They are holes from now on; those of a minute and longer can be fetched again, shorter ones are lost.
+// them is rare. They are holes from now on, and what the disk has of them yields to whatever comes; those of a minute and longer can be fetched again, shorter ones are lost.
 func (s *Store) dropOverflow() {
 	if s.waiting() <= s.maxRows || s.pending.n == 0 {
 		return
 	}
 	before := s.pending.n
 	s.pending.dropOldest(max(s.maxRows/10, s.waiting()-s.maxRows), func(series market.Series, open market.Time) {
-		s.complete.holes.add(series, market.Span{From: open, To: series.Interval.Next(open)})
+		one := market.Span{From: open, To: series.Interval.Next(open)}
+		s.complete.holes.add(series, one)
 		if series.Interval < market.OneMinute {
 			s.stats.lost++
+		} else {
+			s.dropped[series] = s.dropped[series].add(one)
 		}
 	})
 	dropped := before - s.pending.n

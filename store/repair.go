@@ -10,23 +10,24 @@ import (
 	"klined/market"
 )
 
-// schemaRepair is what another process has found wrong: the klines there are to be fetched again.
+// schemaRepair is what another process has found wrong: the klines there are to be fetched again, or deleted.
 const schemaRepair = `
 CREATE TABLE repair (
 	symbol    INTEGER NOT NULL,
 	interval  TEXT    NOT NULL,
 	from_time INTEGER NOT NULL,
-	to_time   INTEGER NOT NULL
+	to_time   INTEGER NOT NULL,
+	extra     INTEGER NOT NULL
 ) STRICT;
 `
 
 // repairsEvery is how often the writer looks for what others have found wrong.
 const repairsEvery = 5 * time.Second
 
-// Repair says that the stored klines of the ranges are wrong. It may be called beside the process that has the store
-// open: that one takes it in within seconds, or the next one that opens it. From then on they are holes, kept with the mark
-// until the exchange's own come.
-func Repair(dir string, ranges []market.Range) (err error) {
+// Repair says that the stored klines of the wrong ranges are wrong, and that the exchange has none of the extra ones. It may
+// be called beside the process that has the store open: that one takes it in within seconds, or the next one that opens
+// it. From then on they are holes: wrong ones stay with the mark until the exchange's own come, extra ones go.
+func Repair(dir string, wrong, extra []market.Range) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("store %s: cannot note what is to be repaired: %w", dir, err)
@@ -42,75 +43,90 @@ func Repair(dir string, ranges []market.Range) (err error) {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	for _, r := range ranges {
-		if _, err := tx.Exec("INSERT INTO repair (symbol, interval, from_time, to_time) VALUES (?,?,?,?)",
-			r.Symbol, r.Interval.String(), r.From, r.To); err != nil {
+	for i, r := range append(wrong[:len(wrong):len(wrong)], extra...) {
+		if _, err := tx.Exec("INSERT INTO repair (symbol, interval, from_time, to_time, extra) VALUES (?,?,?,?,?)",
+			r.Symbol, r.Interval.String(), r.From, r.To, i >= len(wrong)); err != nil {
 			return err
 		}
 	}
 	return tx.Commit()
 }
 
-// takeRepairs makes holes of what others have found wrong, and puts the mark on the klines there.
-func takeRepairs(tx *sql.Tx, holes *spanTable) (n int, err error) {
-	wrong := make(map[market.Series]spans)
-	if err := loadSpans(tx, "repair", wrong); err != nil || len(wrong) == 0 {
-		return 0, err
-	}
-	for series, ss := range wrong {
-		for _, s := range ss {
-			holes.add(series, s)
-			n++
-			_, err := tx.Exec("UPDATE "+tableOf(series.Interval)+" SET state = ?, gap = 1 WHERE symbol = ? AND open_time >= ? AND open_time < ?",
-				int64(market.StateClosed), series.Symbol, s.From, s.To)
-			if err != nil {
-				return 0, err
+// takeRepairs makes holes of what others have found wrong, and puts the mark on the klines there, or deletes them.
+func takeRepairs(tx *sql.Tx) (holes []market.Range, err error) {
+	for _, extra := range []bool{false, true} {
+		found := make(map[market.Series]spans)
+		if err := loadSpans(tx, fmt.Sprintf("repair WHERE extra = %t", extra), found); err != nil {
+			return nil, err
+		}
+		for series, ss := range found {
+			for _, span := range ss {
+				r := market.Range{Series: series, Span: span}
+				if err := makeHole(tx, r, extra); err != nil {
+					return nil, err
+				}
+				holes = append(holes, r)
 			}
 		}
 	}
-	_, err = tx.Exec("DELETE FROM repair")
-	return n, err
+	if len(holes) > 0 {
+		_, err = tx.Exec("DELETE FROM repair")
+	}
+	return holes, err
+}
+
+// makeHole writes a hole, and lets its rows yield to whatever comes, or deletes them.
+func makeHole(tx *sql.Tx, r market.Range, extra bool) error {
+	if extra {
+		_, err := tx.Exec("DELETE FROM "+tableOf(r.Interval)+" WHERE symbol = ? AND open_time >= ? AND open_time < ?", r.Symbol, r.From, r.To)
+		if err != nil {
+			return err
+		}
+	} else if err := demote(tx, r); err != nil {
+		return err
+	}
+	_, err := tx.Exec("INSERT INTO hole (symbol, interval, from_time, to_time) VALUES (?,?,?,?) "+
+		"ON CONFLICT DO UPDATE SET to_time = max(to_time, excluded.to_time)", r.Symbol, r.Interval.String(), r.From, r.To)
+	return err
+}
+
+// demote puts the mark on the rows of a range, settled or not: they yield to the exchange's own.
+func demote(tx *sql.Tx, r market.Range) error {
+	_, err := tx.Exec("UPDATE "+tableOf(r.Interval)+" SET state = ?, gap = 1 WHERE symbol = ? AND open_time >= ? AND open_time < ?",
+		int64(market.StateClosed), r.Symbol, r.From, r.To)
+	return err
 }
 
 // repairs takes in what others have found wrong since the last look. It is the writer's.
 func (s *Store) repairs() {
-	n, err := s.absorb()
+	done := s.atDisk()
+	holes, err := s.absorb()
+	done()
 	s.mu.Lock()
 	defer s.unlock()
+	for _, r := range holes {
+		s.complete.holes.add(r.Series, r.Span)
+	}
 	switch {
 	case err != nil:
 		s.note(slog.LevelWarn, "cannot take in what is to be repaired", "error", err)
-	case n > 0:
-		s.note(slog.LevelInfo, "klines are to be fetched again", "spans", n)
+	case len(holes) > 0:
+		s.note(slog.LevelInfo, "klines are to be fetched again", "spans", len(holes))
 	}
 }
 
-func (s *Store) absorb() (n int, err error) {
+func (s *Store) absorb() ([]market.Range, error) {
 	tx, err := s.db.Begin()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	holes := newSpanTable()
-	if n, err = takeRepairs(tx, &holes); err != nil || n == 0 {
-		return 0, err
-	}
-	s.mu.Lock()
-	for series, ss := range holes.of {
-		for _, span := range ss {
-			s.complete.holes.add(series, span)
-		}
-	}
-	f := facts{holes: s.complete.holes.takeDirty()}
-	s.mu.Unlock()
-	if err = writeFacts(tx, &f); err == nil {
+	holes, err := takeRepairs(tx)
+	if err == nil {
 		err = tx.Commit()
 	}
 	if err != nil {
-		s.mu.Lock()
-		s.complete.holes.putBack(f.holes)
-		s.mu.Unlock()
-		return 0, err
+		return nil, err
 	}
-	return n, nil
+	return holes, nil
 }

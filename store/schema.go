@@ -176,6 +176,9 @@ func load(tx *sql.Tx, intervals []market.Interval) (symbols []market.Symbol, c c
 	if symbols, err = loadSymbols(tx); err != nil {
 		return nil, c, err
 	}
+	if _, err = takeRepairs(tx); err != nil {
+		return nil, c, err
+	}
 	if err = loadSpans(tx, "known", c.known.of); err != nil {
 		return nil, c, err
 	}
@@ -183,9 +186,6 @@ func load(tx *sql.Tx, intervals []market.Interval) (symbols []market.Symbol, c c
 		return nil, c, err
 	}
 	if err = loadSettled(tx, c.settled); err != nil {
-		return nil, c, err
-	}
-	if _, err = takeRepairs(tx, &c.holes); err != nil {
 		return nil, c, err
 	}
 	if err = endSessions(tx, &c); err != nil {

@@ -58,12 +58,13 @@ type Store struct {
 	closed   bool
 	symbols  []market.Symbol
 	complete completeness
-	pending  *outbox    // to be written with the next commit
-	inFlight *outbox    // being written, read-only; nil between commits
-	maxRows  int        // bound of pending and inFlight together
-	cutRows  int        // how many rows one step of a cut deletes
-	logPages int        // what of the log is copied back at once
-	differ   []differed // to be written with the next commit; at most maxDiffer
+	pending  *outbox                 // to be written with the next commit
+	inFlight *outbox                 // being written, read-only; nil between commits
+	maxRows  int                     // bound of pending and inFlight together
+	cutRows  int                     // how many rows one step of a cut deletes
+	logPages int                     // what of the log is copied back at once
+	differ   []differed              // to be written with the next commit; at most maxDiffer
+	dropped  map[market.Series]spans // by a full outbox since the last commit: the disk may have older versions of them
 	stats    stats
 	notes    []func() // log lines that wait for unlock
 }
@@ -73,7 +74,7 @@ type Store struct {
 func Open(opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	s := &Store{
-		opts: opts, upserts: make(map[market.Interval]upserts),
+		opts: opts, upserts: make(map[market.Interval]upserts), dropped: make(map[market.Series]spans),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
 		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
 	}

@@ -124,6 +124,7 @@ func (s *Store) commit() error {
 	s.mu.Lock()
 	batch, f := s.pending, s.complete.take()
 	f.differ, s.differ = s.differ, nil
+	f.dropped, s.dropped = s.dropped, make(map[market.Series]spans)
 	s.pending, s.inFlight = newOutbox(), batch
 	s.mu.Unlock()
 
@@ -144,6 +145,11 @@ func (s *Store) commit() error {
 		s.pending.absorb(batch)
 		s.complete.putBack(f)
 		s.differ = newestOf(append(f.differ, s.differ...))
+		for series, ss := range f.dropped {
+			for _, span := range ss {
+				s.dropped[series] = s.dropped[series].add(span)
+			}
+		}
 	}
 	s.dropOverflow()
 	s.committed(written, began, took, err)
@@ -162,6 +168,13 @@ func (s *Store) writeBatch(batch *outbox, f *facts) (written int64, err error) {
 		return 0, fmt.Errorf("cannot begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
+	for series, ss := range f.dropped {
+		for _, span := range ss {
+			if err := demote(tx, market.Range{Series: series, Span: span}); err != nil {
+				return 0, fmt.Errorf("cannot mark what was dropped: %w", err)
+			}
+		}
+	}
 	for _, iv := range s.opts.Intervals {
 		n, err := s.writeRows(tx, iv, batch)
 		if err != nil {

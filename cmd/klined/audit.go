@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -79,9 +80,9 @@ func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Wr
 	if err := p.symbols.Restore(st.Symbols()); err != nil {
 		return fmt.Errorf("%s: %w", o.dir, err)
 	}
-	audits, err := p.fetcher(nil, nil).Audit(ctx, st, o.ranges(ids, p.clock.Now()))
-	if err != nil {
-		return err
+	audits, failed := p.fetcher(nil, nil).Audit(ctx, st, o.ranges(ids, p.clock.Now()))
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	r := o.report(audits, p.symbols)
 	if o.repair {
@@ -98,7 +99,7 @@ func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Wr
 	if err == nil && r.wrong > 0 {
 		err = fmt.Errorf("%d of %d klines differ from the exchange's", r.wrong, r.looked)
 	}
-	return err
+	return errors.Join(err, failed)
 }
 
 // stored are the symbols to audit; those that are named must be in the store, and so must the intervals.
@@ -123,20 +124,25 @@ func (o *auditOptions) stored(st *store.Reader) (ids []market.SymbolID, err erro
 	return ids, nil
 }
 
-// mend has what differs fetched again.
+// mend has what differs fetched again, and what is extra deleted.
 func (o *auditOptions) mend(audits []*history.Audit) error {
-	var ranges []market.Range
+	var wrong, extra []market.Range
 	for _, a := range audits {
-		for _, symbol := range slices.Sorted(maps.Keys(a.Ranges)) {
-			for _, span := range a.Ranges[symbol] {
-				ranges = append(ranges, market.Range{Series: market.Series{Symbol: symbol, Interval: a.Interval}, Span: span})
-			}
-		}
+		wrong, extra = appendRanges(wrong, a.Interval, a.Ranges), appendRanges(extra, a.Interval, a.Extras)
 	}
-	if len(ranges) == 0 {
+	if len(wrong)+len(extra) == 0 {
 		return nil
 	}
-	return store.Repair(o.dir, ranges)
+	return store.Repair(o.dir, wrong, extra)
+}
+
+func appendRanges(dst []market.Range, iv market.Interval, of map[market.SymbolID][]market.Span) []market.Range {
+	for _, symbol := range slices.Sorted(maps.Keys(of)) {
+		for _, span := range of[symbol] {
+			dst = append(dst, market.Range{Series: market.Series{Symbol: symbol, Interval: iv}, Span: span})
+		}
+	}
+	return dst
 }
 
 // auditReport is what audit says; times are Unix ms.

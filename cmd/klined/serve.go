@@ -209,7 +209,8 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 		return nil
 	})
 	g.Go(func() error { return s.feed.Run(ctx) })
-	g.Go(func() error { return unlessStopped(ctx, s.begin(ctx, carried)) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
 	if s.o.Settle {
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
@@ -226,15 +227,6 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	err := g.Wait()
 	s.log.Info("stopping", "target", "life")
 	return err
-}
-
-// begin lets every symbol become whole, and then keeps the past filled.
-func (s *server) begin(ctx context.Context, carried []market.SymbolID) error {
-	err := s.history.Start(ctx, carried)
-	if err != nil || s.o.Backfill == 0 {
-		return err
-	}
-	return s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))
 }
 
 // stopHTTP lets the requests under way end, for a second at most. WebSocket clients are the hub's.

@@ -1,0 +1,52 @@
+package history
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klined/fixed"
+	"klined/market"
+)
+
+// TestAudit: what the store has of two symbols, held against the exchange's. What it does not call complete is not compared, and
+// a symbol that the exchange refuses is named and keeps nothing from the others.
+func TestAudit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const m = market.OneMinute
+		at(6 * time.Hour)
+		r := newRig(m, 15*m)
+		r.venue.listed[0] = minute("03:00")
+		r.has(m, fixed.One, minutes("03:00", "03:10")...)
+		r.has(m, 2*fixed.One, minute("03:10"))                                                                    // differs
+		r.has(m, fixed.One, minute("02:59"))                                                                      // extra
+		r.store.Fetched(market.Series{Interval: m}, market.Span{From: minute("03:11"), To: minute("03:13")}, nil) // absent
+		r.has(15*m, fixed.One, minute("03:00"))
+		r.venue.fail = func(a asked) error {
+			if a.Symbol == 1 {
+				return errDown
+			}
+			return nil
+		}
+		span := market.Span{From: minute("02:45"), To: minute("03:15")}
+		audits, err := r.Audit(t.Context(), r.store, []market.Range{
+			{Series: market.Series{Symbol: 1, Interval: m}, Span: span},
+			{Series: market.Series{Interval: m}, Span: span}, {Series: market.Series{Interval: 15 * m}, Span: span}})
+		if want := "1 series were not audited to the end: symbol 1, 1m: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		var got []string
+		for _, a := range audits {
+			got = append(got, fmt.Sprintf("%s compared %d, equal %d, absent %d, extra %d, incomplete %d, volume %d", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete, a.Differ[4]))
+			for _, d := range a.First {
+				got = append(got, hourOf(d.Ours.OpenTime)+" "+d.Ours.State.String()+" "+d.Official.State.String())
+			}
+			got = append(got, fmt.Sprint("wrong ", a.Wrong(), " in ", len(a.Ranges[0]), " and ", len(a.Extras[0]), " spans"))
+		}
+		check(t, "audits", got,
+			"1m compared 11, equal 10, absent 2, extra 1, incomplete 16, volume 1",
+			"02:59 closed absent", "03:10 closed settled", "03:11 absent settled", "03:12 absent settled", "wrong 4 in 1 and 1 spans",
+			"15m compared 1, equal 1, absent 0, extra 0, incomplete 1, volume 0", "wrong 0 in 0 and 0 spans")
+	})
+}
