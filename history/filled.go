@@ -38,7 +38,12 @@ func (h *History) KeepFilled(ctx context.Context, ids []market.SymbolID, n int64
 // fillOnce fills what is due.
 func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, late map[market.Series]stubborn) {
 	began, p := time.Now(), new(Progress)
-	ranges := slices.DeleteFunc(h.wanted(ids, n), func(r market.Range) bool { return began.Before(late[r.Series].again) })
+	ranges := slices.DeleteFunc(h.wanted(ids, n), func(r market.Range) bool {
+		return began.Before(late[r.Series].again) || len(h.store.Missing(r.Series, r.Span)) == 0
+	})
+	if len(ranges) == 0 {
+		return
+	}
 	h.mu.Lock()
 	h.filling = p
 	h.mu.Unlock()
