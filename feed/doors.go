@@ -144,16 +144,16 @@ func (f *Feed) Owed(by market.Time) (owed []market.Range) {
 	return owed
 }
 
-// Official offers an official kline of 1m, 1h or 1d that REST has brought at least some seconds after its close; confirmed
-// says that an earlier read has brought the same.
-func (f *Feed) Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
+// Official offers an official kline of 1m, 1h or 1d that REST has brought at least some seconds after its close; said
+// is how often.
+func (f *Feed) Official(id market.SymbolID, iv market.Interval, k *market.Kline, said market.Said) market.Belief {
 	l, slot := f.laneOf(id)
 	if l == nil {
 		return market.OutOfReach
 	}
 	defer l.unlock(l.lock())
 	defer l.signal()
-	return l.rest(slot, iv, k, confirmed)
+	return l.rest(slot, iv, k, said)
 }
 
 // Paid says that the symbol's minutes before upTo are official in the store: those that Official found out of reach.

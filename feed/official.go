@@ -55,7 +55,7 @@ func (l *lane) official(slot engine.Slot, iv market.Interval, k *market.Kline) {
 func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) engine.Replaced {
 	s, cause := &l.symbols[slot], causeHeal
 	l.count(l.cause)
-	if ours, ok := l.unsettled(slot, k.OpenTime); ok && iv == market.OneMinute && l.f.settles {
+	if ours, there := l.engine.Kline(slot, iv, k.OpenTime); there && !ours.Gap && l.ours(iv, k.OpenTime) && l.f.settles {
 		l.compare(market.Difference{Series: market.Series{Symbol: s.id, Interval: iv}, Ours: ours, Official: *k})
 		cause = causeSettle
 	}
@@ -67,18 +67,22 @@ func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) en
 }
 
 // rest takes an official kline that REST has brought: where it says what ours does, or what a frame did, or there is
-// none of ours; else where another read, long enough before, has said the same.
-func (l *lane) rest(slot engine.Slot, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
+// none of ours; else where another read, long enough before, has said the same. What is settled gives way only to what REST has
+// said for an hour: faults of its last for less.
+func (l *lane) rest(slot engine.Slot, iv market.Interval, k *market.Kline, said market.Said) market.Belief {
 	if why := l.impossible(iv, k); why != "" {
 		l.f.doubted(why)
 		return market.Doubted
 	}
 	ours, there := l.engine.Kline(slot, iv, k.OpenTime)
-	values := market.Differing(&ours, k)
-	if there && ours.State == market.StateSettled && !confirmed {
-		l.f.settling.checked.add(values)
+	values, wanted := market.Differing(&ours, k), market.SaidAgain
+	if there && ours.State == market.StateSettled {
+		wanted = market.SaidLong
+		if said == market.SaidOnce && k.OpenTime >= l.from {
+			l.f.settling.checked.add(values)
+		}
 	}
-	if there && !confirmed && values != 0 && !l.saidSo(slot, iv, k) {
+	if there && said < wanted && values != 0 && (wanted == market.SaidLong || !l.saidSo(slot, iv, k)) {
 		l.f.doubted(doubtRead)
 		return market.Doubted
 	}

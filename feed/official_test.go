@@ -94,7 +94,7 @@ func (y *player) pay(t *testing.T, id market.SymbolID) (asked int, out market.Sp
 		paid := market.Time(0)
 		for open := owed[i].From; open < owed[i].To; open += market.Minute {
 			u := officialMinute(id, open, "101", 3, -1, -1)
-			switch y.f.Official(id, market.OneMinute, &u.Kline, true) {
+			switch y.f.Official(id, market.OneMinute, &u.Kline, market.SaidAgain) {
 			case market.Doubted:
 				t.Fatalf("%s is doubted", open)
 			case market.OutOfReach:
@@ -131,13 +131,13 @@ func TestOwedWhileBlind(t *testing.T) {
 
 	u := officialMinute(1, after(time.Minute), "100", 1, 2, 2)
 	for u.OpenTime <= after(2*time.Minute) {
-		if b := y.f.Official(1, market.OneMinute, &u.Kline, true); b != market.Believed {
+		if b := y.f.Official(1, market.OneMinute, &u.Kline, market.SaidAgain); b != market.Believed {
 			t.Fatal(b)
 		}
 		u.OpenTime += market.Minute
 	}
 	check("two minutes are official", "", "00:03:00–00:04:00")
-	y.f.Official(1, market.OneMinute, &u.Kline, true)
+	y.f.Official(1, market.OneMinute, &u.Kline, market.SaidAgain)
 	check("all are", "", "")
 	if s := y.symbol(1); s.blind.from != 0 || s.gappy {
 		t.Errorf("blind since %s, debts %v", s.blind.from, s.debts)
@@ -290,7 +290,7 @@ func TestOwedOrder(t *testing.T) {
 		y.to(20*m + 30*time.Second)
 		for minute := 10 * m; minute < 16*m; minute += m {
 			if u := officialMinute(0, after(minute), "100", 0, -1, -1); minute != 13*m {
-				y.f.Official(0, market.OneMinute, &u.Kline, true)
+				y.f.Official(0, market.OneMinute, &u.Kline, market.SaidAgain)
 			}
 		}
 		if got := y.l.owed(0, &c.symbol, y.now); got.Empty() != (c.want == "") || !got.Empty() && spanText(got) != c.want {
@@ -309,38 +309,42 @@ func TestRest(t *testing.T) {
 	broken := row(time.Minute, "100", 1)
 	broken.High = 0
 	for _, c := range []struct {
-		name      string
-		iv        market.Interval
-		k         *market.Kline
-		confirmed bool
-		want      market.Belief
+		name string
+		iv   market.Interval
+		k    *market.Kline
+		said market.Said
+		want market.Belief
 	}{
-		{"it says what ours does", m, row(time.Minute, "100", 1), false, market.Believed},
-		{"another price", m, row(time.Minute, "101", 1), false, market.Doubted},
-		{"another price, twice", m, row(time.Minute, "101", 1), true, market.Believed},
-		{"more trades", m, row(time.Minute, "100", 2), false, market.Doubted},
-		{"none, where we have one, twice", m, row(time.Minute, "100", 0), true, market.Believed},
-		{"it breaks its own rules, twice", m, broken, true, market.Doubted},
-		{"it is not over, twice", m, row(10*time.Hour+20*time.Minute, "100", 0), true, market.Doubted},
-		{"as a frame said", m, row(10*time.Hour+18*time.Minute, "108", 8), false, market.Believed},
-		{"not as the frame said", m, row(10*time.Hour+18*time.Minute, "108", 9), false, market.Doubted},
-		{"as another minute's frame said", m, row(10*time.Hour+16*time.Minute, "108", 8), false, market.Doubted},
-		{"of long ago", m, row(2*time.Minute, "100", 0), false, market.OutOfReach},
-		{"of long ago, where ours is", m, row(9*time.Hour, "100", 0), false, market.Believed},
-		{"an hour as ours", h, row(9*time.Hour, "100", 0), false, market.Believed},
-		{"another hour", h, row(9*time.Hour, "101", 3), false, market.Doubted},
-		{"another hour, for sure", h, row(9*time.Hour, "101", 3), true, market.Believed},
-		{"of an interval that the exchange does not settle", 5 * m, row(9*time.Hour, "100", 0), true, market.OutOfReach},
+		{"it says what ours does", m, row(time.Minute, "100", 1), market.SaidOnce, market.Believed},
+		{"another price", m, row(time.Minute, "101", 1), market.SaidOnce, market.Doubted},
+		{"another price, twice", m, row(time.Minute, "101", 1), market.SaidAgain, market.Believed},
+		{"more trades", m, row(time.Minute, "100", 2), market.SaidOnce, market.Doubted},
+		{"none, where we have one, twice", m, row(time.Minute, "100", 0), market.SaidAgain, market.Believed},
+		{"it breaks its own rules, twice", m, broken, market.SaidAgain, market.Doubted},
+		{"it is not over, twice", m, row(10*time.Hour+20*time.Minute, "100", 0), market.SaidAgain, market.Doubted},
+		{"another than what is settled, twice", m, row(3*time.Minute, "101", 1), market.SaidAgain, market.Doubted},
+		{"another than what is settled, for an hour", m, row(3*time.Minute, "101", 1), market.SaidLong, market.Believed},
+		{"as a frame said", m, row(10*time.Hour+18*time.Minute, "108", 8), market.SaidOnce, market.Believed},
+		{"not as the frame said", m, row(10*time.Hour+18*time.Minute, "108", 9), market.SaidOnce, market.Doubted},
+		{"as another minute's frame said", m, row(10*time.Hour+16*time.Minute, "108", 8), market.SaidOnce, market.Doubted},
+		{"of long ago", m, row(2*time.Minute, "100", 0), market.SaidOnce, market.OutOfReach},
+		{"of long ago, where ours is", m, row(9*time.Hour, "100", 0), market.SaidOnce, market.Believed},
+		{"an hour as ours", h, row(9*time.Hour, "100", 0), market.SaidOnce, market.Believed},
+		{"another hour", h, row(9*time.Hour, "101", 3), market.SaidOnce, market.Doubted},
+		{"another hour, for sure", h, row(9*time.Hour, "101", 3), market.SaidAgain, market.Believed},
+		{"of an interval that the exchange does not settle", 5 * m, row(9*time.Hour, "100", 0), market.SaidAgain, market.OutOfReach},
 	} {
 		y := newOwer(t, 1, m, 5*m, h)
 		if c.name != "of long ago" && c.iv == m && c.k.OpenTime < after(time.Hour) {
-			y.to(2*time.Minute + time.Second)
+			y.to(4*time.Minute + time.Second)
+			settled := officialMinute(0, after(3*time.Minute), "100", 1, -1, -1)
+			y.f.Official(0, m, &settled.Kline, market.SaidAgain)
 		} else {
 			y.to(10*time.Hour + 19*time.Minute)
 			y.l.frames([]market.Update{officialMinute(0, after(10*time.Hour+18*time.Minute), "108", 8, 8, 15)})
 			y.to(10*time.Hour + 20*time.Minute + time.Second)
 		}
-		got := y.f.Official(0, c.iv, c.k, c.confirmed)
+		got := y.f.Official(0, c.iv, c.k, c.said)
 		if got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
@@ -349,7 +353,7 @@ func TestRest(t *testing.T) {
 		}
 	}
 	y := newOwer(t, 1, m)
-	if b := y.f.Official(7, m, row(time.Minute, "100", 1), true); b != market.OutOfReach {
+	if b := y.f.Official(7, m, row(time.Minute, "100", 1), market.SaidAgain); b != market.OutOfReach {
 		t.Errorf("a symbol that is not carried: %d", b)
 	}
 	y.f.Paid(7, y.now)
@@ -380,7 +384,7 @@ func TestBlindSeconds(t *testing.T) {
 	}
 	check("blind", "30s 30s 1m ")
 	u := officialMinute(1, after(2*time.Minute), "100", 0, -1, -1)
-	y.f.Official(1, market.OneMinute, &u.Kline, true)
+	y.f.Official(1, market.OneMinute, &u.Kline, market.SaidAgain)
 	check("official", "30s 30s ")
 	if got := y.owed(1); got != "" {
 		t.Errorf("owed %s", got)

@@ -362,7 +362,11 @@ func (s *scenario) row(words []string) error {
 		return err
 	}
 	u := officialMinute(id, bubbleTime(open), words[2], n, -1, -1)
-	belief := s.f.Official(id, market.OneMinute, &u.Kline, len(words) > 4)
+	said := market.SaidOnce
+	if len(words) > 4 {
+		said = market.SaidAgain
+	}
+	belief := s.f.Official(id, market.OneMinute, &u.Kline, said)
 	synctest.Wait()
 	fmt.Fprintf(&s.out, "%s  %s %s is %s\n", clockText(bubbleClock{}.Now()), words[0], words[1],
 		[...]string{"doubted", "believed", "out of reach"}[belief])

@@ -41,9 +41,16 @@ func (l *lane) unsettled(slot engine.Slot, open market.Time) (ours market.Kline,
 	return ours, ok && ours.State != market.StateSettled && !ours.Gap && l.ours(market.OneMinute, open)
 }
 
-// compare counts in what a closed kline of ours differs from the venue's own, and keeps both where it does.
+// compare counts in what a closed minute of ours differs from the venue's own. Both are kept where they differ, though ours had
+// been settled.
 func (l *lane) compare(d market.Difference) {
 	values := market.Differing(&d.Ours, &d.Official)
+	if values != 0 && d.Interval == market.OneMinute {
+		l.differ = append(l.differ, d)
+	}
+	if d.Ours.State == market.StateSettled || d.Interval != market.OneMinute {
+		return
+	}
 	l.f.settling.atOnce.add(values)
 	for i, name := range market.ValueNames {
 		if values>>i&1 != 0 {
@@ -53,7 +60,6 @@ func (l *lane) compare(d market.Difference) {
 	result := "equal"
 	if values != 0 {
 		result = "replaced"
-		l.differ = append(l.differ, d)
 	}
 	l.f.metrics.KlinesSettled.WithLabelValues(result).Inc()
 }

@@ -15,6 +15,7 @@ import (
 const (
 	askEvery   = time.Second
 	confirmed  = 30 * time.Second // between two reads that confirm each other
+	lasting    = time.Hour        // that REST has to say the same, for what is settled
 	reads      = 8                // questions under way at once
 	readsFirst = 2 * time.Second  // before the same is asked for again; twice as long each time
 	readRows   = 99               // of one question: more would weigh more
@@ -46,10 +47,10 @@ type matter struct {
 
 func (d *duty) matter() matter { return matter{d.Series, d.only != nil} }
 
-// reading is a row as REST brought it; confirmed says that an earlier read, long enough before, has brought the same.
+// reading is a row as REST brought it, and how often.
 type reading struct {
 	market.Kline
-	confirmed bool
+	said market.Said
 }
 
 // asking asks for what an errand needs. Its fields are its own goroutine's, but for what belongs to the questions under
@@ -210,12 +211,12 @@ func (a *asking) ask(ctx context.Context, d *debtor) (got answer) {
 	var theirs []reading
 	for i := range rows {
 		k := &rows[i]
-		agrees := d.agrees(k, at)
-		switch h.debts.Official(owed.Symbol, owed.Interval, k, agrees) {
+		said := d.said(k, at)
+		switch h.debts.Official(owed.Symbol, owed.Interval, k, said) {
 		case market.Believed:
 			delete(d.doubts, k.OpenTime)
 		case market.OutOfReach:
-			theirs = append(theirs, reading{*k, agrees})
+			theirs = append(theirs, reading{*k, said})
 		case market.Doubted:
 			got.doubt(k)
 		}
@@ -245,10 +246,16 @@ func (a *asking) offer(ctx context.Context, owed duty, theirs []reading, got *an
 	}
 }
 
-// agrees reports whether a row that was asked for at the given time confirms one that was doubted before.
-func (d *debtor) agrees(k *market.Kline, at time.Time) bool {
+// said is how often a row that was asked for at the given time has been read.
+func (d *debtor) said(k *market.Kline, at time.Time) market.Said {
 	before, known := d.doubts[k.OpenTime]
-	return known && market.SameValues(&before.row, k) && at.Sub(before.at) >= confirmed
+	switch age := at.Sub(before.at); {
+	case !known || !market.SameValues(&before.row, k) || age < confirmed:
+		return market.SaidOnce
+	case age < lasting:
+		return market.SaidAgain
+	}
+	return market.SaidLong
 }
 
 // doubt remembers a row that is not believed, and from when on it was read as it is.

@@ -348,7 +348,8 @@ func (d *debts) Owed(by market.Time) (owed []market.Range) {
 	return owed
 }
 
-func (d *debts) Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief {
+func (d *debts) Official(id market.SymbolID, iv market.Interval, k *market.Kline, said market.Said) market.Belief {
+	confirmed := said > market.SaidOnce
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	belief := market.Believed

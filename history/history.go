@@ -49,7 +49,7 @@ type Lanes interface {
 // Debtors are the lanes, as far as official klines are concerned that take the place of ours.
 type Debtors interface {
 	Owed(by market.Time) []market.Range
-	Official(id market.SymbolID, iv market.Interval, k *market.Kline, confirmed bool) market.Belief
+	Official(id market.SymbolID, iv market.Interval, k *market.Kline, said market.Said) market.Belief
 	Paid(id market.SymbolID, upTo market.Time)
 	Follows(series market.Series, open market.Time) bool
 	Compared(d market.Difference)

@@ -36,7 +36,7 @@ func (h *History) refoldOver(ctx context.Context, class market.Class, series mar
 		return err
 	}
 	for i := range folded {
-		h.toLanes(series, &folded[i], true)
+		h.toLanes(series, &folded[i], market.SaidLong)
 	}
 	for _, span := range lacking {
 		err = cmp.Or(err, h.fetchOver(ctx, class, series, span))
@@ -45,11 +45,11 @@ func (h *History) refoldOver(ctx context.Context, class market.Class, series mar
 }
 
 // toLanes offers an hour or a day to the lanes, which fold on from it.
-func (h *History) toLanes(series market.Series, k *market.Kline, confirmed bool) market.Belief {
+func (h *History) toLanes(series market.Series, k *market.Kline, said market.Said) market.Belief {
 	if series.Interval != market.OneHour && series.Interval != market.OneDay {
 		return market.Believed
 	}
-	return h.debts.Official(series.Symbol, series.Interval, k, confirmed)
+	return h.debts.Official(series.Symbol, series.Interval, k, said)
 }
 
 // fetchOver fetches klines that cannot be folded. One that differs from what is settled, or that the lanes doubt, has to be
@@ -67,14 +67,14 @@ func (h *History) fetchOver(ctx context.Context, class market.Class, series mark
 	for i := range fetched {
 		k := &fetched[i]
 		old, there := findOpen(before, k.OpenTime)
-		if h.toLanes(series, k, false) == market.Doubted || there && old.State == market.StateSettled && !market.SameValues(old, k) {
+		if h.toLanes(series, k, market.SaidOnce) == market.Doubted || there && old.State == market.StateSettled && !market.SameValues(old, k) {
 			doubted = append(doubted, *k)
 		}
 	}
 	return h.readAgain(ctx, class, series, doubted, func(k *market.Kline) {
 		k.Revision = revisionAfter(before, k)
 		h.store.Fetched(series, market.Span{From: k.OpenTime, To: series.Interval.Next(k.OpenTime)}, []market.Kline{*k})
-		h.toLanes(series, k, true)
+		h.toLanes(series, k, market.SaidAgain)
 	})
 }
 

@@ -19,6 +19,7 @@ const (
 	doubtsMost    = 500                // of one symbol; the oldest stay as they are
 	dayBegins     = 10 * market.Minute // into the day the one before is looked at,
 	daySpread     = 20 * market.Second // one symbol after the other
+	begunFrom     = 62                 // hours and days that are looked at first
 	farBehind     = 2 * market.Hour    // minutes are looked for in the store before they are asked for
 	storedAtATime = market.Day
 )
@@ -77,7 +78,7 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
 		}
 		if st.upTo == 0 {
 			if st.upTo = s.h.store.SettledUpTo(st.id); st.upTo == 0 {
-				s.move(st, from-market.Minute) // the next process goes on from there if no round ends before
+				s.move(st, from-readRows*market.Minute) // with those that the symbol began from: they were read once
 			}
 			st.first = by + market.Time(i)*roundEvery/market.Time(len(s.symbols))
 			st.due = st.first
@@ -158,7 +159,11 @@ func (s *settling) again(st *settled, by market.Time) []duty {
 func (s *settling) daily(st *settled, by market.Time) (duties []duty) {
 	today := market.OneDay.Open(by - dayBegins)
 	for i, iv := range checkedDaily {
-		span := market.Span{From: max(st.checked[i], today-market.Day), To: today}
+		from := max(st.checked[i], today-market.Day)
+		if st.checked[i] == 0 { // with those that the symbol began from
+			from = iv.OpenAt(iv.Ordinal(today) - begunFrom)
+		}
+		span := market.Span{From: from, To: today}
 		if !span.Empty() && s.h.builds(iv) {
 			duties = append(duties, duty{Range: market.Range{Series: market.Series{Symbol: st.id, Interval: iv}, Span: span}})
 		}
@@ -194,7 +199,8 @@ func (s *settling) took(d duty, upTo market.Time, doubted []market.Time) {
 func (s *settling) nothing(context.Context, duty) error { return nil }
 
 // theirs settles what the store has of klines that the lanes do not hand on: what is believed takes its place, and what is
-// longer is folded anew. A row is believed where it says what ours does, or there is none of ours, or two reads agree.
+// longer is folded anew. A row is believed where it says what ours does, or there is none of ours, or two reads agree; for what
+// is settled, where REST has said so for an hour.
 func (s *settling) theirs(ctx context.Context, d duty, rows []reading) (doubted []market.Kline, err error) {
 	h, iv := s.h, d.Interval
 	ours, _, err := h.inStore(ctx, d.Series, market.Span{From: rows[0].OpenTime, To: iv.Next(rows[len(rows)-1].OpenTime)})
@@ -211,7 +217,7 @@ func (s *settling) theirs(ctx context.Context, d duty, rows []reading) (doubted 
 			if old.State == market.StateSettled {
 				continue
 			}
-		case !rows[i].confirmed:
+		case rows[i].said < market.SaidAgain, old.State == market.StateSettled && rows[i].said < market.SaidLong:
 			h.metrics.SettleDoubted.WithLabelValues("unconfirmed").Inc()
 			doubted = append(doubted, *k)
 			continue
@@ -253,9 +259,9 @@ func (s *settling) refold(ctx context.Context, series market.Series, all market.
 	return failed
 }
 
-// succeeds lets k take the place of old: REST brings no ids, so ours stay. A closed minute of ours is compared.
+// succeeds lets k take the place of old: REST brings no ids, so ours stay. One of ours without the mark is compared.
 func (s *settling) succeeds(series market.Series, old, k *market.Kline) {
-	if series.Interval == market.OneMinute && old.State == market.StateClosed && !old.Gap {
+	if !old.Gap {
 		s.h.debts.Compared(market.Difference{Series: series, Ours: *old, Official: *k})
 	}
 	if k.TradeCount > 0 {

@@ -6,6 +6,16 @@ type Range struct {
 	Span
 }
 
+// Said is how often REST has given the same values of an official kline.
+type Said uint8
+
+// How often REST may have said the same.
+const (
+	SaidOnce  Said = iota
+	SaidAgain      // in two reads at least 30 s apart
+	SaidLong       // for an hour, or it is folded from official klines
+)
+
 // Belief says what became of a kline that the exchange gives as its own.
 type Belief uint8
 
