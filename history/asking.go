@@ -18,6 +18,7 @@ const (
 	lasting    = time.Hour        // that REST has to say the same, for what is settled
 	reads      = 8                // questions under way at once
 	readsFirst = 2 * time.Second  // before the same is asked for again; twice as long each time
+	turned     = 5 * time.Minute  // at most, where it was another than before
 	readRows   = 99               // of one question: more would weigh more
 )
 
@@ -90,6 +91,7 @@ type answer struct {
 	upTo market.Time   // how far the exchange has answered
 	bad  []market.Time // the klines that are doubted
 	news bool          // one of them was not before
+	turn bool          // one is another than before
 	wait time.Duration // how long it makes no sense to ask again
 	err  error
 }
@@ -168,8 +170,11 @@ func (a *asking) take(got answer) {
 	if got.upTo > d.asked.From {
 		a.took(d.asked, got.upTo, got.bad)
 	}
-	if got.news {
+	switch {
+	case got.news:
 		d.pause = 0
+	case got.turn:
+		d.pause = min(d.pause, turned/2)
 	}
 	if budget := (*market.BudgetError)(nil); errors.As(got.err, &budget) {
 		got.wait = budget.RetryAfter
@@ -178,8 +183,8 @@ func (a *asking) take(got answer) {
 	d.due = time.Now().Add(d.pause)
 	if got.err != nil {
 		a.resume = time.Now().Add(max(got.wait, afterFailure))
-		a.h.log.Warn("cannot fetch official klines", "for", a.class, "symbol_id", d.asked.Symbol, "interval", d.asked.Interval,
-			"error", got.err, "again_in", d.pause)
+		a.h.log.Warn("cannot fetch official klines", "for", a.class, "symbol", a.h.name(d.asked.Symbol), "interval", d.asked.Interval,
+			"error", got.err)
 	}
 }
 
@@ -265,6 +270,7 @@ func (got *answer) doubt(k *market.Kline) {
 		got.doubts[k.OpenTime] = doubted{*k, time.Now()}
 	}
 	got.news = got.news || !known
+	got.turn = got.turn || known && !market.SameValues(&before.row, k)
 	got.wait = confirmed
 	got.bad = append(got.bad, k.OpenTime)
 }

@@ -25,6 +25,7 @@ type Audit struct {
 	Equal      int64                             // in all nine values
 	Absent     int64                             // the exchange has them, the store says there are none
 	Extra      int64                             // the store has them, the exchange has none
+	Doubted    int64                             // the exchange's break their own rules, or were others when they were read again: not compared
 	Incomplete int64                             // the store does not call them complete: not compared
 	Differ     [len(market.ValueNames)]int64     // of those compared, by value
 	First      []market.Difference               // the first that differ, are absent or extra, by symbol and time; what is not there is StateAbsent
@@ -43,6 +44,7 @@ const auditors = 4
 // auditing is an audit under way.
 type auditing struct {
 	*History
+	*Progress
 	stored Stored
 
 	mu       sync.Mutex // guards what follows
@@ -52,32 +54,41 @@ type auditing struct {
 }
 
 // Audit holds the stored klines of the ranges, of a minute and longer, against the exchange's own, shortest interval first.
-// Series of which the exchange or the store does not give all are named by the error; the others are audited nevertheless.
-func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Range) ([]*Audit, error) {
-	a := &auditing{History: h, stored: stored, of: make(map[market.Interval]*Audit)}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(auditors)
-	for _, r := range ranges {
+// What differs is read a second time. Only what the store calls complete is asked for. Series of which the exchange or the
+// store does not give all are named by the error; the others are audited nevertheless, and so is what was compared until ctx
+// ended. Total and Done of p are moved.
+func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Range, p *Progress) ([]*Audit, error) {
+	a := &auditing{History: h, Progress: p, stored: stored, of: make(map[market.Interval]*Audit)}
+	for i, r := range ranges {
+		ranges[i].To = min(r.To, r.Interval.Open(h.clock.Now().Add(-settleAfter)))
+		p.Total.Add(r.Interval.Count(ranges[i].Span))
 		if a.of[r.Interval] == nil {
 			a.of[r.Interval] = &Audit{Interval: r.Interval, Ranges: make(map[market.SymbolID][]market.Span),
 				Extras: make(map[market.SymbolID][]market.Span), firsts: make(map[market.SymbolID][]market.Difference)}
 		}
 	}
+	var g errgroup.Group
+	g.SetLimit(auditors)
 	for _, r := range ranges {
 		g.Go(func() error {
-			err := h.official(ctx, market.ClassBackfill, r, func(page market.Span, official []market.Kline) error {
-				return a.page(ctx, market.Range{Series: r.Series, Span: page}, official)
-			})
-			if err != nil && ctx.Err() == nil {
+			if err := a.series(ctx, r); err != nil && ctx.Err() == nil {
 				a.fails(r, err)
 			}
-			return ctx.Err()
+			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
+	_ = g.Wait()
+	if ctx.Err() != nil {
+		return a.all(), fmt.Errorf("stopped after %d of %d klines", p.Done.Load(), p.Total.Load())
 	}
-	var all []*Audit
+	if a.failed != nil {
+		return a.all(), fmt.Errorf("%d series were not audited to the end: %w", a.failures, a.failed)
+	}
+	return a.all(), nil
+}
+
+// all is the audits, shortest interval first.
+func (a *auditing) all() (all []*Audit) {
 	for _, of := range a.of {
 		for _, symbol := range slices.Sorted(maps.Keys(of.firsts)) {
 			of.First = append(of.First, of.firsts[symbol]...)
@@ -86,10 +97,7 @@ func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Rang
 		all = append(all, of)
 	}
 	slices.SortFunc(all, func(a, b *Audit) int { return cmp.Compare(a.Interval, b.Interval) })
-	if a.failed != nil {
-		return all, fmt.Errorf("%d series were not audited to the end: %w", a.failures, a.failed)
-	}
-	return all, nil
+	return all
 }
 
 // fails notes that a series could not be audited to the end.
@@ -97,27 +105,84 @@ func (a *auditing) fails(r market.Range, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failures++
-	a.failed = cmp.Or(a.failed, fmt.Errorf("symbol %d, %s: %w", r.Symbol, r.Interval, err))
+	a.failed = cmp.Or(a.failed, fmt.Errorf("%s %s: %w", a.name(r.Symbol), r.Interval, err))
 }
 
-// page compares one page of the exchange's klines with what is stored.
-func (a *auditing) page(ctx context.Context, r market.Range, official []market.Kline) error {
+// series audits one range page by page, so that nothing is asked for where the store has nothing.
+func (a *auditing) series(ctx context.Context, r market.Range) error {
+	asked, err := askable(r.Interval)
+	if err != nil {
+		return err
+	}
+	for open := r.Interval.Ceil(r.From); open < r.To; {
+		page := market.Range{Series: r.Series, Span: market.Span{From: open, To: min(r.To, r.Interval.Open(asked.OpenAt(asked.Ordinal(open)+maxRows)))}}
+		if err := a.page(ctx, page); err != nil {
+			return err
+		}
+		a.Done.Add(r.Interval.Count(page.Span))
+		open = page.To
+	}
+	return nil
+}
+
+// page compares what is stored of a range with the exchange's.
+func (a *auditing) page(ctx context.Context, r market.Range) error {
 	ours, missing, err := a.stored.Read(ctx, r.Series, r.Span)
 	if err != nil {
 		return err
 	}
-	opens, _ := klinesOver(r.Interval, missing)
+	incomplete, _ := klinesOver(r.Interval, missing)
+	if int64(len(incomplete)) == r.Interval.Count(r.Span) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.of[r.Interval].Incomplete += int64(len(incomplete))
+		return nil
+	}
+	first, err := a.differences(ctx, r, ours, incomplete)
+	if err == nil && len(first.differ) > 0 {
+		err = first.again(ctx, a, r, ours, incomplete)
+	}
+	if err != nil {
+		return err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	of := a.of[r.Interval]
-	of.Incomplete += int64(len(opens))
-	incomplete := func(k market.Kline) bool {
-		_, found := slices.BinarySearch(opens, k.OpenTime)
-		return found
+	of.Incomplete += int64(len(incomplete))
+	of.Doubted += first.doubted
+	of.Compared, of.Equal = of.Compared+first.equal, of.Equal+first.equal
+	for i := range first.differ {
+		of.count(&first.differ[i])
 	}
-	ours, official = slices.DeleteFunc(ours, incomplete), slices.DeleteFunc(official, incomplete)
+	return nil
+}
+
+// compared is one comparison of a page.
+type compared struct {
+	equal, doubted int64
+	differ         []market.Difference // by time
+}
+
+// differences asks for a page and compares it.
+func (a *auditing) differences(ctx context.Context, r market.Range, ours []market.Kline, incomplete []market.Time) (c compared, err error) {
+	err = a.pages(ctx, market.ClassBackfill, r, func(page market.Span, rows []market.Kline, _ market.Interval) error {
+		page.To = a.over(r.Interval, page.To, rows)
+		official, doubted, _ := believed(r.Interval, page, rows)
+		doubted = slices.Compact(doubted)
+		c.doubted += int64(len(doubted))
+		c.compare(r.Series, within(ours, page), official, func(open market.Time) bool {
+			_, not := slices.BinarySearch(incomplete, open)
+			return not || slices.Contains(doubted, open)
+		})
+		return nil
+	})
+	return c, err
+}
+
+// compare goes through ours and the exchange's klines by time; those that are to be left out are.
+func (c *compared) compare(series market.Series, ours, official []market.Kline, leftOut func(market.Time) bool) {
 	for len(ours) > 0 || len(official) > 0 {
-		d := market.Difference{Series: r.Series}
+		d := market.Difference{Series: series}
 		switch {
 		case len(official) == 0 || len(ours) > 0 && ours[0].OpenTime < official[0].OpenTime:
 			d.Ours, d.Official.OpenTime = ours[0], ours[0].OpenTime
@@ -129,34 +194,53 @@ func (a *auditing) page(ctx context.Context, r market.Range, official []market.K
 			d.Ours, d.Official = ours[0], official[0]
 			ours, official = ours[1:], official[1:]
 		}
-		of.count(d)
+		switch {
+		case leftOut(d.Ours.OpenTime):
+		case market.SameValues(&d.Ours, &d.Official) && d.Ours.State != market.StateAbsent && d.Official.State != market.StateAbsent:
+			c.equal++
+		default:
+			c.differ = append(c.differ, d)
+		}
 	}
+}
+
+// again reads what differs a second time, long enough after the first: what the exchange says otherwise then is doubted.
+func (c *compared) again(ctx context.Context, a *auditing, r market.Range, ours []market.Kline, incomplete []market.Time) error {
+	if err := pause(ctx, confirmed); err != nil {
+		return err
+	}
+	first := c.differ
+	r.Span = market.Span{From: first[0].Ours.OpenTime, To: r.Interval.Next(first[len(first)-1].Ours.OpenTime)}
+	second, err := a.differences(ctx, r, within(ours, r.Span), incomplete)
+	if err != nil {
+		return err
+	}
+	c.differ = slices.DeleteFunc(first, func(d market.Difference) bool {
+		i, there := slices.BinarySearchFunc(second.differ, d.Ours.OpenTime, func(e market.Difference, open market.Time) int { return cmp.Compare(e.Ours.OpenTime, open) })
+		return !there || second.differ[i].Official.State != d.Official.State || !market.SameValues(&second.differ[i].Official, &d.Official)
+	})
+	c.doubted += int64(len(first) - len(c.differ))
 	return nil
 }
 
-// count takes in one comparison.
-func (of *Audit) count(d market.Difference) {
-	switch values := market.Differing(&d.Ours, &d.Official); {
+// count takes in one difference.
+func (of *Audit) count(d *market.Difference) {
+	ranges := of.Ranges
+	switch {
 	case d.Ours.State == market.StateAbsent:
 		of.Absent++
 	case d.Official.State == market.StateAbsent:
 		of.Extra++
+		ranges = of.Extras
 	default:
 		of.Compared++
-		if values == 0 {
-			of.Equal++
-			return
-		}
+		values := market.Differing(&d.Ours, &d.Official)
 		for i := range of.Differ {
 			of.Differ[i] += int64(values >> i & 1)
 		}
 	}
 	if firsts := of.firsts[d.Symbol]; len(firsts) < firstShown {
-		of.firsts[d.Symbol] = append(firsts, d)
-	}
-	ranges := of.Ranges
-	if d.Official.State == market.StateAbsent {
-		ranges = of.Extras
+		of.firsts[d.Symbol] = append(firsts, *d)
 	}
 	spans := ranges[d.Symbol]
 	span := market.Span{From: d.Ours.OpenTime, To: of.Interval.Next(d.Ours.OpenTime)}

@@ -23,6 +23,7 @@ func TestAudit(t *testing.T) {
 		r.has(m, fixed.One, minute("02:59"))                                                                      // extra
 		r.store.Fetched(market.Series{Interval: m}, market.Span{From: minute("03:11"), To: minute("03:13")}, nil) // absent
 		r.has(15*m, fixed.One, minute("03:00"))
+		r.store.Fetched(market.Series{Symbol: 1, Interval: m}, market.Span{From: minute("02:45"), To: minute("03:15")}, nil)
 		r.venue.fail = func(a asked) error {
 			if a.Symbol == 1 {
 				return errDown
@@ -32,8 +33,8 @@ func TestAudit(t *testing.T) {
 		span := market.Span{From: minute("02:45"), To: minute("03:15")}
 		audits, err := r.Audit(t.Context(), r.store, []market.Range{
 			{Series: market.Series{Symbol: 1, Interval: m}, Span: span},
-			{Series: market.Series{Interval: m}, Span: span}, {Series: market.Series{Interval: 15 * m}, Span: span}})
-		if want := "1 series were not audited to the end: symbol 1, 1m: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
+			{Series: market.Series{Interval: m}, Span: span}, {Series: market.Series{Interval: 15 * m}, Span: span}}, new(Progress))
+		if want := "1 series were not audited to the end: symbol 1 1m: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 		var got []string
@@ -48,5 +49,35 @@ func TestAudit(t *testing.T) {
 			"1m compared 11, equal 10, absent 2, extra 1, incomplete 16, volume 1",
 			"02:59 closed absent", "03:10 closed settled", "03:11 absent settled", "03:12 absent settled", "wrong 4 in 1 and 1 spans",
 			"15m compared 1, equal 1, absent 0, extra 0, incomplete 1, volume 0", "wrong 0 in 0 and 0 spans")
+	})
+}
+
+// TestAuditDoubts: what the exchange says only once, or against its own rules, is no difference.
+func TestAuditDoubts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const m = market.OneMinute
+		at(6 * time.Hour)
+		r := newRig(m)
+		r.has(m, fixed.One, minutes("03:00", "03:10")...)
+		n := 0
+		r.venue.spoil = func(_ asked, rows []market.Kline) []market.Kline {
+			for i := range rows {
+				switch hourOf(rows[i].OpenTime) {
+				case "03:02":
+					rows[i].High = 0
+				case "03:04":
+					rows[i].TradeCount += int64(n)
+				case "03:06":
+					rows[i].TradeCount++
+				}
+			}
+			n++
+			return rows
+		}
+		n = 7
+		audits, err := r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: market.Span{From: minute("03:00"), To: minute("03:10")}}}, new(Progress))
+		if a := audits[0]; err != nil || a.Equal != 7 || a.Compared != 8 || a.Doubted != 2 || len(a.First) != 1 || hourOf(a.First[0].Ours.OpenTime) != "03:06" {
+			t.Errorf("%v: %+v", err, a)
+		}
 	})
 }

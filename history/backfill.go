@@ -28,7 +28,7 @@ const (
 	worthFile = 500 // klines missing that make a file worth its download: one answer of REST has 1,500
 	fillTries = 3   // of one question
 	firstTry  = time.Second
-	badFiles  = 3 // in a row, and REST is asked instead
+	badFiles  = 6 // in a row, of whatever symbols: the archive is not asked any more
 )
 
 // Progress is how far a backfill is, in klines. It may be read at any time.
@@ -53,6 +53,7 @@ type filling struct {
 	firsts map[market.SymbolID]*first
 	folds  []market.Range // that were folded, up to a day
 	failed error          // the first failure
+	bad    int            // files in a row that could not be had
 }
 
 // Backfill brings into the store what it lacks of the ranges, which are of intervals that the exchange serves: shorter
@@ -63,6 +64,9 @@ type filling struct {
 func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progress) error {
 	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]*first)}
 	ranges = slices.Clone(ranges)
+	for i := range ranges {
+		ranges[i].To = min(ranges[i].To, ranges[i].Interval.Open(h.clock.Now().Add(-settleAfter)))
+	}
 	slices.SortStableFunc(ranges, func(a, b market.Range) int { return cmp.Compare(a.Interval, b.Interval) })
 	for _, r := range ranges {
 		f.Total.Add(f.lacks(r))
@@ -168,7 +172,7 @@ func (f *filling) fill(ctx context.Context, r market.Range) error {
 		}
 		done(&f.Folded)
 	}
-	if left > 0 && f.archive != nil {
+	if left > 0 && f.archive != nil && f.archiveGoes() {
 		err = f.files(ctx, r)
 		done(&f.Archive)
 	}
@@ -176,7 +180,7 @@ func (f *filling) fill(ctx context.Context, r market.Range) error {
 		err = nil // what one file could not give another has
 	} else if ctx.Err() == nil {
 		if err != nil { // REST has what a file could not give
-			f.log.Warn("cannot use the archive: the exchange is asked instead", "symbol_id", r.Symbol, "interval", r.Interval, "error", err)
+			f.log.Warn("cannot use a file of the archive: the exchange is asked instead", "error", err)
 		}
 		err = f.answers(ctx, r)
 		done(&f.REST)
@@ -191,7 +195,7 @@ func (f *filling) fails(ctx context.Context, r market.Range, err error) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failed = cmp.Or(f.failed, fmt.Errorf("symbol %d, %s from %s on: %w", r.Symbol, r.Interval, r.From, err))
+	f.failed = cmp.Or(f.failed, fmt.Errorf("%s %s from %s on: %w", f.name(r.Symbol), r.Interval, r.From, err))
 	f.Failed.Add(f.lacks(r))
 	return nil
 }
@@ -236,7 +240,7 @@ func (f *filling) first(ctx context.Context, id market.SymbolID) (open market.Ti
 	}
 	held, _, err := f.inStore(ctx, minutes, market.Span{From: open - market.Day, To: open})
 	if len(held) > 0 {
-		f.log.Warn("the exchange's first kline of a symbol is younger than what is stored", "symbol_id", id, "first", open, "stored", held[0].OpenTime)
+		f.log.Warn("the exchange's first kline of a symbol is younger than what is stored", "symbol", f.name(id), "first", open, "stored", held[0].OpenTime)
 		return 0, err
 	}
 	return open, err

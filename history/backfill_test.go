@@ -225,7 +225,7 @@ func TestBackfillFails(t *testing.T) {
 		ranges := []market.Range{of(market.OneMinute, "02-01T00:00", "02-02T00:00"), other}
 		var p Progress
 		err := r.Backfill(t.Context(), ranges, &p)
-		if want := "1440 klines could not be had: symbol 0, 1m from 2000-02-01T00:00:00.000Z on: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
+		if want := "1440 klines could not be had: symbol 0 1m from 2000-02-01T00:00:00.000Z on: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 		if p.Done.Load() != 1440 || p.Failed.Load() != 1440 {
@@ -331,7 +331,7 @@ func TestBackfillChecksAll(t *testing.T) {
 		file, once bool // the wrong minute is in the file; the exchange's first answer of days is wrong
 		differ     int64
 	}{
-		{"a wrong minute", true, false, 1}, {"a wrong answer", false, true, 0},
+		{"a wrong minute", true, false, 1}, {"a wrong answer", false, true, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			at(35*24*time.Hour + 6*time.Hour)

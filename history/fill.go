@@ -54,7 +54,6 @@ func (f *filling) toCheck() (checks []market.Range) {
 // files takes the klines that are missing of a range from the archive: months first, then days. A file that cannot be had, or
 // is not what its checksum says, is left to REST.
 func (f *filling) files(ctx context.Context, r market.Range) (failed error) {
-	bad := 0
 	for _, period := range []market.Interval{market.OneMonth, market.OneDay} {
 		if period < r.Interval {
 			continue
@@ -62,27 +61,45 @@ func (f *filling) files(ctx context.Context, r market.Range) (failed error) {
 		for from := period.Open(r.From); from < r.To; from = period.Next(from) {
 			file := market.Span{From: from, To: period.Next(from)}
 			wanted := market.Range{Series: r.Series, Span: market.Span{From: max(r.From, file.From), To: min(r.To, file.To)}}
-			if bad == badFiles || f.lacks(wanted) < worthFile || file.To > f.clock.Now() {
+			if !f.archiveGoes() || f.lacks(wanted) < worthFile || file.To > f.clock.Now() {
 				continue
 			}
 			rows, there, err := f.archive.Klines(ctx, r.Series, file)
-			switch {
-			case there && err == nil:
+			if there && err == nil {
 				f.keepFile(wanted, rows)
-				bad = 0
-			case err != nil:
-				failed = err
-				bad++
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			failed = cmp.Or(err, failed)
+			f.had(err)
 			if err := f.store.Room(ctx); err != nil {
 				return err
 			}
 		}
 	}
 	return failed
+}
+
+// archiveGoes reports whether the archive is worth a question.
+func (f *filling) archiveGoes() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bad < badFiles
+}
+
+// had notes how a question to the archive went.
+func (f *filling) had(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil && f.bad < badFiles:
+		f.bad = 0
+	case err != nil:
+		if f.bad++; f.bad == badFiles {
+			f.log.Warn("the archive does not go: the exchange is asked for all that is left", "error", err)
+		}
+	}
 }
 
 // keepFile keeps what a file holds of the klines that are wanted: those that keep their own rules. The others stay missing.
@@ -130,28 +147,49 @@ func (f *filling) answers(ctx context.Context, r market.Range) (failed error) {
 	return failed
 }
 
-// check holds what was folded against the exchange's own. Where a kline differs, the exchange's klines of that day stand, from
-// the minute up.
+// check holds what was folded against the exchange's own. Where a kline differs, and is the sum of the exchange's minutes, the
+// exchange's klines of that day stand, from the minute up; where it is not, ours do.
 func (f *filling) check(ctx context.Context, r market.Range) error {
-	differ, n, err := f.correct(ctx, r)
+	differ, n, err := f.differing(ctx, r)
 	f.Checked.Add(n)
-	f.Differ.Add(int64(len(differ)))
 	for _, day := range market.FoldAll(market.OneDay, differ) {
-		span := market.Span{From: day.OpenTime, To: market.OneDay.Next(day.OpenTime)}
-		for _, iv := range append([]market.Interval{market.OneMinute}, f.rungs(market.OneMinute)...) {
-			if iv < r.Interval && err == nil {
-				_, _, err = f.correct(ctx, market.Range{Series: market.Series{Symbol: r.Symbol, Interval: iv}, Span: span})
-			}
+		if err == nil {
+			err = f.checkDay(ctx, r.Series, market.Span{From: day.OpenTime, To: market.OneDay.Next(day.OpenTime)}, differ)
 		}
 	}
 	return f.fails(ctx, r, err)
 }
 
-// correct holds the stored klines of a range against the exchange's own, which stand where two reads say otherwise. It gives
-// those that did, and how many there are.
-func (f *filling) correct(ctx context.Context, r market.Range) (differ []market.Kline, n int64, err error) {
-	var first []market.Kline
-	var before []market.Kline
+// checkDay lets the exchange's klines of a day stand where those that differ from ours are the sums of its minutes.
+func (f *filling) checkDay(ctx context.Context, series market.Series, day market.Span, differ []market.Kline) error {
+	var minutes []market.Kline
+	of := market.Series{Symbol: series.Symbol, Interval: market.OneMinute}
+	err := f.official(ctx, market.ClassBackfill, market.Range{Series: of, Span: day}, func(_ market.Span, official []market.Kline) error {
+		minutes = append(minutes, official...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	sums := market.FoldAll(series.Interval, minutes)
+	for _, k := range within(differ, day) {
+		f.Differ.Add(1)
+		if sum, there := findOpen(sums, k.OpenTime); !there || !market.SameValues(sum, &k) {
+			f.log.Warn("the exchange's kline is neither what its archive's minutes sum up to, nor what its own do: ours stays",
+				"symbol", f.name(series.Symbol), "interval", series.Interval, "kline", k.OpenTime)
+			return nil
+		}
+	}
+	for _, iv := range append([]market.Interval{market.OneMinute}, f.rungs(market.OneMinute)...) {
+		if iv <= series.Interval && err == nil {
+			err = f.correct(ctx, market.Range{Series: market.Series{Symbol: series.Symbol, Interval: iv}, Span: day})
+		}
+	}
+	return err
+}
+
+// differing is the exchange's klines of a range that differ from those in the store, and how many there are.
+func (f *filling) differing(ctx context.Context, r market.Range) (differ []market.Kline, n int64, err error) {
 	err = f.official(ctx, market.ClassBackfill, r, func(page market.Span, official []market.Kline) error {
 		ours, _, err := f.inStore(ctx, r.Series, page)
 		if err != nil {
@@ -160,18 +198,23 @@ func (f *filling) correct(ctx context.Context, r market.Range) (differ []market.
 		for i := range official {
 			n++
 			if old, there := findOpen(ours, official[i].OpenTime); there && !market.SameValues(old, &official[i]) {
-				first, before = append(first, official[i]), append(before, *old)
+				k := official[i]
+				k.Revision = old.Revision + 1
+				differ = append(differ, k)
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, n, err
-	}
-	err = f.readAgain(ctx, market.ClassBackfill, r.Series, first, func(k *market.Kline) {
-		k.Revision = revisionAfter(before, k)
-		f.store.Fetched(r.Series, market.Span{From: k.OpenTime, To: r.Interval.Next(k.OpenTime)}, []market.Kline{*k})
-		differ = append(differ, *k)
-	})
 	return differ, n, err
+}
+
+// correct lets the exchange's klines of a range stand where two reads say otherwise than ours.
+func (f *filling) correct(ctx context.Context, r market.Range) error {
+	differ, _, err := f.differing(ctx, r)
+	if err != nil {
+		return err
+	}
+	return f.readAgain(ctx, market.ClassBackfill, r.Series, differ, func(k *market.Kline) {
+		f.store.Fetched(r.Series, market.Span{From: k.OpenTime, To: r.Interval.Next(k.OpenTime)}, []market.Kline{*k})
+	})
 }

@@ -64,10 +64,11 @@ type Options struct {
 	Clock interface{ Now() market.Time }
 	Log   *slog.Logger
 
-	Archive   Archive                   // nil: REST alone
-	Metrics   *health.Metrics           // (its own)
-	Intervals []market.Interval         // built and kept; where empty, all that are asked for
-	Doubt     func(ctx context.Context) // has the clock measured anew, and returns when that is done; nil: it is always right
+	Archive   Archive                      // nil: REST alone
+	Metrics   *health.Metrics              // (its own)
+	Name      func(market.SymbolID) string // for logs and errors; nil: the number
+	Intervals []market.Interval            // built and kept; where empty, all that are asked for
+	Doubt     func(ctx context.Context)    // has the clock measured anew, and returns when that is done; nil: it is always right
 }
 
 // History fetches official klines. Its methods may be called from any goroutine.
@@ -77,7 +78,8 @@ type History struct {
 	lanes     Lanes
 	debts     Debtors
 	clock     interface{ Now() market.Time }
-	log       *slog.Logger
+	log       *limitedLog
+	name      func(market.SymbolID) string
 	archive   Archive
 	metrics   *health.Metrics
 	intervals []market.Interval
@@ -95,13 +97,16 @@ type History struct {
 
 // New makes a History.
 func New(o Options) *History {
+	if o.Name == nil {
+		o.Name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }
+	}
 	if o.Doubt == nil {
 		o.Doubt = func(context.Context) {}
 	}
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"),
+	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: &limitedLog{Logger: o.Log.With("target", "history")}, name: o.Name,
 		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
 }
 

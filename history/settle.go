@@ -121,7 +121,7 @@ func (s *settling) skip(ctx context.Context, st *settled, by market.Time) {
 		page := market.Span{From: upTo, To: min(end, upTo+storedAtATime)}
 		rows, _, err := s.h.store.Read(ctx, series, page)
 		if err != nil {
-			s.h.log.Warn("cannot read which minutes are settled", "symbol_id", st.id, "error", err)
+			s.h.log.Warn("cannot read which minutes are settled", "symbol", s.h.name(st.id), "error", err)
 			return
 		}
 		if i := slices.IndexFunc(rows, func(k market.Kline) bool { return k.State < market.StateSettled }); i >= 0 {
@@ -143,7 +143,7 @@ func (s *settling) move(st *settled, upTo market.Time) {
 // again is the minutes that are doubted. Those of a day ago stay as they are.
 func (s *settling) again(st *settled, by market.Time) []duty {
 	for len(st.doubts) > 0 && (st.doubts[0] < by-givenUp || len(st.doubts) > doubtsMost) {
-		s.h.log.Warn("no two reads have agreed on a minute: it stays as it is", "symbol_id", st.id, "minute", st.doubts[0])
+		s.h.log.Warn("no two reads have agreed on a minute: it stays as it is", "symbol", s.h.name(st.id), "minute", st.doubts[0])
 		st.doubts = st.doubts[1:]
 	}
 	if len(st.doubts) == 0 {

@@ -174,15 +174,15 @@ func TestSettleStored(t *testing.T) {
 			stop := r.settle(t, 0)
 			r.after(2 * 60 * 60) // what is settled gives way to what is said for an hour
 			stop()
-			check(t, c.name+": compared", compared(r.diary.take()), c.want...)
+			check(t, c.name+": compared", comparisons(r.diary.take()), c.want...)
 			check(t, c.name+": minutes", r.holds(market.OneMinute)[:len(c.minutes)], c.minutes...)
 			check(t, c.name+": 3m", r.holds(3 * market.OneMinute)[:1], c.longer...)
 		})
 	}
 }
 
-// compared are the lines of comparisons.
-func compared(diary []string) []string {
+// comparisons are the lines of the diary that tell of one.
+func comparisons(diary []string) []string {
 	return slices.DeleteFunc(diary, func(line string) bool {
 		return !strings.HasSuffix(line, "equal") && !strings.HasSuffix(line, "replaced")
 	})

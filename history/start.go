@@ -163,7 +163,7 @@ func (q *queue) serve(ctx context.Context, s start) error {
 		wait = budget.RetryAfter
 	}
 	s.later(afterFailure, wait)
-	q.h.log.Warn("cannot fetch what a symbol begins from", "symbol_id", s.id, "error", err, "again_in", s.pause)
+	q.h.log.Warn("cannot fetch what a symbol begins from", "symbol", q.h.name(s.id), "error", err)
 	return pause(ctx, max(afterFailure, wait)) // what ails one symbol is likely to ail the next
 }
 

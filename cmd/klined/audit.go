@@ -22,8 +22,9 @@ import (
 const auditHelp = `Holds stored klines against the exchange's own, asked of its REST, and prints how many are equal, by interval and value, and
 the first that differ. It runs beside a server on the same store. Exit status 1 when any differs.
 
-absent: the store says that there is none, the exchange has one. extra: the other way round. incomplete: the store does not
-call it complete, so that nobody is given it: not compared.
+absent: the store says that there is none, the exchange has one. extra: the other way round. doubted: the exchange's breaks its own
+rules, or was another when it was read again: not compared. incomplete: the store does not call it complete: not compared,
+nor asked for. What differs is read twice, half a minute apart.
 
 --repair marks what differs as incomplete, so that it is fetched again: by serve within minutes, or by the next backfill.
 
@@ -80,12 +81,19 @@ func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Wr
 	if err := p.symbols.Restore(st.Symbols()); err != nil {
 		return fmt.Errorf("%s: %w", o.dir, err)
 	}
-	audits, failed := p.fetcher(nil, nil).Audit(ctx, st, o.ranges(ids, p.clock.Now()))
-	if ctx.Err() != nil {
-		return ctx.Err()
+	ranges, err := o.ranges(ids, p.clock.Now())
+	if err != nil {
+		return &usageError{err}
 	}
+	var done history.Progress
+	shown := show(&done, stderr)
+	audits, failed := p.fetcher(nil, nil).Audit(ctx, st, ranges, &done)
+	shown()
 	r := o.report(audits, p.symbols)
-	if o.repair {
+	if r.looked == 0 {
+		fmt.Fprintf(stderr, "nothing to compare: the store %s calls none of these klines complete\n", o.dir)
+	}
+	if o.repair && ctx.Err() == nil {
 		if err := o.mend(audits); err != nil {
 			return err
 		}
@@ -115,6 +123,9 @@ func (o *auditOptions) stored(st *store.Reader) (ids []market.SymbolID, err erro
 		if !slices.Contains(names, name) {
 			return nil, fmt.Errorf("store %s has no symbol %q%s", o.dir, name, nearest(name, names))
 		}
+	}
+	if o.texts.intervals == usualIntervals {
+		o.intervals = slices.DeleteFunc(o.intervals, func(iv market.Interval) bool { return !slices.Contains(st.Intervals(), iv) })
 	}
 	for _, iv := range o.intervals {
 		if !slices.Contains(st.Intervals(), iv) {
@@ -162,6 +173,7 @@ type auditInterval struct {
 	Equal      int64            `json:"equal"`
 	Absent     int64            `json:"absent"`
 	Extra      int64            `json:"extra"`
+	Doubted    int64            `json:"doubted"`
 	Incomplete int64            `json:"incomplete"`
 	Differ     map[string]int64 `json:"differ"` // of those compared, by value
 }
@@ -188,7 +200,7 @@ func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) 
 		for i, name := range market.ValueNames {
 			differ[name] = a.Differ[i]
 		}
-		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete, differ})
+		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Incomplete, differ})
 		r.wrong += a.Wrong()
 		r.looked += a.Compared + a.Absent + a.Extra
 		for i := range a.First {
@@ -215,9 +227,9 @@ func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) 
 func (r *auditReport) print(w io.Writer) error {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	var t io.Writer = columns
-	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tincomplete\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
+	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tdoubted\tincomplete\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
 	for _, a := range r.Intervals {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Incomplete)
 		for _, name := range market.ValueNames {
 			fmt.Fprintf(t, "%d\t", a.Differ[name])
 		}

@@ -73,9 +73,13 @@ func backfill(ctx context.Context, o *pastOptions, archive string, n network, st
 	}
 	h := p.fetcher(p.store, archived{binance.NewArchive(binance.ArchiveOptions{Base: archive, HTTP: n.download(), Symbols: p.symbols,
 		Metrics: p.metrics, Log: p.log})})
+	ranges, err := o.ranges(ids, p.clock.Now())
+	if err != nil {
+		return &usageError{err}
+	}
 	var done history.Progress
 	shown := show(&done, stderr)
-	err = h.Backfill(ctx, o.ranges(ids, p.clock.Now()), &done)
+	err = h.Backfill(ctx, ranges, &done)
 	shown()
 	if ctx.Err() != nil {
 		return fmt.Errorf("stopped after %d of %d klines; the next backfill goes on from there", done.Done.Load(), done.Total.Load())

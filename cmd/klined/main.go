@@ -44,6 +44,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
+	if err == context.Canceled { // one that says more is told as it is
+		err = errors.New("stopped")
+	}
 	fmt.Fprintf(stderr, "klined: %s\n", oneLine(err))
 	var usage *usageError
 	if errors.As(err, &usage) {

@@ -74,7 +74,7 @@ func choose(listings []binance.Listing, names []string) ([]binance.Listing, erro
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(chosen, func(l binance.Listing) bool { return l.Name == name }) {
-			return nil, fmt.Errorf("symbol %s: the exchange lists no perpetual of that name that trades", name)
+			return nil, fmt.Errorf("symbol %s: the exchange lists no perpetual of that name that trades%s", name, nearest(name, listedNames(listings)))
 		}
 	}
 	if len(chosen) == 0 {
@@ -83,16 +83,20 @@ func choose(listings []binance.Listing, names []string) ([]binance.Listing, erro
 	return chosen, nil
 }
 
+func listedNames(listings []binance.Listing) (names []string) {
+	for _, l := range listings {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
 // choosePast picks contracts of the past: all perpetuals that trade, or the named ones, whether they trade or not.
 func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, error) {
 	if names == nil {
 		return choose(listings, nil)
 	}
 	var chosen []binance.Listing
-	var all []string
-	for _, l := range listings {
-		all = append(all, l.Name)
-	}
+	all := listedNames(listings)
 	for _, name := range names {
 		i := slices.Index(all, name)
 		if i < 0 {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -24,10 +23,13 @@ type pastOptions struct {
 	restWeight int
 	symbols    []string // nil: all
 	intervals  []market.Interval
-	from, to   market.Time
+	from, to   market.Time // 0: as usual
 
 	texts struct{ symbols, intervals, from, to string }
 }
+
+// usualIntervals are the exchange's own.
+var usualIntervals = intervalList(market.ExchangeIntervals())
 
 // usualPast is how far back these commands look where nothing else is asked for: as far as serve keeps minutes.
 const usualPast = 30 * market.Day
@@ -36,7 +38,7 @@ const usualPast = 30 * market.Day
 func (o *pastOptions) bind(f *pflag.FlagSet, verb string) {
 	f.SortFlags = false
 	f.StringVar(&o.texts.symbols, "symbols", "all", verb+" all symbols, or those of `LIST`: BTCUSDT,ETHUSDT")
-	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), verb+" the intervals of `LIST`")
+	f.StringVar(&o.texts.intervals, "intervals", usualIntervals, verb+" the intervals of `LIST`")
 	f.StringVar(&o.texts.from, "from", "", "begin at `TIME` (30 days before the end)")
 	f.StringVar(&o.texts.to, "to", "", "end before `TIME` (now)")
 	f.StringVar(&o.dir, "dir", "klined-data", "the store is in `DIR`")
@@ -55,15 +57,14 @@ func (o *pastOptions) parse() (err error) {
 	if err != nil {
 		return fmt.Errorf("--intervals: %w", err)
 	}
-	now := market.TimeOf(time.Now())
-	if o.to, err = parseInstant("to", o.texts.to, now); err != nil {
+	if o.to, err = parseInstant("to", o.texts.to, 0); err != nil {
 		return err
 	}
-	if o.from, err = parseInstant("from", o.texts.from, o.to-usualPast); err != nil {
+	if o.from, err = parseInstant("from", o.texts.from, 0); err != nil {
 		return err
 	}
-	if o.from >= o.to {
-		return fmt.Errorf("--from %s is not before --to %s", o.from, o.to)
+	if o.from >= o.to && o.to != 0 {
+		return fmt.Errorf("--from %s is not before --to %s", o.texts.from, o.texts.to)
 	}
 	if o.restWeight < 20 || o.restWeight > 2400 {
 		return fmt.Errorf("--rest-weight %d: want 20 to 2400", o.restWeight)
@@ -95,7 +96,7 @@ func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) 
 // history is what fetches, with an archive or without.
 func (p *past) fetcher(h history.Store, archive history.Archive) *history.History {
 	return history.New(history.Options{Venue: p.rest, Store: h, Archive: archive, Clock: p.clock, Log: p.log, Metrics: p.metrics,
-		Intervals: p.o.Intervals, Doubt: func(ctx context.Context) {
+		Intervals: p.o.Intervals, Name: func(id market.SymbolID) string { return p.symbols.Get(id).Name }, Doubt: func(ctx context.Context) {
 			if err := p.clock.Sync(ctx, p.rest.Time); err != nil {
 				p.log.Warn("cannot synchronise", "error", err)
 			}
@@ -113,15 +114,25 @@ func (a archived) Klines(ctx context.Context, series market.Series, span market.
 	return rows, err == nil, err
 }
 
-// ranges are those that o asks for of the symbols.
-func (o *pastOptions) ranges(ids []market.SymbolID, now market.Time) (ranges []market.Range) {
+// ranges are those that o asks for of the symbols; now is the exchange's time.
+func (o *pastOptions) ranges(ids []market.SymbolID, now market.Time) (ranges []market.Range, err error) {
+	from, to := o.from, o.to
+	if to == 0 {
+		to = now
+	}
+	if from == 0 {
+		from = to - usualPast
+	}
+	if from >= min(to, now) {
+		return nil, fmt.Errorf("--from %s: it is %s at the exchange", from, now)
+	}
 	for _, iv := range o.intervals {
-		span := market.Span{From: iv.Ceil(o.from), To: min(iv.Ceil(o.to), iv.Open(now))}
+		span := market.Span{From: iv.Ceil(from), To: min(iv.Ceil(to), iv.Open(now))}
 		for _, id := range ids {
 			if !span.Empty() {
 				ranges = append(ranges, market.Range{Series: market.Series{Symbol: id, Interval: iv}, Span: span})
 			}
 		}
 	}
-	return ranges
+	return ranges, nil
 }

@@ -80,7 +80,7 @@ func (m *pastMarket) complete() (klines int) {
 	defer func() { _ = st.Close() }()
 	wrong := 0
 	for _, sym := range st.Symbols() {
-		for _, r := range m.o.ranges([]market.SymbolID{sym.ID}, at(m.t, "2027-03-10T12:00:00Z")) {
+		for _, r := range m.ranges(sym.ID) {
 			rows, missing, err := st.Read(m.t.Context(), r.Series, r.Span)
 			if err != nil || len(missing) > 0 {
 				m.t.Fatalf("%s %s: %v, missing %v", sym.Name, r.Interval, err, missing)
@@ -106,6 +106,15 @@ func (m *pastMarket) complete() (klines int) {
 		}
 	}
 	return klines
+}
+
+func (m *pastMarket) ranges(id market.SymbolID) []market.Range {
+	m.t.Helper()
+	ranges, err := m.o.ranges([]market.SymbolID{id}, at(m.t, "2027-03-10T12:00:00Z"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return ranges
 }
 
 // TestBackfillMarket: whatever is wrong with the archive's files, what is in the store at the end is the truth.

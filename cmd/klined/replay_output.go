@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -163,7 +164,11 @@ func writeFile(dir, name string, write func(io.Writer) error) error {
 	}
 	f, err := os.CreateTemp(dir, ".klined-*")
 	if err != nil {
-		return err
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err // its path is none that the user has named
+		}
+		return fmt.Errorf("cannot write into %s: %w", dir, err)
 	}
 	err = write(f)
 	if e := f.Chmod(0o644); err == nil {

@@ -59,7 +59,8 @@ func newServeCommand() *cobra.Command {
 
 const serveHelp = `Connects to the exchange, builds the klines of every symbol and interval, keeps them in --dir and serves them on
 --listen: the exchange's REST below /fapi/v1, its WebSocket streams on /ws and /stream, the chart page on /,
-and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps for operators.
+and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps,
+/klined/v1/differences for operators.
 
 x:true goes out once for each kline; a WebSocket address with ?revisions=1 gets every later version too.
 
@@ -171,7 +172,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	}
 	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
 		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: log})},
-		Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
+		Name:    func(id market.SymbolID) string { return s.symbols.Get(id).Name }, Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
 	s.serve = s.buildServe()
 	defer s.serve.Close()
 

@@ -46,7 +46,7 @@ func TestSettledByREST(t *testing.T) {
 					m.until(first.Add(75*time.Minute - time.Duration(c.seconds/2)*time.Second))
 					m.fault(sim.Fault{Kind: sim.FaultRESTWrong, How: c.how, Seconds: c.seconds})
 				}
-				m.until(first.Add(135 * time.Minute))
+				m.until(first.Add(3 * time.Hour))
 				end := first.Add(time.Hour)
 				v, err := m.judge.compare(symbols, o.Intervals, first, end, false)
 				must(t, "REST", v, err)
