@@ -326,7 +326,7 @@ func TestExportRefuses(t *testing.T) {
 		{"--from 2026-09-02 --to 2026-09-02", exitUsage, "--from 2026-09-02 is not before --to 2026-09-02"},
 		{"--format xlsx", exitUsage, `--format "xlsx": want csv, jsonl or parquet`},
 		{"--out x.csv", exitUsage, "export: csv names no series, and there are 3: choose one with --symbols and --intervals, write a folder with --out DIR/, or take another --format"},
-		{"--out none/x --symbols BTCUSDT", exitFailed, "open none/.klined-"},
+		{"--out none/x --symbols BTCUSDT", exitFailed, "cannot write into none: no such file or directory"},
 		{"BTCUSDT", exitUsage, `export takes no argument "BTCUSDT"`},
 	} {
 		status, stdout, stderr := runExport(t, append([]string{"--dir", dir}, strings.Fields(c.args)...)...)
