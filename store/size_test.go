@@ -229,7 +229,7 @@ func (m *sized) forget() {
 // edge is the min or the max open time of iv; of months there may be none.
 func (m *sized) edge(iv market.Interval, which string) (open market.Time) {
 	m.Helper()
-	if err := m.store.readers.QueryRow("SELECT coalesce("+which+"(open_time), ?) FROM "+tableOf(iv), sizeEnd).Scan(&open); err != nil {
+	if err := m.store.disk.db.QueryRow("SELECT coalesce("+which+"(open_time), ?) FROM "+tableOf(iv), sizeEnd).Scan(&open); err != nil {
 		m.Fatal(err)
 	}
 	return open
