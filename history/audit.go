@@ -206,7 +206,7 @@ func (c *compared) compare(series market.Series, ours, official []market.Kline, 
 
 // again reads what differs a second time, long enough after the first: what the exchange says otherwise then is doubted.
 func (c *compared) again(ctx context.Context, a *auditing, r market.Range, ours []market.Kline, incomplete []market.Time) error {
-	if err := pause(ctx, confirmed); err != nil {
+	if err := pause(ctx, a.readAfter); err != nil {
 		return err
 	}
 	first := c.differ

@@ -64,6 +64,7 @@ type Options struct {
 	Clock interface{ Now() market.Time }
 	Log   *slog.Logger
 
+	ReadAgain time.Duration                // after which backfill and audit read a second time what differs (30 s)
 	Archive   Archive                      // nil: REST alone
 	Metrics   *health.Metrics              // (its own)
 	Name      func(market.SymbolID) string // for logs and errors; nil: the number
@@ -80,6 +81,7 @@ type History struct {
 	clock     interface{ Now() market.Time }
 	log       *limitedLog
 	name      func(market.SymbolID) string
+	readAfter time.Duration
 	archive   Archive
 	metrics   *health.Metrics
 	intervals []market.Interval
@@ -97,6 +99,9 @@ type History struct {
 
 // New makes a History.
 func New(o Options) *History {
+	if o.ReadAgain == 0 {
+		o.ReadAgain = confirmed
+	}
 	if o.Name == nil {
 		o.Name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }
 	}
@@ -106,7 +111,7 @@ func New(o Options) *History {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: &limitedLog{Logger: o.Log.With("target", "history")}, name: o.Name,
+	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: &limitedLog{Logger: o.Log.With("target", "history")}, name: o.Name, readAfter: o.ReadAgain,
 		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
 }
 

@@ -83,7 +83,7 @@ func (h *History) readAgain(ctx context.Context, class market.Class, series mark
 	if len(klines) == 0 {
 		return nil
 	}
-	if err := pause(ctx, confirmed); err != nil {
+	if err := pause(ctx, h.readAfter); err != nil {
 		return err
 	}
 	for _, span := range runs(series.Interval, klines) {

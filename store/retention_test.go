@@ -170,10 +170,10 @@ func TestRetentionClaimsNoMore(t *testing.T) {
 			retain := rapid.SampledFrom(retains).Draw(rt, "retain")
 			s := openRetaining(t, t.TempDir(), retain)
 			now := at("10:00:00")
-			for range rapid.IntRange(1, 10).Draw(rt, "steps") {
+			for range rapid.IntRange(1, 6).Draw(rt, "steps") {
 				switch rapid.SampledFrom([]string{"feed", "begin", "fetch", "flush", "wait", "crash"}).Draw(rt, "step") {
 				case "feed":
-					to := now + market.Time(rapid.IntRange(1, 120).Draw(rt, "minutes"))*market.Minute
+					to := now + market.Time(rapid.IntRange(1, 45).Draw(rt, "minutes"))*market.Minute
 					feedAll(s, now, to)
 					now = to
 				case "begin":
@@ -289,7 +289,7 @@ func TestFreedPagesAreUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openRetaining(t, t.TempDir(), map[market.Interval]time.Duration{interval("30s"): time.Hour, interval("1m"): time.Hour, interval("5m"): time.Hour})
 		var sizes []int64
-		for n := range 30 {
+		for n := range 12 {
 			feedAll(s, at("10:00:00")+market.Time(n)*3*market.Hour, at("10:00:00")+market.Time(n+1)*3*market.Hour)
 			flush(t, s)
 			cutDown()

@@ -124,7 +124,7 @@ func TestBots(t *testing.T) {
 	if raced {
 		t.Skip("markets are run without the race detector: make test does both")
 	}
-	bots, n := number(t, "KLINED_BOTS", 10), number(t, "KLINED_BOT_SYMBOLS", 60)
+	bots, n := number(t, "KLINED_BOTS", 4), number(t, "KLINED_BOT_SYMBOLS", 90)
 	synctest.Test(t, func(t *testing.T) {
 		start := at(t, "2027-01-05T09:57:20Z")
 		o := options(t, market.SourceAggTrade, market.OneMinute, 5*market.OneMinute, market.OneHour)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -26,6 +27,8 @@ type pastOptions struct {
 	from, to   market.Time // 0: as usual
 
 	texts struct{ symbols, intervals, from, to string }
+
+	readAgain time.Duration // 0: as usual. For tests
 }
 
 // usualIntervals are the exchange's own.
@@ -75,14 +78,15 @@ func (o *pastOptions) parse() (err error) {
 // past is a server without streams: exchange and store for commands that ask for what is past.
 type past struct {
 	server
-	stop func()
+	readAgain time.Duration
+	stop      func()
 }
 
 // openPast reaches the exchange. What is logged goes to stderr, from warnings up.
 func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) (*past, error) {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	client := n.client()
-	p := &past{stop: client.CloseIdleConnections, server: server{
+	p := &past{stop: client.CloseIdleConnections, readAgain: o.readAgain, server: server{
 		o:       serveOptions{Dir: o.dir, REST: o.rest, Symbols: o.symbols, Intervals: o.intervals, RESTWeight: o.restWeight},
 		metrics: health.NewMetrics(), log: log, clock: clock.New(), symbols: &market.Symbols{}}}
 	p.askREST(client)
@@ -95,7 +99,7 @@ func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) 
 
 // history is what fetches, with an archive or without.
 func (p *past) fetcher(h history.Store, archive history.Archive) *history.History {
-	return history.New(history.Options{Venue: p.rest, Store: h, Archive: archive, Clock: p.clock, Log: p.log, Metrics: p.metrics,
+	return history.New(history.Options{Venue: p.rest, Store: h, Archive: archive, Clock: p.clock, Log: p.log, Metrics: p.metrics, ReadAgain: p.readAgain,
 		Intervals: p.o.Intervals, Name: func(id market.SymbolID) string { return p.symbols.Get(id).Name }, Doubt: func(ctx context.Context) {
 			if err := p.clock.Sync(ctx, p.rest.Time); err != nil {
 				p.log.Warn("cannot synchronise", "error", err)

@@ -53,6 +53,7 @@ func (m *pastMarket) with(args ...string) {
 	if err := o.parse(); err != nil {
 		m.t.Fatal(err)
 	}
+	o.readAgain = time.Millisecond
 	m.o = o
 }
 

@@ -33,7 +33,7 @@ func TestSettledByREST(t *testing.T) {
 				first := market.OneMinute.Ceil(start + market.Second)
 				o := options(t, market.SourceAggTrade, market.OneMinute, 3*market.OneMinute, market.OneHour)
 				o.Settle = true
-				m := startMarket(t, sim.Options{Symbols: 4, Rate: 10, Seed: 9, Start: start, Straddle: 0.01, Burn: 0.02}, o)
+				m := startMarket(t, sim.Options{Symbols: 3, Rate: 5, Seed: 9, Start: start, Straddle: 0.01, Burn: 0.02}, o)
 				defer m.end()
 				m.fault(sim.Fault{Kind: sim.FaultSilence, Stream: "@kline", Seconds: 1e5})
 				m.until(first.Add(2 * time.Minute))
