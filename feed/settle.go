@@ -42,13 +42,16 @@ func (l *lane) unsettled(slot engine.Slot, open market.Time) (ours market.Kline,
 }
 
 // compare counts in what a closed minute of ours differs from the venue's own. Both are kept where they differ, though ours had
-// been settled.
+// been settled. What is longer is not compared: its minutes are.
 func (l *lane) compare(d market.Difference) {
+	if d.Interval != market.OneMinute {
+		return
+	}
 	values := market.Differing(&d.Ours, &d.Official)
-	if values != 0 && d.Interval == market.OneMinute {
+	if values != 0 {
 		l.differ = append(l.differ, d)
 	}
-	if d.Ours.State == market.StateSettled || d.Interval != market.OneMinute {
+	if d.Ours.State == market.StateSettled {
 		return
 	}
 	l.f.settling.atOnce.add(values)

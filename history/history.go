@@ -55,7 +55,8 @@ type Debtors interface {
 	Compared(d market.Difference)
 }
 
-// Options are the parts that a History works between; all of them up to Log must be set.
+// Options are the parts that a History works between; all of them up to Log must be set. Backfill does without Lanes and Debts,
+// Audit without a Store, too.
 type Options struct {
 	Venue Venue
 	Store Store

@@ -145,7 +145,10 @@ func (h *History) foldFrom(ctx context.Context, from market.Interval, series mar
 		return nil, nil, err
 	}
 	absent, lacking := klinesOver(iv, missing)
-	folded = slices.DeleteFunc(market.FoldAll(iv, rows), func(k market.Kline) bool { return slices.Contains(absent, k.OpenTime) })
+	folded = slices.DeleteFunc(market.FoldAll(iv, rows), func(k market.Kline) bool {
+		_, lacks := slices.BinarySearch(absent, k.OpenTime)
+		return lacks
+	})
 	for i := range folded {
 		folded[i].Revision = revisionAfter(before, &folded[i])
 	}

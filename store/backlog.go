@@ -8,8 +8,8 @@ import (
 	"klined/market"
 )
 
-// roomFrom is how many klines may wait for the disk while whoever brings the past goes on: two fifths of what the outbox holds
-// at most is left to the present.
+// roomFrom is how many klines may wait for the disk while whoever brings the past goes on: two fifths of what the outbox may hold.
+// The rest is for what is on its way then, a month of minutes from each who brings it, and for the present.
 const roomFrom = maxOutboxRows * 2 / 5
 
 // Missing is the parts of span, in whole klines, that are not known to be complete.

@@ -210,12 +210,7 @@ func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) 
 				Absent: d.Ours.State == market.StateAbsent, Extra: d.Official.State == market.StateAbsent}
 			if !one.Absent && !one.Extra {
 				one.Values = make(map[string]auditPair)
-				values := market.Differing(&d.Ours, &d.Official)
-				for v, name := range market.ValueNames {
-					if values>>v&1 != 0 {
-						one.Values[name] = auditPair{d.Ours.ValueText(v, &sym), d.Official.ValueText(v, &sym)}
-					}
-				}
+				eachDiffering(d, &sym, func(name, stored, official string) { one.Values[name] = auditPair{stored, official} })
 			}
 			r.Differences = append(r.Differences, one)
 		}

@@ -297,14 +297,19 @@ func (s *server) differences(ctx context.Context) ([]difference, error) {
 		k := &kept[i]
 		sym := s.symbols.Get(k.Symbol)
 		all[i] = difference{sym.Name, k.Ours.OpenTime, make(map[string]pair)}
-		values := market.Differing(&k.Ours, &k.Official)
-		for v, name := range market.ValueNames {
-			if values>>v&1 != 0 {
-				all[i].Values[name] = pair{k.Ours.ValueText(v, &sym), k.Official.ValueText(v, &sym)}
-			}
-		}
+		eachDiffering(k, &sym, func(name, ours, official string) { all[i].Values[name] = pair{ours, official} })
 	}
 	return all, nil
+}
+
+// eachDiffering calls f with the values that differ, as the exchange writes them.
+func eachDiffering(d *market.Difference, sym *market.Symbol, f func(name, ours, official string)) {
+	values := market.Differing(&d.Ours, &d.Official)
+	for v, name := range market.ValueNames {
+		if values>>v&1 != 0 {
+			f(name, d.Ours.ValueText(v, sym), d.Official.ValueText(v, sym))
+		}
+	}
 }
 
 // infoKept is how long the exchange's symbol list is served before it is asked for again.

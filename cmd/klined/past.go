@@ -97,9 +97,9 @@ func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) 
 	return p, nil
 }
 
-// history is what fetches, with an archive or without.
-func (p *past) fetcher(h history.Store, archive history.Archive) *history.History {
-	return history.New(history.Options{Venue: p.rest, Store: h, Archive: archive, Clock: p.clock, Log: p.log, Metrics: p.metrics, ReadAgain: p.readAgain,
+// fetcher is what asks for klines of the past, with a store and an archive or without.
+func (p *past) fetcher(kept history.Store, archive history.Archive) *history.History {
+	return history.New(history.Options{Venue: p.rest, Store: kept, Archive: archive, Clock: p.clock, Log: p.log, Metrics: p.metrics, ReadAgain: p.readAgain,
 		Intervals: p.o.Intervals, Name: func(id market.SymbolID) string { return p.symbols.Get(id).Name }, Doubt: func(ctx context.Context) {
 			if err := p.clock.Sync(ctx, p.rest.Time); err != nil {
 				p.log.Warn("cannot synchronise", "error", err)
