@@ -33,8 +33,9 @@ type Store interface {
 // Options say what a Server serves, and from where.
 type Options struct {
 	Symbols   *market.Symbols
-	Carries   func(market.SymbolID) bool // is it served now; the registry also remembers symbols of earlier runs. nil: all are
-	Intervals []market.Interval          // the configured ones
+	Carries   func(market.SymbolID) bool   // is it served now; the registry also remembers symbols of earlier runs. nil: all are
+	Contract  func(market.SymbolID) string // its contract's type as the exchange writes it: PERPETUAL, TRADIFI_PERPETUAL; nil: all are PERPETUAL
+	Intervals []market.Interval            // the configured ones
 	Clock     interface{ Now() market.Time }
 	Live      Live
 	Store     Store
@@ -91,6 +92,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Carries == nil {
 		opt.Carries = func(market.SymbolID) bool { return true }
+	}
+	if opt.Contract == nil {
+		opt.Contract = func(market.SymbolID) string { return "PERPETUAL" }
 	}
 	s := &Server{
 		opt:     opt,

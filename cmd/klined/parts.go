@@ -58,8 +58,10 @@ func (s *server) list(ctx context.Context, choose func([]binance.Listing, []stri
 		return nil, err
 	}
 	ids := make([]market.SymbolID, len(symbols))
+	s.contracts = make(map[market.SymbolID]string, len(symbols))
 	for i, sym := range symbols {
 		ids[i] = sym.ID
+		s.contracts[sym.ID] = listed[i].ContractType
 	}
 	return ids, nil
 }
@@ -168,7 +170,8 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 // buildServe puts the clients' side in front of lanes, store and history.
 func (s *server) buildServe() *serve.Server {
 	return serve.New(serve.Options{
-		Symbols: s.symbols, Carries: s.feed.Carries, Intervals: s.o.Intervals, Clock: s.clock,
+		Symbols: s.symbols, Carries: s.feed.Carries, Contract: func(id market.SymbolID) string { return s.contracts[id] },
+		Intervals: s.o.Intervals, Clock: s.clock,
 		Live: s.feed, Store: s.store, Kept: s.store.Kept,
 		Fetch: s.history.Fetch, Upstream: s.history.Upstream,
 		ExchangeInfo: s.info.get,

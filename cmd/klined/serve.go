@@ -118,16 +118,17 @@ type server struct {
 	log     *slog.Logger
 	began   time.Time
 
-	clock   *clock.Clock
-	symbols *market.Symbols
-	budget  *binance.Budget
-	rest    *binance.REST
-	info    *infoCache
-	venue   *binance.Venue
-	store   *store.Store
-	feed    *feed.Feed
-	history *history.History
-	serve   *serve.Server
+	clock     *clock.Clock
+	symbols   *market.Symbols
+	contracts map[market.SymbolID]string // the types of the listed ones' contracts; written by list alone
+	budget    *binance.Budget
+	rest      *binance.REST
+	info      *infoCache
+	venue     *binance.Venue
+	store     *store.Store
+	feed      *feed.Feed
+	history   *history.History
+	serve     *serve.Server
 }
 
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
