@@ -74,6 +74,7 @@ func (s *Server) routes() http.Handler {
 		rest.HandleFunc(below, s.elsewhere)
 	}
 	s.ownRoutes(rest)
+	s.udfRoutes(rest)
 	s.pageRoutes(rest)
 	zip, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
 	if err != nil {

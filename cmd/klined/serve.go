@@ -59,7 +59,7 @@ func newServeCommand() *cobra.Command {
 
 const serveHelp = `Connects to the exchange, builds the klines of every symbol and interval, keeps them in --dir and serves them on
 --listen: the exchange's REST below /fapi/v1, its WebSocket streams on /ws and /stream, the chart page on /,
-and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps,
+TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps,
 /klined/v1/differences for operators.
 
 What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
