@@ -30,11 +30,21 @@ type Store interface {
 	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
 }
 
+// Forwarder passes requests on to the exchange.
+type Forwarder interface {
+	// Weight is what the exchange counts for a request.
+	Weight(r *http.Request) int
+	// Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
+	// where the exchange may not be asked now, market.ErrOutcomeUnknown where the request may have been carried out.
+	Pass(w http.ResponseWriter, r *http.Request) error
+}
+
 // Options say what a Server serves, and from where.
 type Options struct {
 	Symbols   *market.Symbols
-	Carries   func(market.SymbolID) bool // is it served now; the registry also remembers symbols of earlier runs. nil: all are
-	Intervals []market.Interval          // the configured ones
+	Carries   func(market.SymbolID) bool   // is it served now; the registry also remembers symbols of earlier runs. nil: all are
+	Contract  func(market.SymbolID) string // its contract's type as the exchange writes it: PERPETUAL, TRADIFI_PERPETUAL; nil: all are PERPETUAL
+	Intervals []market.Interval            // the configured ones
 	Clock     interface{ Now() market.Time }
 	Live      Live
 	Store     Store
@@ -48,6 +58,10 @@ type Options struct {
 	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
 	// symbol that is not whole yet, and the open time of a series' first kline.
 	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
+	// Forward passes on what is not answered here. nil: nothing is.
+	Forward Forwarder
+	// ForwardAll says that it takes every request and method, those that carry a key among them.
+	ForwardAll bool
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
@@ -91,6 +105,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Carries == nil {
 		opt.Carries = func(market.SymbolID) bool { return true }
+	}
+	if opt.Contract == nil {
+		opt.Contract = func(market.SymbolID) string { return "PERPETUAL" }
 	}
 	s := &Server{
 		opt:     opt,
