@@ -109,7 +109,7 @@ func (c *relayConn) live(ctx context.Context) (reason string, err error) {
 	if err := c.begin(s); err != nil {
 		return "error", err
 	}
-	defer c.begin(nil)
+	defer c.end()
 	var b market.Batch
 	for err == nil {
 		err = s.Read(&b)
@@ -117,14 +117,18 @@ func (c *relayConn) live(ctx context.Context) (reason string, err error) {
 	return endOf(err), err
 }
 
-// begin lets a stream that is up carry what there is; nil: none is up.
+// end notes that no stream is up.
+func (c *relayConn) end() {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.stream = nil
+}
+
+// begin lets a stream that is up carry what there is.
 func (c *relayConn) begin(s *Stream) error {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.stream = s
-	if s == nil {
-		return nil
-	}
 	names := make([]string, 0, len(c.names))
 	for name := range c.names {
 		names = append(names, name)
