@@ -49,6 +49,10 @@ type Options struct {
 	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
 	// symbol that is not whole yet, and the open time of a series' first kline.
 	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
+	// Facts finds what is behind a stream that carries no klines of ours: watch is told when the first client subscribes
+	// and when the last has left, in that order, and must not wait; what comes in between is handed to Deliver. nil is for
+	// a stream without anything behind it. Facts itself may be nil: there are no such streams.
+	Facts func(stream string) (watch func(on bool))
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
@@ -94,7 +98,7 @@ func New(opt Options) *Server {
 		opt.Carries = func(market.SymbolID) bool { return true }
 	}
 	if opt.Contract == nil {
-		opt.Contract = func(market.SymbolID) string { return "PERPETUAL" }
+		opt.Contract = func(market.SymbolID) string { return contractPerpetual }
 	}
 	s := &Server{
 		opt:     opt,
