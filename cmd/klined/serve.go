@@ -135,6 +135,7 @@ type server struct {
 	store     *store.Store
 	feed      *feed.Feed
 	history   *history.History
+	relay     *binance.Relay // nil where nothing is passed on
 	serve     *serve.Server
 }
 
@@ -223,6 +224,9 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
+	if s.relay != nil {
+		g.Go(func() error { return s.relay.Run(ctx) })
+	}
 	if s.o.Settle {
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
 	}
