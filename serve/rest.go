@@ -70,10 +70,11 @@ func (s *Server) routes() http.Handler {
 	rest.Handle("/fapi/v1/time", s.counted(one, s.time))
 	rest.Handle("/fapi/v1/exchangeInfo", s.counted(one, s.exchangeInfo))
 	rest.Handle("/fapi/v1/klines", s.counted(klinesQueryWeight, s.klines))
-	rest.HandleFunc("/fapi/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, noSuchPath(r, http.StatusNotFound))
-	})
+	for _, below := range exchangePaths {
+		rest.HandleFunc(below, s.elsewhere)
+	}
 	s.ownRoutes(rest)
+	s.udfRoutes(rest)
 	s.pageRoutes(rest)
 	zip, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
 	if err != nil {
@@ -86,12 +87,12 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc(below+"/stream", s.serveStreams)
 		mux.HandleFunc(below+"/stream/{$}", s.serveStreams)
 	}
-	mux.Handle("/", getOnly(zip(rest)))
+	mux.Handle("/", s.getOnly(zip(rest)))
 	return mux
 }
 
-// getOnly opens next to every origin for GET and refuses other methods.
-func getOnly(next http.Handler) http.Handler {
+// getOnly opens next to every origin for GET. Other methods are the exchange's, or refused.
+func (s *Server) getOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -106,6 +107,10 @@ func getOnly(next http.Handler) http.Handler {
 			h.Set("Access-Control-Max-Age", "86400")
 			w.WriteHeader(http.StatusNoContent)
 		default:
+			if s.opt.ForwardAll && isExchangePath(r) {
+				s.elsewhere(w, r)
+				return
+			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
 			writeError(w, noSuchPath(r, http.StatusMethodNotAllowed))
 		}
