@@ -64,7 +64,8 @@ TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/
 
 What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
 /futures/data that needs no key, within --rest-weight; with all every request, untouched, and only where --listen is an
-address of this machine alone; with off nothing.
+address of this machine alone; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines
+are built from (--source) are klined's own; any other of the market's is relayed, with off it is silent.
 
 x:true goes out once for each kline, when it closes. A WebSocket address with ?final=settled gets it when the kline is
 settled, with the exchange's own values: some 2 s after the boundary, at most 10, then as it is; in between nothing of it
