@@ -99,6 +99,9 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc(below+"/stream", s.serveStreams)
 		mux.HandleFunc(below+"/stream/{$}", s.serveStreams)
 	}
+	for _, path := range []string{"/private/ws", "/private/ws/{names...}", "/private/stream", "/private/stream/{$}"} {
+		mux.Handle(path, http.StripPrefix("/private", http.HandlerFunc(s.servePrivate)))
+	}
 	mux.Handle("/", s.getOnly(zip(rest)))
 	return mux
 }

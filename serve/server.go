@@ -66,6 +66,10 @@ type Options struct {
 	Forward Forwarder
 	// ForwardAll says that it takes every request and method, those that carry a key among them.
 	ForwardAll bool
+	// Facts finds what is behind a stream that carries no klines of ours: watch is told when the first client subscribes
+	// and when the last has left, in that order, and must not wait; what comes in between is handed to Deliver. nil is for
+	// a stream without anything behind it. Facts itself may be nil: there are no such streams.
+	Facts func(stream string) (watch func(on bool))
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
@@ -114,7 +118,7 @@ func New(opt Options) *Server {
 		opt.Last = func(market.SymbolID) (market.Kline, market.Time, bool) { return market.Kline{}, 0, false }
 	}
 	if opt.Contract == nil {
-		opt.Contract = func(market.SymbolID) string { return "PERPETUAL" }
+		opt.Contract = func(market.SymbolID) string { return contractPerpetual }
 	}
 	s := &Server{
 		opt:     opt,
