@@ -49,6 +49,10 @@ type Options struct {
 	Live      Live
 	Store     Store
 
+	// Last is the newest kline of the shortest interval, whose close is the last price, and the time of the last trade: 0
+	// where none has come yet. It does not wait. false where no price is known.
+	Last func(market.SymbolID) (running market.Kline, at market.Time, ok bool)
+
 	// Kept is since when klines of an interval are kept. nil: all are.
 	Kept func(market.Interval) market.Time
 	// Fetch fills the store with the official klines of span, and gives them, for what is too old is not kept. Its error is
@@ -62,6 +66,10 @@ type Options struct {
 	Forward Forwarder
 	// ForwardAll says that it takes every request and method, those that carry a key among them.
 	ForwardAll bool
+	// Facts finds what is behind a stream that carries no klines of ours: watch is told when the first client subscribes
+	// and when the last has left, in that order, and must not wait; what comes in between is handed to Deliver. nil is for
+	// a stream without anything behind it. Facts itself may be nil: there are no such streams.
+	Facts func(stream string) (watch func(on bool))
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
@@ -106,8 +114,11 @@ func New(opt Options) *Server {
 	if opt.Carries == nil {
 		opt.Carries = func(market.SymbolID) bool { return true }
 	}
+	if opt.Last == nil {
+		opt.Last = func(market.SymbolID) (market.Kline, market.Time, bool) { return market.Kline{}, 0, false }
+	}
 	if opt.Contract == nil {
-		opt.Contract = func(market.SymbolID) string { return "PERPETUAL" }
+		opt.Contract = func(market.SymbolID) string { return contractPerpetual }
 	}
 	s := &Server{
 		opt:     opt,

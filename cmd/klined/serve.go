@@ -66,7 +66,10 @@ What is not answered here is passed on to the exchange: with --forward public ea
 /futures/data that needs no key, within --rest-weight; with all every request, untouched, and only where --listen is an
 address of this machine alone; with off nothing.
 
-x:true goes out once for each kline; a WebSocket address with ?revisions=1 gets every later version too.
+x:true goes out once for each kline, when it closes. A WebSocket address with ?final=settled gets it when the kline is
+settled, with the exchange's own values: some 2 s after the boundary, at most 10, then as it is; in between nothing of it
+is sent, and the next kline's updates go on. Klines shorter than 1m have nothing official and go out when they close.
+With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
 (KLINED_LISTEN). Flag over environment over file over default.`
