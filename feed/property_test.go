@@ -71,7 +71,8 @@ func TestRandomMarkets(t *testing.T) {
 }
 
 // checkRelayed: trades leave as they came by rising id, each once, none that was invented, and none that a connection brought is
-// left out where none is missing and none goes out of order.
+// left out where none is missing and none comes out of order. (With --source trade one that a connection drops may pass for burnt
+// until the other brings it: then it counts, and is late.)
 func checkRelayed(t *rapid.T, y *player, id market.SymbolID) {
 	passed := make(map[string]bool)
 	last := int64(0)
@@ -82,7 +83,7 @@ func checkRelayed(t *rapid.T, y *player, id market.SymbolID) {
 		}
 		passed[payload], last = true, n
 	}
-	if len(y.down[0])+len(y.down[1])+y.lies > 0 || slices.Contains(y.lost[id], true) || y.disorder {
+	if len(y.down[0])+len(y.down[1])+y.lies > 0 || slices.Contains(y.lost[id], true) || y.disorder || y.source == market.SourceTrade {
 		return
 	}
 	for _, trade := range y.trades[id] {
