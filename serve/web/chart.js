@@ -4,6 +4,7 @@ import { follows } from "./kline.js";
 
 const { createChart, CandlestickSeries, HistogramSeries, CrosshairMode } = LightweightCharts;
 
+const rightOffset = 6; // klines' widths kept free after the last
 const probe = document.createElement("span");
 
 /** The colour that a property of the style sheet stands for now, in a form that the charts can read. */
@@ -31,7 +32,7 @@ export class Chart {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Normal },
       localization: { locale: "en-GB", dateFormat: "yyyy-MM-dd" },
-      timeScale: { rightOffset: 6, barSpacing: innerWidth < 620 ? 6 : 8, minBarSpacing: 0.8 },
+      timeScale: { rightOffset, barSpacing: innerWidth < 620 ? 6 : 8, minBarSpacing: 0.8 },
     });
     this.#prices = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
     this.#prices.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
@@ -47,7 +48,7 @@ export class Chart {
     scale.subscribeVisibleLogicalRangeChange((range) => {
       if (!range || this.#klines.length === 0) return;
       this.#on.onScroll(scale.scrollPosition() < -2);
-      if (range.from < 50) this.#on.onEarlier();
+      if (this.nearFirst) this.#on.onEarlier();
     });
     this.paint();
   }
@@ -60,10 +61,10 @@ export class Chart {
     return this.#klines.at(-1);
   }
 
-  /** Whether the view is near the first kline. */
+  /** Whether less than a view's width lies before the view. */
   get nearFirst() {
     const range = this.#chart.timeScale().getVisibleLogicalRange();
-    return range !== null && range.from < 50;
+    return range !== null && range.from < range.to - range.from;
   }
 
   /** Shows another series: its klines, its digits, and its end. */
@@ -111,7 +112,7 @@ export class Chart {
   }
 
   toEnd() {
-    this.#chart.timeScale().scrollToRealTime();
+    this.#chart.timeScale().scrollToPosition(rightOffset, false); // an animation would end with the next update
   }
 
   /** Moves the view by so many parts of its width. */
