@@ -19,10 +19,11 @@ type localClock struct{}
 func (localClock) Now() market.Time { return market.TimeOf(time.Now()) }
 
 const (
-	defaultWeight = 1200            // a minute, of the 2,400 that the exchange allows one address
-	healShare     = 10              // one part in so many is kept free for ClassHeal
-	clientsWait   = 5 * time.Second // what ClassClients waits at most
-	lookAgain     = time.Second     // how long who waits relies on what the clock said
+	exchangeWeight = 2400            // that the exchange allows one address a minute
+	defaultWeight  = 1200            // of it
+	healShare      = 10              // one part in so many is kept free for ClassHeal
+	clientsWait    = 5 * time.Second // what ClassClients waits at most
+	lookAgain      = time.Second     // how long who waits relies on what the clock said
 )
 
 const (
@@ -145,6 +146,18 @@ func (b *Budget) take(weight int) error {
 	b.spend(weight)
 	return nil
 }
+
+// count takes weight whatever else there is: the request goes anyway, and ours make room for it. Who counts calls end when
+// the request is over.
+func (b *Budget) count(weight int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turnMinute()
+	b.spend(weight)
+}
+
+// share is the part of the exchange's weight that is ours to use.
+func (b *Budget) share() float64 { return float64(b.perMinute) / exchangeWeight }
 
 // Used is the weight used in the current UTC minute, as far as is known here.
 func (b *Budget) Used() int {

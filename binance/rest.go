@@ -174,7 +174,7 @@ func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.
 
 // usedWeight is what an answer says this address has used in the minute; 0 where it does not say.
 func usedWeight(answer *http.Response) int {
-	used, err := strconv.Atoi(answer.Header.Get("X-Mbx-Used-Weight-1m"))
+	used, err := strconv.Atoi(answer.Header.Get(usedWeightHeader))
 	if err != nil {
 		return 0
 	}

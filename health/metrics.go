@@ -16,6 +16,7 @@ type Metrics struct {
 	UnknownSymbols prometheus.Counter     // trades of symbols that are not listed here
 	RESTRequests   *prometheus.CounterVec // {endpoint,status}: sent upstream
 	RESTUsedWeight prometheus.Gauge       // as the exchange last said, this UTC minute
+	Forwarded      prometheus.Counter     // clients' requests passed on to the exchange
 
 	// feed
 	Frames           *prometheus.CounterVec // {conn}: received
@@ -62,6 +63,7 @@ func NewMetrics() *Metrics {
 		UnknownSymbols: r.counter("klined_unknown_symbol_total", "Trades of symbols that are not known here, dropped."),
 		RESTRequests:   r.counters("klined_rest_requests_total", "Requests sent to the exchange.", "endpoint", "status"),
 		RESTUsedWeight: r.gauge("klined_rest_used_weight", "Request weight used this minute, as the exchange last said."),
+		Forwarded:      r.counter("klined_forwarded_requests_total", "Requests of clients passed on to the exchange."),
 
 		Frames:           r.counters("klined_frames_total", "Frames received.", "conn"),
 		Trades:           r.counter("klined_trades_total", "Trades applied."),

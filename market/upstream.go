@@ -1,6 +1,7 @@
 package market
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -31,3 +32,6 @@ type BudgetError struct {
 func (e *BudgetError) Error() string {
 	return fmt.Sprintf("%s; again in %s", e.Reason, e.RetryAfter.Round(time.Second))
 }
+
+// ErrOutcomeUnknown says that the exchange may have carried out a request that it has not answered.
+var ErrOutcomeUnknown = errors.New("the exchange may have carried it out")

@@ -2,13 +2,12 @@ package serve
 
 import (
 	"bufio"
-	"encoding/binary"
-	"errors"
+	"bytes"
+	"io"
 	"net"
-	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -28,99 +27,126 @@ const (
 	controlPerSec = 10 // and refilled
 )
 
-// client is one WebSocket connection: a goroutine that reads control messages and one that writes frames.
+// client is one WebSocket connection. A goroutine reads its control messages. Frames are written by the hub's flushers
+// while the socket takes them at once, else by a goroutine that lives as long as something waits.
 type client struct {
 	hub       *hub
 	conn      net.Conn
-	in        *bufio.Reader // the reader's
-	combined  atomic.Bool   // frames are wrapped in {"stream":…,"data":…}
-	revisions bool          // it takes later versions of closed klines too; never changes
+	raw       syscall.RawConn // of conn; nil where it has none
+	born      time.Time
+	combined  atomic.Bool // frames are wrapped in {"stream":…,"data":…}
+	revisions bool        // it takes later versions of closed klines too; never changes
+	settled   bool        // its klines are final when they are settled; never changes
 
 	mu      sync.Mutex // guards the queue and how it ends
 	queue   []*frame   // those from head on wait
 	head    int
-	first   uint64            // the number of queue[0]; frames are numbered as they come
-	slot    map[*topic]uint64 // the number of the open kline that waits and that a newer version replaces
-	bytes   int               // in the queue and in the write under way
-	ending  bool              // nothing is queued any more
-	code    ws.StatusCode     // of the close frame; 0: none
+	first   uint64        // the number of queue[0]; frames are numbered from 1, as they come
+	bytes   int           // in the queue and in the write under way
+	busy    bool          // somebody writes, or a round or the hub's ready queue holds c for that
+	timed   bool          // conn has a write deadline that does not end c
+	ending  bool          // nothing is queued any more
+	code    ws.StatusCode // of the close frame; 0: none
 	reason  string
-	wake    chan struct{} // of capacity 1: something was queued, or ending was set
-	written chan struct{} // closed when the writer has ended
+	written chan struct{} // closed when all is written, the close frame too
+	timer   *time.Timer   // of the next ping
 
 	// The reader's own:
-	names   []string          // what is subscribed, in the order it was
-	topics  map[string]*topic // of names; nil where a name stands for nothing here
+	in      io.Reader
+	subs    []*subscription // in the order they came
 	rate    rate
 	message []byte // the fragments of a message that is not whole yet
 }
 
+// newClient makes the client of an upgraded connection; in holds what has been read from it already.
 func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
+	now := time.Now()
 	c := &client{
-		hub: h, conn: conn, in: in, revisions: want.revisions,
-		slot:    make(map[*topic]uint64),
-		topics:  make(map[string]*topic),
-		wake:    make(chan struct{}, 1),
+		hub: h, conn: conn, in: conn, born: now, revisions: want.revisions, settled: want.settled,
+		first:   1,
 		written: make(chan struct{}),
-		rate:    rate{tokens: controlBurst, at: time.Now()},
+		rate:    rate{tokens: controlBurst, at: now},
+	}
+	if n := in.Buffered(); n > 0 {
+		early, _ := in.Peek(n)
+		c.in = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	}
+	if conn, ok := conn.(syscall.Conn); ok {
+		c.raw, _ = conn.SyscallConn()
 	}
 	c.combined.Store(want.combined)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer = time.AfterFunc(pingEvery, c.keepAlive)
 	return c
 }
 
-// enqueue queues f. An open kline, and the close of it, takes the place of that series' open kline that waits; nothing
-// else is dropped: a client with too much waiting is closed.
-func (c *client) enqueue(f *frame) {
+// enqueue queues f, which comes by s. An open kline, and the close of it, takes the place of that subscription's open
+// kline that waits; nothing else is dropped: a client with too much waiting is closed. It returns by how much the bytes
+// that wait have grown, and whether it is for the caller now to have c written to.
+func (c *client) enqueue(s *subscription, f *frame) (bytes int, touched bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending {
-		return
+		return 0, false
 	}
-	if !c.replace(f) {
-		if f.topic != nil && !f.final {
-			c.slot[f.topic] = c.first + uint64(len(c.queue))
+	bytes, replaced := c.replace(s, f)
+	if !replaced {
+		if f.kind == running {
+			s.waits = c.first + uint64(len(c.queue))
 		}
 		c.queue = append(c.queue, f)
-		c.count(len(f.data))
+		bytes = len(f.data)
 	}
+	c.bytes += bytes
 	if c.bytes > clientQueued {
 		c.slowLocked()
+		return bytes, false
 	}
-	c.signal()
+	touched = !c.busy
+	c.busy = true
+	return bytes, touched
 }
 
-// replace puts f in the place of an older version that waits, if there is one.
-func (c *client) replace(f *frame) bool {
-	if f.topic == nil {
-		return false
+// replace puts f in the place of an older version that waits, if there is one. It returns by how much the bytes that wait
+// have grown.
+func (c *client) replace(s *subscription, f *frame) (bytes int, replaced bool) {
+	if f.kind == lasting || s.waits < c.first+uint64(c.head) {
+		return 0, false
 	}
-	number, ok := c.slot[f.topic]
-	if !ok {
-		return false
-	}
-	old := c.queue[number-c.first]
-	if f.final {
+	place := &c.queue[s.waits-c.first]
+	old := *place
+	if f.kind == closing {
 		if old.open <= f.open {
-			delete(c.slot, f.topic) // what comes next comes after the close
+			s.waits = 0 // what comes next comes after the close
 		}
 		if old.open != f.open {
-			return false
+			return 0, false
 		}
 	}
-	c.queue[number-c.first] = f
-	c.count(len(f.data) - len(old.data))
-	return true
+	*place = f
+	return len(f.data) - len(old.data), true
 }
 
-func (c *client) count(bytes int) {
-	c.bytes += bytes
-	c.hub.queued.Add(int64(bytes))
+// say queues a frame of c's own.
+func (c *client) say(f *frame) {
+	r := c.hub.round()
+	r.put(c, nil, f)
+	r.end()
 }
 
-func (c *client) signal() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+// keepAlive is the timer's: a ping now and then, and an end after a day.
+func (c *client) keepAlive() {
+	now := time.Now()
+	if now.Sub(c.born) >= livesFor {
+		c.shut(ws.StatusGoingAway, "connection is 24 hours old")
+		return
+	}
+	c.say(ping(now))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending {
+		c.timer.Reset(pingEvery)
 	}
 }
 
@@ -152,12 +178,19 @@ func (c *client) slowLocked() {
 
 // emptyLocked throws away what waits.
 func (c *client) emptyLocked() {
+	size := 0
 	for _, f := range c.queue[c.head:] {
-		c.count(-len(f.data))
+		size += len(f.data)
 	}
+	c.countLocked(-size)
 	c.first += uint64(len(c.queue))
 	c.queue, c.head = nil, 0
-	clear(c.slot)
+}
+
+// countLocked says that bytes have come to what waits.
+func (c *client) countLocked(bytes int) {
+	c.bytes += bytes
+	c.hub.queued.Add(int64(bytes))
 }
 
 // shut ends c: what waits is written, then a close frame, all of it within farewellFor. Code 0 ends without a frame.
@@ -172,145 +205,10 @@ func (c *client) shutLocked(code ws.StatusCode, reason string) {
 		return
 	}
 	c.ending, c.code, c.reason = true, code, reason
+	c.timer.Stop()
 	_ = c.conn.SetWriteDeadline(time.Now().Add(farewellFor))
-	c.signal()
-}
-
-// write is the writer goroutine.
-func (c *client) write() {
-	defer c.hub.running.Done()
-	defer close(c.written)
-	pings := time.NewTicker(pingEvery)
-	defer pings.Stop()
-	life := time.NewTimer(livesFor)
-	defer life.Stop()
-	var batch []*frame
-	for {
-		var ending bool
-		batch, ending = c.take(batch[:0])
-		if len(batch) > 0 {
-			if rest, err := c.send(batch); err != nil {
-				c.giveUp(rest, err)
-				return
-			}
-			continue
-		}
-		if ending {
-			c.farewell(nil)
-			return
-		}
-		select {
-		case <-c.wake:
-		case now := <-pings.C:
-			c.enqueue(control(ws.OpPing, strconv.AppendInt(nil, now.UnixMilli(), 10)))
-		case <-life.C:
-			c.shut(ws.StatusGoingAway, "connection is 24 hours old")
-		}
+	if !c.busy {
+		c.busy = true
+		c.hand(nil, 0)
 	}
-}
-
-// take moves what waits, about writeAtOnce bytes of it, into batch, and gives the write of it its time.
-func (c *client) take(batch []*frame) (_ []*frame, ending bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	size := 0
-	for c.head < len(c.queue) && size < writeAtOnce {
-		f := c.queue[c.head]
-		if number, ok := c.slot[f.topic]; ok && number == c.first+uint64(c.head) {
-			delete(c.slot, f.topic)
-		}
-		batch, size = append(batch, f), size+len(f.data)
-		c.queue[c.head] = nil
-		c.head++
-	}
-	if c.head == len(c.queue) {
-		c.first += uint64(len(c.queue))
-		c.queue, c.head = c.queue[:0], 0
-	}
-	if !c.ending && len(batch) > 0 {
-		_ = c.conn.SetWriteDeadline(time.Now().Add(unreadFor))
-	}
-	return batch, c.ending
-}
-
-// send writes the frames of batch at once. Where it fails, rest is what is left of the frame that was cut.
-func (c *client) send(batch []*frame) (rest []byte, err error) {
-	buf, _ := c.hub.buffers.Get().(*[]byte)
-	if buf == nil {
-		buf = new([]byte)
-	}
-	defer c.hub.buffers.Put(buf)
-	data := (*buf)[:0]
-	for _, f := range batch {
-		data = append(data, f.data...)
-	}
-	*buf = data
-	n, err := c.conn.Write(data)
-	c.mu.Lock()
-	c.count(-len(data))
-	c.mu.Unlock()
-	if err != nil {
-		return cut(batch, n), err
-	}
-	for _, f := range batch {
-		if f.mark != nil && f.mark.done.CompareAndSwap(false, true) {
-			c.measure(f.mark)
-		}
-	}
-	return nil, nil
-}
-
-// cut is what is left of the frame in which a write of batch stopped after n bytes.
-func cut(batch []*frame, n int) []byte {
-	for _, f := range batch {
-		if n < len(f.data) {
-			if n == 0 {
-				return nil
-			}
-			return f.data[n:]
-		}
-		n -= len(f.data)
-	}
-	return nil
-}
-
-func (c *client) measure(m *mark) {
-	if !m.received.IsZero() {
-		c.hub.metrics.FrameToPush.Observe(time.Since(m.received).Seconds())
-	}
-	if m.boundary != 0 {
-		c.hub.metrics.CloseDelay.Observe(c.hub.clock.Now().Sub(m.boundary).Seconds())
-	}
-}
-
-// giveUp ends the writer after a failed write: with a close frame where the connection may still live.
-func (c *client) giveUp(rest []byte, err error) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.shut(0, "")
-		_ = c.conn.Close()
-		return
-	}
-	c.slow() // unless something else ends it
-	_ = c.conn.SetWriteDeadline(time.Now().Add(farewellFor))
-	c.farewell(rest)
-}
-
-// farewell writes the close frame, after the rest of a frame that was cut, and gives the other side time for its own.
-func (c *client) farewell(rest []byte) {
-	c.mu.Lock()
-	code, reason := c.code, c.reason
-	c.mu.Unlock()
-	if code == 0 {
-		_ = c.conn.Close()
-		return
-	}
-	payload := binary.BigEndian.AppendUint16(nil, uint16(code))
-	bye := control(ws.OpClose, append(payload, reason...))
-	if _, err := c.conn.Write(append(append([]byte(nil), rest...), bye.data...)); err != nil {
-		_ = c.conn.Close()
-		return
-	}
-	c.mu.Lock()
-	_ = c.conn.SetReadDeadline(time.Now().Add(farewellFor))
-	c.mu.Unlock()
 }

@@ -148,7 +148,7 @@ func TestLifetime(t *testing.T) {
 		bubble(t, func(t *testing.T, w *world, listen *pipes) {
 			p := connect(t, listen, "/ws/btcusdt@kline_1m")
 			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, true))
-			topic := w.hub.topic(minutes(btc))
+			topic := w.hub.klinesOf(minutes(btc))
 			if topic.timer == nil {
 				t.Error("no timer for a held close")
 			}

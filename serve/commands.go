@@ -34,7 +34,7 @@ func (c *client) obey(message []byte) {
 	switch cmd.method {
 	case "SUBSCRIBE":
 		names := c.fresh(cmd.names)
-		if len(c.names)+len(names) > maxStreams {
+		if len(c.subs)+len(names) > maxStreams {
 			c.refuse(tooManySubscriptions(cmd.id))
 			return
 		}
@@ -44,7 +44,11 @@ func (c *client) obey(message []byte) {
 		c.unsubscribe(cmd.names)
 		c.answer("null", cmd.id)
 	case "LIST_SUBSCRIPTIONS":
-		list, _ := json.Marshal(append([]string{}, c.names...)) // strings always marshal
+		names := make([]string, len(c.subs))
+		for i, s := range c.subs {
+			names[i] = s.name
+		}
+		list, _ := json.Marshal(names) // strings always marshal
 		c.answer(string(list), cmd.id)
 	case "SET_PROPERTY":
 		c.combined.Store(cmd.value)
@@ -60,12 +64,12 @@ func (c *client) obey(message []byte) {
 
 func (c *client) answer(result string, id []byte) {
 	text := append([]byte(`{"result":`+result+`,"id":`), id...)
-	c.enqueue(control(ws.OpText, append(text, '}')))
+	c.say(control(ws.OpText, append(text, '}')))
 }
 
 // refuse answers with an error, and closes where the exchange does.
 func (c *client) refuse(e *controlError) {
-	c.enqueue(control(ws.OpText, e.answer()))
+	c.say(control(ws.OpText, e.answer()))
 	if e.end {
 		c.shut(ws.StatusPolicyViolation, "Invalid request")
 	}
@@ -73,14 +77,16 @@ func (c *client) refuse(e *controlError) {
 
 // fresh is those of names that c is not subscribed to, each once.
 func (c *client) fresh(names []string) []string {
-	seen := make(map[string]bool, len(names))
+	seen := make(map[string]bool, len(c.subs)+len(names))
+	for _, s := range c.subs {
+		seen[s.name] = true
+	}
 	out := make([]string, 0, len(names))
 	for _, name := range names {
-		if _, subscribed := c.topics[name]; subscribed || seen[name] || len(name) > maxName {
-			continue
+		if !seen[name] && len(name) <= maxName {
+			seen[name] = true
+			out = append(out, name)
 		}
-		seen[name] = true
-		out = append(out, name)
 	}
 	return out
 }
@@ -88,28 +94,29 @@ func (c *client) fresh(names []string) []string {
 // subscribe adds names, none of which is subscribed yet.
 func (c *client) subscribe(names []string) {
 	for _, name := range names {
-		var t *topic
-		if series, ok := c.hub.server.series(name); ok {
-			t = c.hub.subscribe(c, series)
-		}
-		c.topics[name] = t
-		c.names = append(c.names, name)
+		s := &subscription{client: c, name: name}
+		c.hub.subscribe(s)
+		c.subs = append(c.subs, s)
 	}
 }
 
 func (c *client) unsubscribe(names []string) {
+	gone := make(map[string]bool, len(names))
 	for _, name := range names {
-		t, subscribed := c.topics[name]
-		if !subscribed {
-			continue
-		}
-		if t != nil {
-			c.hub.unsubscribe(c, t)
-		}
-		delete(c.topics, name)
-		c.names = slices.DeleteFunc(c.names, func(n string) bool { return n == name })
+		gone[name] = true
 	}
+	c.subs = slices.DeleteFunc(c.subs, func(s *subscription) bool {
+		if gone[s.name] {
+			c.hub.unsubscribe(s)
+		}
+		return gone[s.name]
+	})
 }
 
 // leave takes c off every topic.
-func (c *client) leave() { c.unsubscribe(slices.Clone(c.names)) }
+func (c *client) leave() {
+	for _, s := range c.subs {
+		c.hub.unsubscribe(s)
+	}
+	c.subs = nil
+}

@@ -53,7 +53,6 @@ func appendSum(dst []byte, s fixed.Sum, digits int) []byte {
 // appendEvent writes a kline as the exchange pushes it, in its order of keys, and ours after them: r (Revision), st.
 // name is the symbol's name as a JSON string; x says whether the kline is final.
 func appendEvent(dst []byte, u *market.Update, now market.Time, sym *market.Symbol, name string, x bool) []byte {
-	price, qty, quote := sym.PriceDigits, sym.QtyDigits, sym.QuoteDigits()
 	dst = append(dst, `{"e":"kline","E":`...)
 	dst = strconv.AppendInt(dst, int64(now), 10)
 	dst = append(append(dst, `,"s":`...), name...)
@@ -62,6 +61,26 @@ func appendEvent(dst []byte, u *market.Update, now market.Time, sym *market.Symb
 	dst = append(dst, `,"T":`...)
 	dst = strconv.AppendInt(dst, int64(u.CloseTime()), 10)
 	dst = append(append(dst, `,"s":`...), name...)
+	return appendEventKline(dst, u, sym, x)
+}
+
+// appendContinuous writes the same as the streams of continuous contracts push it. name is the pair's, which is the
+// symbol's. The exchange's f and L are update ids there; ours are the trade ids, for there are no others.
+func appendContinuous(dst []byte, u *market.Update, now market.Time, sym *market.Symbol, name, contract string, x bool) []byte {
+	dst = append(dst, `{"e":"continuous_kline","E":`...)
+	dst = strconv.AppendInt(dst, int64(now), 10)
+	dst = append(append(dst, `,"ps":`...), name...)
+	dst = append(append(dst, `,"ct":"`...), contract...)
+	dst = append(dst, `","k":{"t":`...)
+	dst = strconv.AppendInt(dst, int64(u.OpenTime), 10)
+	dst = append(dst, `,"T":`...)
+	dst = strconv.AppendInt(dst, int64(u.CloseTime()), 10)
+	return appendEventKline(dst, u, sym, x)
+}
+
+// appendEventKline writes the rest of a pushed kline, from its interval on, and ends the event.
+func appendEventKline(dst []byte, u *market.Update, sym *market.Symbol, x bool) []byte {
+	price, qty, quote := sym.PriceDigits, sym.QtyDigits, sym.QuoteDigits()
 	dst = append(append(dst, `,"i":"`...), u.Interval.String()...)
 	dst = append(dst, `","f":`...)
 	dst = strconv.AppendInt(dst, u.FirstID, 10)

@@ -111,6 +111,7 @@ type world struct {
 	store   *fakeStore
 	fetched []market.Span
 	asked   []market.Span // of Upstream
+	facts   map[string]func(on bool)
 
 	kept     market.Time    // klines before it are not kept
 	unkept   []market.Kline // what a fetch gives
@@ -140,8 +141,15 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 		store: &fakeStore{rows: make(map[market.Series][]market.Kline), known: make(map[market.Series][]market.Span)},
 	}
 	w.Server = New(Options{
-		Symbols:   symbols,
-		Carries:   func(id market.SymbolID) bool { return id != ended },
+		Symbols: symbols,
+		Carries: func(id market.SymbolID) bool { return id != ended },
+		Contract: func(id market.SymbolID) string {
+			if id == moon {
+				return contractTradFi
+			}
+			return contractPerpetual
+		},
+		Facts:     func(stream string) func(bool) { return w.facts[stream] },
 		Intervals: append(market.ExchangeIntervals(), interval("1s"), interval("2m")),
 		Clock:     clock,
 		Live:      w.live,

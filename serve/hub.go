@@ -3,6 +3,7 @@ package serve
 import (
 	"bufio"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,8 @@ import (
 // maxQueued bounds the frames that wait for all clients together, in bytes.
 const maxQueued = 256 << 20
 
-// hub hands changed klines to the clients that subscribe to them. Locks are taken in the order subscribing, topic.mu,
-// clientsMu, client.mu; mu and dirtyMu are held for map and slice operations alone.
+// hub hands changed klines, and facts, to the clients that subscribe to them. Locks are taken in the order subscribing,
+// a topic's mu, clientsMu, client.mu; mu, dirtyMu and the ready queue's are held for map and slice operations alone.
 type hub struct {
 	server  *Server
 	clock   interface{ Now() market.Time }
@@ -25,21 +26,26 @@ type hub struct {
 	every   time.Duration
 
 	mu     sync.RWMutex
-	topics map[market.Series]*topic // only grows: at most symbols × intervals
+	klines map[market.Series]*klineTopic // only grows: at most symbols × intervals
+	facts  map[string]*facts             // that somebody subscribes to
 
-	subscribing sync.Mutex // so that Watch hears on and off in their order
+	subscribing sync.Mutex // so that topics hear on and off in their order
 
 	clientsMu sync.Mutex
 	clients   map[*client]struct{}
 	closed    bool
 	running   sync.WaitGroup // the clients' goroutines
 
-	queued  atomic.Int64 // bytes that wait for all clients; moved under client.mu
+	queued  atomic.Int64 // bytes that wait for all clients, those of rounds under way not counted
 	bound   int64        // what queued may reach
-	buffers sync.Pool    // of *[]byte: what writers join frames in
+	rounds  sync.Pool    // of *round
+	buffers sync.Pool    // of *[]byte: what frames are joined in
+
+	ready    *ready
+	flushers sync.WaitGroup
 
 	dirtyMu sync.Mutex
-	dirty   []*topic // those with an open kline that waits for the tick
+	dirty   []*klineTopic // those with an open kline that waits for the tick
 
 	stop    chan struct{}
 	stopped chan struct{} // closed when the tick's goroutine has ended
@@ -52,67 +58,77 @@ func newHub(s *Server) *hub {
 		metrics: s.opt.Metrics,
 		every:   s.opt.PushEvery,
 		bound:   maxQueued,
-		topics:  make(map[market.Series]*topic),
+		klines:  make(map[market.Series]*klineTopic),
+		facts:   make(map[string]*facts),
 		clients: make(map[*client]struct{}),
+		ready:   newReady(),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
 	go h.tick()
+	for range runtime.GOMAXPROCS(0) {
+		h.flushers.Add(1)
+		go h.flush()
+	}
 	return h
 }
 
 // publish gives each changed kline to its topic.
 func (h *hub) publish(changes *market.Changes) {
+	r := h.round()
+	defer r.end()
 	for i := range changes.Updates {
 		u := &changes.Updates[i]
 		if u.State == market.StateAbsent {
 			continue
 		}
 		h.mu.RLock()
-		t := h.topics[u.Series]
+		t := h.klines[u.Series]
 		h.mu.RUnlock()
 		switch {
 		case u.State == market.StateOpen:
 			if t != nil {
-				t.changed(u, changes.Received)
+				t.changed(r, u, changes.Received)
 			}
 		case t != nil:
-			t.ended(u, changes.Received)
+			t.ended(r, u, changes.Received)
 		default:
-			h.topic(u.Series).ended(u, changes.Received)
+			h.klinesOf(u.Series).ended(r, u, changes.Received)
 		}
 	}
 }
 
-// topic is the topic of a series, made where there was none.
-func (h *hub) topic(series market.Series) *topic {
+// klinesOf is the topic of a series, made where there was none.
+func (h *hub) klinesOf(series market.Series) *klineTopic {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := h.topics[series]
+	t := h.klines[series]
 	if t == nil {
-		t = newTopic(h, series)
-		h.topics[series] = t
+		t = newKlineTopic(h, series)
+		h.klines[series] = t
 	}
 	return t
 }
 
-// subscribe adds c to the series' topic.
-func (h *hub) subscribe(c *client, series market.Series) *topic {
-	t := h.topic(series)
+// subscribe finds what s stands for, and adds it there.
+func (h *hub) subscribe(s *subscription) {
 	h.subscribing.Lock()
 	defer h.subscribing.Unlock()
-	if t.add(c) == 1 {
-		h.server.opt.Live.Watch(series, true)
+	s.topic, s.form = h.resolve(s.name)
+	if s.topic != nil && s.topic.add(s) {
+		s.topic.watch(true)
 	}
-	return t
 }
 
-// unsubscribe takes c off t.
-func (h *hub) unsubscribe(c *client, t *topic) {
+// unsubscribe takes s off.
+func (h *hub) unsubscribe(s *subscription) {
+	if s.topic == nil {
+		return
+	}
 	h.subscribing.Lock()
 	defer h.subscribing.Unlock()
-	if t.remove(c) == 0 {
-		h.server.opt.Live.Watch(t.series, false)
+	if s.topic.remove(s) {
+		s.topic.watch(false)
 	}
 }
 
@@ -121,7 +137,7 @@ func (h *hub) tick() {
 	defer close(h.stopped)
 	ticker := time.NewTicker(h.every)
 	defer ticker.Stop()
-	var due []*topic
+	var due []*klineTopic
 	for {
 		select {
 		case <-h.stop:
@@ -131,14 +147,16 @@ func (h *hub) tick() {
 		h.dirtyMu.Lock()
 		due, h.dirty = h.dirty, due[:0]
 		h.dirtyMu.Unlock()
+		r := h.round()
 		for _, t := range due {
-			t.pushWaiting()
+			t.pushWaiting(r)
 		}
+		r.end()
 	}
 }
 
 // markDirty puts t before the next tick. Its caller holds t.mu and has seen that it is not there yet.
-func (h *hub) markDirty(t *topic) {
+func (h *hub) markDirty(t *klineTopic) {
 	h.dirtyMu.Lock()
 	h.dirty = append(h.dirty, t)
 	h.dirtyMu.Unlock()
@@ -146,18 +164,16 @@ func (h *hub) markDirty(t *topic) {
 
 // start takes over an upgraded connection.
 func (h *hub) start(conn net.Conn, in *bufio.Reader, want wanted) {
-	c := newClient(h, conn, in, want)
 	h.clientsMu.Lock()
+	defer h.clientsMu.Unlock()
 	if h.closed {
-		h.clientsMu.Unlock()
 		_ = conn.Close()
 		return
 	}
+	c := newClient(h, conn, in, want)
 	h.clients[c] = struct{}{}
-	h.running.Add(2)
-	h.clientsMu.Unlock()
 	h.metrics.WSClients.Inc()
-	go c.write()
+	h.running.Add(1)
 	go c.read(want.names)
 }
 
@@ -214,9 +230,11 @@ func (h *hub) close() {
 	close(h.stop)
 	<-h.stopped
 	h.running.Wait()
+	h.ready.close()
+	h.flushers.Wait()
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	for _, t := range h.topics {
+	for _, t := range h.klines {
 		t.close()
 	}
 }

@@ -115,7 +115,7 @@ func (c *client) closed(payload []byte) {
 // pingPong answers a ping, and notes a pong as a sign of life.
 func (c *client) pingPong(op ws.OpCode, payload []byte) {
 	if op == ws.OpPing {
-		c.enqueue(control(ws.OpPong, payload))
+		c.say(control(ws.OpPong, payload))
 		return
 	}
 	c.mu.Lock()

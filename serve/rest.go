@@ -70,9 +70,9 @@ func (s *Server) routes() http.Handler {
 	rest.Handle("/fapi/v1/time", s.counted(one, s.time))
 	rest.Handle("/fapi/v1/exchangeInfo", s.counted(one, s.exchangeInfo))
 	rest.Handle("/fapi/v1/klines", s.counted(klinesQueryWeight, s.klines))
-	rest.HandleFunc("/fapi/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, noSuchPath(r, http.StatusNotFound))
-	})
+	for _, below := range exchangePaths {
+		rest.HandleFunc(below, s.elsewhere)
+	}
 	s.ownRoutes(rest)
 	s.udfRoutes(rest)
 	s.pageRoutes(rest)
@@ -87,12 +87,15 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc(below+"/stream", s.serveStreams)
 		mux.HandleFunc(below+"/stream/{$}", s.serveStreams)
 	}
-	mux.Handle("/", getOnly(zip(rest)))
+	for _, path := range []string{"/private/ws", "/private/ws/{names...}", "/private/stream", "/private/stream/{$}"} {
+		mux.Handle(path, http.StripPrefix("/private", http.HandlerFunc(s.servePrivate)))
+	}
+	mux.Handle("/", s.getOnly(zip(rest)))
 	return mux
 }
 
-// getOnly opens next to every origin for GET and refuses other methods.
-func getOnly(next http.Handler) http.Handler {
+// getOnly opens next to every origin for GET. Other methods are the exchange's, or refused.
+func (s *Server) getOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -107,6 +110,10 @@ func getOnly(next http.Handler) http.Handler {
 			h.Set("Access-Control-Max-Age", "86400")
 			w.WriteHeader(http.StatusNoContent)
 		default:
+			if s.opt.ForwardAll && isExchangePath(r) {
+				s.elsewhere(w, r)
+				return
+			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
 			writeError(w, noSuchPath(r, http.StatusMethodNotAllowed))
 		}

@@ -63,11 +63,11 @@ func BenchmarkRESTKlines500(b *testing.B) {
 
 func BenchmarkEncodeEvent(b *testing.B) {
 	w := newWorld(b, fixedClock(at("12:00:30")))
-	t := newTopic(w.hub, minutes(btc))
+	t := newKlineTopic(w.hub, minutes(btc))
 	u := market.Update{Series: minutes(btc), Kline: busyRun(at("12:00:00"), 1)[0]}
 	b.ReportAllocs()
 	for b.Loop() {
-		t.encode(&u, false, true, nil)
+		t.encode(&u, "btcusdt@kline_1m", plain, true, false, nil)
 	}
 }
 
@@ -127,9 +127,9 @@ func BenchmarkFanout(b *testing.B) {
 
 func (w *world) subscribers(intervals []market.Interval) (n int) {
 	for _, iv := range intervals {
-		t := w.hub.topic(market.Series{Symbol: btc, Interval: iv})
+		t := w.hub.klinesOf(market.Series{Symbol: btc, Interval: iv})
 		t.mu.Lock()
-		n += len(t.subs)
+		n += len(t.list)
 		t.mu.Unlock()
 	}
 	return n
@@ -146,8 +146,8 @@ func TestEncodeAllocates(t *testing.T) {
 	if !strings.HasPrefix(string(dst), "[[") {
 		t.Error("no rows")
 	}
-	topic, u := newTopic(w.hub, minutes(btc)), market.Update{Series: minutes(btc), Kline: rows[0]}
-	if n := testing.AllocsPerRun(100, func() { topic.encode(&u, true, true, nil) }); n > 3 {
+	topic, u := newKlineTopic(w.hub, minutes(btc)), market.Update{Series: minutes(btc), Kline: rows[0]}
+	if n := testing.AllocsPerRun(100, func() { topic.encode(&u, "btcusdt@kline_1m", plain, true, true, nil) }); n > 3 {
 		t.Errorf("an event: %v allocations", n)
 	}
 }

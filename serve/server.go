@@ -30,6 +30,15 @@ type Store interface {
 	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
 }
 
+// Forwarder passes requests on to the exchange.
+type Forwarder interface {
+	// Weight is what the exchange counts for a request.
+	Weight(r *http.Request) int
+	// Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
+	// where the exchange may not be asked now, market.ErrOutcomeUnknown where the request may have been carried out.
+	Pass(w http.ResponseWriter, r *http.Request) error
+}
+
 // Options say what a Server serves, and from where.
 type Options struct {
 	Symbols   *market.Symbols
@@ -49,6 +58,14 @@ type Options struct {
 	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
 	// symbol that is not whole yet, and the open time of a series' first kline.
 	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
+	// Forward passes on what is not answered here. nil: nothing is.
+	Forward Forwarder
+	// ForwardAll says that it takes every request and method, those that carry a key among them.
+	ForwardAll bool
+	// Facts finds what is behind a stream that carries no klines of ours: watch is told when the first client subscribes
+	// and when the last has left, in that order, and must not wait; what comes in between is handed to Deliver. nil is for
+	// a stream without anything behind it. Facts itself may be nil: there are no such streams.
+	Facts func(stream string) (watch func(on bool))
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
@@ -94,7 +111,7 @@ func New(opt Options) *Server {
 		opt.Carries = func(market.SymbolID) bool { return true }
 	}
 	if opt.Contract == nil {
-		opt.Contract = func(market.SymbolID) string { return "PERPETUAL" }
+		opt.Contract = func(market.SymbolID) string { return contractPerpetual }
 	}
 	s := &Server{
 		opt:     opt,

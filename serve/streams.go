@@ -39,10 +39,11 @@ type wanted struct {
 	names     []string // of streams
 	combined  bool     // frames come wrapped in {"stream":…,"data":…}
 	revisions bool     // later versions of closed klines come too
+	settled   bool     // klines are final when they are settled
 }
 
-// wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 in its query. Other
-// values of revisions, and other keys, ask for nothing: the exchange ignores what it does not know.
+// wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 and final=settled in its
+// query. Other values of these, and other keys, ask for nothing: the exchange ignores what it does not know.
 func wantedBy(u *url.URL) wanted {
 	query := u.Query()
 	path := strings.TrimPrefix(strings.TrimPrefix(u.Path, "/market"), "/public")
@@ -50,7 +51,7 @@ func wantedBy(u *url.URL) wanted {
 	if !bare {
 		list = query.Get("streams")
 	}
-	want := wanted{combined: !bare, revisions: query.Get("revisions") == "1"}
+	want := wanted{combined: !bare, revisions: query.Get("revisions") == "1", settled: query.Get("final") == "settled"}
 	for name := range strings.SplitSeq(list, "/") {
 		if name != "" {
 			want.names = append(want.names, name)
@@ -59,25 +60,55 @@ func wantedBy(u *url.URL) wanted {
 	return want
 }
 
-// series finds what a stream name stands for: <symbol>@kline_<interval>, the symbol in lower case (ASCII letters; others
-// as they are). Names of anything else are subscribed and stay silent, as on the exchange.
-func (s *Server) series(stream string) (market.Series, bool) {
-	symbol, name, ok := strings.Cut(stream, "@kline_")
-	if !ok || lower(symbol) != symbol {
-		return market.Series{}, false
+// resolve finds what a stream name stands for. Names of nothing are subscribed and stay silent, as on the exchange. Its
+// caller holds subscribing.
+func (h *hub) resolve(name string) (topic, form) {
+	if series, form, ok := h.server.series(name); ok {
+		return h.klinesOf(series), form
+	}
+	if f := h.fact(name); f != nil {
+		return f, 0
+	}
+	return nil, 0
+}
+
+// series finds the klines that a stream name stands for: <symbol>@kline_<interval>, or
+// <pair>_<contract>@continuousKline_<interval>. All but the interval is in lower case (ASCII letters; others as they are).
+func (s *Server) series(stream string) (market.Series, form, bool) {
+	who, what, _ := strings.Cut(stream, "@")
+	var sym market.Symbol
+	var found bool
+	form := plain
+	name, ok := strings.CutPrefix(what, "kline_")
+	if ok {
+		sym, found = s.symbol(upper(who))
+	} else if name, ok = strings.CutPrefix(what, "continuousKline_"); ok {
+		form = continuous
+		sym, found = s.perpetual(who)
+	}
+	if !found || lower(who) != who {
+		return market.Series{}, 0, false
 	}
 	interval, err := market.ParseInterval(name)
 	if err != nil || !s.serves(interval) {
-		return market.Series{}, false
+		return market.Series{}, 0, false
 	}
-	sym, ok := s.symbol(upper(symbol))
-	if !ok {
-		return market.Series{}, false
-	}
-	return market.Series{Symbol: sym.ID, Interval: interval}, true
+	return market.Series{Symbol: sym.ID, Interval: interval}, form, true
 }
 
-// streamName is the stream of a series.
-func streamName(sym *market.Symbol, interval market.Interval) string {
-	return lower(sym.Name) + "@kline_" + interval.String()
+// Types of contracts that have no delivery date: their pair is their name.
+const (
+	contractPerpetual = "PERPETUAL"
+	contractTradFi    = "TRADIFI_PERPETUAL"
+)
+
+// perpetual finds the symbol of <pair>_<contract>, in lower case.
+func (s *Server) perpetual(name string) (market.Symbol, bool) {
+	for _, contract := range []string{contractTradFi, contractPerpetual} {
+		if pair, ok := strings.CutSuffix(name, "_"+lower(contract)); ok {
+			sym, ok := s.symbol(upper(pair))
+			return sym, ok && s.opt.Contract(sym.ID) == contract
+		}
+	}
+	return market.Symbol{}, false
 }

@@ -67,10 +67,8 @@ func parseRequest(message []byte) (req request, bad *refusal) {
 	if err := json.Unmarshal(message, &fields); err != nil {
 		return req, notJSON(message, err)
 	}
-	if id, ok := fields["id"]; ok {
-		if _, err := strconv.ParseUint(string(id), 10, 64); err == nil {
-			req.id = string(id)
-		}
+	if id := fields["id"]; validID(id) {
+		req.id = string(id)
 	}
 	name, ok := fields["method"]
 	if !ok {
@@ -87,6 +85,17 @@ func parseRequest(message []byte) (req request, bad *refusal) {
 		return req, malformed("invalid type: expected a sequence at line 1 column %d", bytes.Index(message, params)+1)
 	}
 	return req, nil
+}
+
+// validID reports whether id is an unsigned integer, which is what the exchange documents, or a string, which its own connectors
+// send (32 hexadecimal digits; its spot documentation allows 36 characters).
+func validID(id []byte) bool {
+	var text string
+	if json.Unmarshal(id, &text) == nil && bytes.HasPrefix(id, []byte{'"'}) {
+		return len(text) <= 36
+	}
+	_, err := strconv.ParseUint(string(id), 10, 64)
+	return err == nil
 }
 
 func trimQuotes(s []byte) []byte { return bytes.Trim(s, `"`) }

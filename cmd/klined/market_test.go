@@ -127,7 +127,7 @@ func options(t *testing.T, source market.Source, ivs ...market.Interval) serveOp
 		ivs = market.ExchangeIntervals()
 	}
 	return serveOptions{Listen: "127.0.0.1:0", Dir: t.TempDir(), Intervals: ivs, Source: source, Redundancy: 2, Lanes: 4,
-		PushEvery: defaultPushEvery, RESTWeight: 2400}
+		PushEvery: defaultPushEvery, RESTWeight: 2400, Forward: forwardOff}
 }
 
 // TestMarket lets a whole market run on fake time and holds every closed kline of every series against the truth, in

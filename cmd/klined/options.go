@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -32,6 +34,7 @@ type serveOptions struct {
 	Settle     bool
 	Backfill   int // klines of each interval of the exchange's; 0: off
 	RESTWeight int
+	Forward    string                            // forwardOff, forwardPublic or forwardAll
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	LogLevel   slog.Level
 	LogFormat  string
@@ -40,6 +43,13 @@ type serveOptions struct {
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
+
+// What --forward passes on of what klined does not answer itself.
+const (
+	forwardOff    = "off"
+	forwardPublic = "public"
+	forwardAll    = "all"
+)
 
 // defaultPushEvery is how often the exchange itself pushes a busy kline.
 const defaultPushEvery = 250 * time.Millisecond
@@ -61,6 +71,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
 	f.IntVar(&o.Backfill, "backfill", 1500, "bring the last `N` klines of each of the exchange's intervals in the background; 0 is off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
+	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (GET without a key, within --rest-weight), or all (every request, untouched; --listen on this machine only)")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
@@ -84,6 +95,9 @@ func (o *serveOptions) parse() error {
 	}
 	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
 		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
+	}
+	if err := checkForward(o.Forward, o.Listen); err != nil {
+		return err
 	}
 	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
 		return err
@@ -109,6 +123,22 @@ func (o *serveOptions) parse() error {
 	}
 	if o.PushEvery < 10*time.Millisecond || o.PushEvery > time.Minute {
 		return fmt.Errorf("--push-every %s: want 10ms to 1m", o.PushEvery)
+	}
+	return nil
+}
+
+// checkForward refuses what is no mode of --forward. Requests with keys are passed on for who is on this machine alone.
+func checkForward(mode, listen string) error {
+	switch mode {
+	case forwardOff, forwardPublic:
+		return nil
+	case forwardAll:
+	default:
+		return fmt.Errorf("--forward %q: want %s, %s or %s", mode, forwardOff, forwardPublic, forwardAll)
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if addr, notIP := netip.ParseAddr(host); err != nil || host != "localhost" && (notIP != nil || !addr.IsLoopback()) {
+		return fmt.Errorf("--forward %s with --listen %s: requests with keys are passed on only where --listen is a loopback address, like 127.0.0.1:8080", mode, listen)
 	}
 	return nil
 }

@@ -168,8 +168,8 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 }
 
 // buildServe puts the clients' side in front of lanes, store and history.
-func (s *server) buildServe() *serve.Server {
-	return serve.New(serve.Options{
+func (s *server) buildServe() (*serve.Server, error) {
+	o := serve.Options{
 		Symbols: s.symbols, Carries: s.feed.Carries, Contract: func(id market.SymbolID) string { return s.contracts[id] },
 		Intervals: s.o.Intervals, Clock: s.clock,
 		Live: s.feed, Store: s.store, Kept: s.store.Kept,
@@ -182,7 +182,15 @@ func (s *server) buildServe() *serve.Server {
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
 		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
-	})
+	}
+	if s.o.Forward != forwardOff {
+		forwarder, err := s.rest.Forwarder(s.o.Forward == forwardAll)
+		if err != nil {
+			return nil, err
+		}
+		o.Forward, o.ForwardAll = forwarder, s.o.Forward == forwardAll
+	}
+	return serve.New(o), nil
 }
 
 // ready reports whether clock, store and feed are up and nearly all symbols are whole.

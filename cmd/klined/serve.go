@@ -62,7 +62,14 @@ const serveHelp = `Connects to the exchange, builds the klines of every symbol a
 TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps,
 /klined/v1/differences for operators.
 
-x:true goes out once for each kline; a WebSocket address with ?revisions=1 gets every later version too.
+What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
+/futures/data that needs no key, within --rest-weight; with all every request, untouched, and only where --listen is an
+address of this machine alone; with off nothing.
+
+x:true goes out once for each kline, when it closes. A WebSocket address with ?final=settled gets it when the kline is
+settled, with the exchange's own values: some 2 s after the boundary, at most 10, then as it is; in between nothing of it
+is sent, and the next kline's updates go on. Klines shorter than 1m have nothing official and go out when they close.
+With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
 (KLINED_LISTEN). Flag over environment over file over default.`
@@ -174,7 +181,9 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
 		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: log})},
 		Name:    func(id market.SymbolID) string { return s.symbols.Get(id).Name }, Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
-	s.serve = s.buildServe()
+	if s.serve, err = s.buildServe(); err != nil {
+		return err
+	}
 	defer s.serve.Close()
 
 	listening(listener.Addr())

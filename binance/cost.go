@@ -1,0 +1,161 @@
+package binance
+
+import (
+	"net/url"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"klined/health"
+	"klined/market"
+)
+
+// The paths that are passed on begin so.
+const (
+	coinPrefix = "/dapi/"
+	dataPrefix = "/futures/data/"
+)
+
+// cost is what the exchange counts for a request.
+type cost struct {
+	weight    int
+	allowance allowance
+	name      string // of the endpoint, for counters; "other" where it is not known here
+}
+
+// unknownWeight is charged for an endpoint that is not known here. What the exchange says is used then corrects us, but
+// only upwards.
+const unknownWeight = 20
+
+// weightOf is the weight of a public endpoint by its name, below /fapi and /dapi alike (USDⓈ-M and COIN-M Futures, Market
+// Data Endpoints; where the two differ, the larger).
+var weightOf = map[string]func(url.Values) int{
+	"ping":               always(1),
+	"time":               always(1),
+	"exchangeInfo":       always(1),
+	"depth":              weighDepth,
+	"rpiDepth":           always(20),
+	"trades":             always(5),
+	"historicalTrades":   always(200),
+	"aggTrades":          always(aggTradesWeight),
+	"klines":             weighKlines,
+	"continuousKlines":   weighKlines,
+	"indexPriceKlines":   weighKlines,
+	"markPriceKlines":    weighKlines,
+	"premiumIndexKlines": weighKlines,
+	"premiumIndex":       oneOrAll(1, 10),
+	"fundingRate":        always(0),
+	"fundingInfo":        always(0),
+	"24hr":               oneOrAll(1, 40),
+	"price":              oneOrAll(1, 2),
+	"bookTicker":         oneOrAll(2, 5),
+	"openInterest":       always(1),
+	"indexInfo":          always(1),
+	"assetIndex":         oneOrAll(1, 10),
+	"constituents":       always(2),
+	"insuranceBalance":   always(1),
+	"tradingSchedule":    always(5),
+	"symbolAdlRisk":      always(1),
+}
+
+// costOf is what a request for a path costs.
+func costOf(at string, query url.Values) cost {
+	if len(at) > len(dataPrefix) && at[:len(dataPrefix)] == dataPrefix {
+		return cost{0, allowanceData, "futures/data"}
+	}
+	name := path.Base(at)
+	weight, known := weightOf[name]
+	switch {
+	case !known:
+		return cost{unknownWeight, allowanceNone, "other"}
+	case name == "fundingRate" || name == "fundingInfo":
+		return cost{weight(query), allowanceFunding, name}
+	}
+	return cost{weight(query), allowanceNone, name}
+}
+
+func always(weight int) func(url.Values) int { return func(url.Values) int { return weight } }
+
+// oneOrAll is the weight of a question for one symbol, or for all.
+func oneOrAll(one, all int) func(url.Values) int {
+	return func(query url.Values) int {
+		if query.Get("symbol") == "" {
+			return all
+		}
+		return one
+	}
+}
+
+func weighKlines(query url.Values) int {
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil {
+		limit = 1000 // counted where none is sent
+	}
+	return klinesWeight(limit)
+}
+
+func weighDepth(query url.Values) int {
+	limit, err := strconv.Atoi(query.Get("limit"))
+	switch {
+	case err != nil:
+		return 10 // of 500 levels
+	case limit <= 50:
+		return 2
+	case limit <= 100:
+		return 5
+	case limit <= 500:
+		return 10
+	}
+	return 20
+}
+
+// allowance is what the exchange limits beside the weight.
+type allowance uint8
+
+const (
+	allowanceNone    allowance = iota
+	allowanceFunding           // fundingRate and fundingInfo together
+	allowanceData              // all below /futures/data
+)
+
+// allowanceEvery is the time for which allowances are given.
+const allowanceEvery = 5 * time.Minute
+
+// allowancesOf is how many requests the exchange takes from one address in that time.
+var allowancesOf = [...]int{allowanceFunding: 500, allowanceData: 1000}
+
+// allowances counts what has been asked, in a window that begins with its first request: in two that touch there may be
+// twice as many, so that half the exchange's number is used at most.
+type allowances struct {
+	share float64 // of what the exchange allows, as of its weight
+
+	mu    sync.Mutex
+	began [len(allowancesOf)]time.Time
+	used  [len(allowancesOf)]int
+}
+
+// take takes one request, or says when there will be one.
+func (a *allowances) take(of allowance) error {
+	if of == allowanceNone {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	if now.Sub(a.began[of]) >= allowanceEvery {
+		a.began[of], a.used[of] = now, 0
+	}
+	if a.used[of] >= max(1, int(a.share/2*float64(allowancesOf[of]))) {
+		return &market.BudgetError{RetryAfter: a.began[of].Add(allowanceEvery).Sub(now), Reason: "the requests of these five minutes are used up"}
+	}
+	a.used[of]++
+	return nil
+}
+
+// countForwarded counts a request that was passed on by how it ended.
+func countForwarded(metrics *health.Metrics, name, status string) {
+	if metrics != nil {
+		metrics.RESTRequests.WithLabelValues(name, status).Inc()
+	}
+}

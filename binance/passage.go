@@ -1,0 +1,145 @@
+package binance
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"klined/market"
+)
+
+// maxRefusal is how much of a refusal is read for what it says.
+const maxRefusal = 64 << 10
+
+// passage is one request on its way to the exchange and back.
+type passage struct {
+	f         *Forwarder
+	w         http.ResponseWriter
+	cost      cost
+	asked     time.Time
+	connected atomic.Bool // the exchange may have read something of it
+	err       error       // why there is no answer
+}
+
+// What is passed on of a request without a key, and of its answer. Cookies are the business of neither side.
+var (
+	sentHeaders     = []string{"Accept", "Accept-Encoding", "User-Agent"}
+	answeredHeaders = []string{"Content-Type", "Content-Encoding", "Content-Length", "Date", "Last-Modified", "Retry-After", "Vary"}
+)
+
+// usedWeightHeader is the address's weight of the running minute.
+const usedWeightHeader = "X-Mbx-Used-Weight-1m"
+
+// rewrite turns the client's request into ours: to the exchange's address, the query byte for byte.
+func (p *passage) rewrite(r *httputil.ProxyRequest) {
+	to := p.f.usd
+	if strings.HasPrefix(r.In.URL.Path, coinPrefix) {
+		to = p.f.coin
+	}
+	address := *r.In.URL
+	address.Scheme, address.Host, address.User = to.Scheme, to.Host, nil
+	address.Path, address.RawPath = to.Path+r.In.URL.Path, ""
+	r.Out.URL, r.Out.Host = &address, to.Host
+	if p.f.all {
+		r.Out.Header.Del("Connection") // of an upgrade: nothing below these paths changes its protocol
+		r.Out.Header.Del("Upgrade")
+		return
+	}
+	only(r.Out.Header, sentHeaders)
+	r.Out.Body, r.Out.ContentLength = http.NoBody, 0
+	if r.In.Header.Get("User-Agent") == "" {
+		r.Out.Header["User-Agent"] = nil // none, as it came
+	}
+}
+
+// answered takes in what an answer says of the weight, and keeps of it what the client gets.
+func (p *passage) answered(answer *http.Response) error {
+	rest := p.f.rest
+	countForwarded(p.f.rest.o.Metrics, p.cost.name, strconv.Itoa(answer.StatusCode))
+	refused, err := p.refusal(answer)
+	rest.budget.said(usedWeight(answer), p.cost.weight, p.asked)
+	if err != nil {
+		return err
+	}
+	for name := range p.w.Header() {
+		if name == usedWeightHeader && p.f.all && answer.Header.Get(name) != "" {
+			p.w.Header().Del(name) // who sends orders must know how close the exchange itself is to refusing them
+		} else {
+			answer.Header.Del(name) // else ours stays
+		}
+	}
+	if p.f.all {
+		return nil
+	}
+	if refused != nil {
+		return refused // this address is refused, not the client
+	}
+	only(answer.Header, answeredHeaders)
+	answer.Body = &bounded{answer.Body, maxBody}
+	return nil
+}
+
+// refusal reads a refusal for weight, has the budget know, and leaves the answer as it was.
+func (p *passage) refusal(answer *http.Response) (refused, err error) {
+	if s := answer.StatusCode; s != http.StatusTooManyRequests && s != http.StatusTeapot {
+		return nil, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	if err != nil {
+		return nil, err
+	}
+	refused = p.f.rest.refused(answer, body)
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(body), answer.Body), answer.Body}
+	return refused, nil
+}
+
+// failed keeps why there is no answer; a request that never reached the exchange is known not to have been carried out.
+func (p *passage) failed(_ http.ResponseWriter, r *http.Request, err error) {
+	var refused *market.BudgetError
+	if errors.As(err, &refused) {
+		p.err = refused
+		return
+	}
+	countForwarded(p.f.rest.o.Metrics, p.cost.name, "error")
+	p.err = fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, transport(r.Context(), err))
+	if p.f.all && p.connected.Load() {
+		p.err = fmt.Errorf("%w: %w", market.ErrOutcomeUnknown, p.err)
+	}
+}
+
+// only leaves the named headers, and all that begin with X-MBX-.
+func only(h http.Header, names []string) {
+	for name := range h {
+		keep := strings.HasPrefix(name, "X-Mbx-")
+		for _, n := range names {
+			keep = keep || n == name
+		}
+		if !keep {
+			delete(h, name)
+		}
+	}
+}
+
+// bounded is a body that fails where it is longer than left.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("an answer of more than %d bytes", int64(maxBody))
+	}
+	return n, err
+}

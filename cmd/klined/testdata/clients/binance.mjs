@@ -1,0 +1,31 @@
+// The npm package `binance`: see both.mjs.
+import { DefaultLogger, USDMClient, WebsocketClient } from 'binance'
+import { both, hear, hearOwn, refusals, windows } from './both.mjs'
+
+const show = (e) => ({ code: e.code, message: e.message, body: e.body })
+
+await both(async ({ host, isKlined, now, soon, notes }) => {
+  const client = new USDMClient({ baseUrl: `http://${host}` })
+  const { same, rows } = notes
+  subscribe(host, { 'btcusdt@kline_1m': hear(notes, 'kline 1m'), '1000pepeusdt@kline_1m': hear(notes, 'kline 1m of a name with digits') })
+  if (isKlined) subscribe(host, { 'btcusdt@kline_1s': hearOwn(notes, 'kline 1s') })
+  same.exchangeInfo = { ...(await client.getExchangeInfo()), serverTime: 0 }
+  same.ping = await client.testConnectivity()
+  same.time = Math.abs((await client.getServerTime()) - now) < 30 * 1000
+  same.weight = Object.keys(client.getRateLimitStates())
+  for (const [name, w] of Object.entries(windows(now))) {
+    rows[name] = await client.getKlines({ symbol: 'BTCUSDT', interval: '1m', ...w })
+  }
+  for (const interval of ['3m', '1h', '1d', '3d', '1w', '1M']) rows[interval] = await client.getKlines({ symbol: 'XRPUSDT', interval, limit: 99 })
+  rows['lower case'] = await client.getKlines({ symbol: 'xrpusdt', interval: '1m', limit: 9 })
+  for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => client.getKlines(query))
+  await soon
+})
+
+// subscribe hears streams, each by a function of its klines, over a connection of its own.
+function subscribe(host, streams) {
+  const silent = { ...DefaultLogger, trace() {}, info() {}, error() {} }
+  const client = new WebsocketClient({ wsUrl: `ws://${host}` }, silent)
+  client.on('message', (e) => e.e === 'kline' && streams[`${e.s.toLowerCase()}@kline_${e.k.i}`](e.k))
+  client.subscribe(Object.keys(streams), 'usdmMarket')
+}

@@ -1,0 +1,82 @@
+// What the scripts of this folder share. Each is run as: node CLIENT.mjs EXCHANGE KLINED (host:port of both); it plays one
+// scenario with its client against both at once and prints what each gave, for a Go test to compare:
+// {"exchange": GIVEN, "klined": GIVEN}, GIVEN as in Notes.
+
+export const minute = 60_000
+
+// Notes is what a scenario finds. Each kind is compared in a way of its own.
+export class Notes {
+  same = {} // by name: what must be the same, key for key
+  rows = {} // by name: klines by open time, the first value of each; the running one may differ
+  live = {} // by name: {running: how many updates of running klines came, closed: the closed ones, values by key}
+  own = {} // by name, of klined alone: the open times of klines of 1s that closed, an interval that the exchange has not
+
+  // refused notes what call is refused with, as show makes it of the error.
+  async refused(name, show, call) {
+    try {
+      this.same[name] = { answered: await call() }
+    } catch (e) {
+      this.same[name] = { refused: show(e) }
+    }
+  }
+}
+
+// hear notes the klines of one stream, {x, t, …}. take them by the function it gives.
+export function hear(notes, name) {
+  const heard = (notes.live[name] = { running: 0, closed: [] })
+  return (k) => (k.x ? heard.closed.push(k) : heard.running++)
+}
+
+// hearOwn is hear for klines of 1s.
+export function hearOwn(notes, name) {
+  const opens = (notes.own[name] = [])
+  return (k) => k.x && opens.push(k.t)
+}
+
+// both plays scenario({host, isKlined, now, soon, notes}) against the exchange and against klined. now is the exchange's time;
+// soon is a promise of a good while after its next minute has begun: by then what closes with that minute has been pushed.
+export async function both(scenario) {
+  const [exchange, klined] = process.argv.slice(2)
+  const { serverTime: now } = await (await fetch(`http://${exchange}/fapi/v1/time`)).json()
+  const soon = new Promise((done) => setTimeout(done, minute - (now % minute) + 6000))
+  const play = async (host) => {
+    const notes = new Notes()
+    await scenario({ host, isKlined: host === klined, now, soon, notes })
+    return notes
+  }
+  const [a, b] = await Promise.all([play(exchange), play(klined)])
+  process.stdout.write(JSON.stringify({ exchange: a, klined: b }) + '\n', () => process.exit(0)) // clients keep sockets and timers
+}
+
+// windows are combinations of startTime, endTime and limit, by name, as the exchange calls them; a client that calls them
+// otherwise translates.
+export function windows(now) {
+  const this_ = now - (now % minute)
+  return {
+    'nothing': {},
+    'limit 1': { limit: 1 },
+    'limit 1500': { limit: 1500 },
+    'startTime': { startTime: this_ - 700 * minute },
+    'startTime within a minute': { startTime: this_ - 7 * minute - 1, limit: 3 },
+    'endTime': { endTime: this_ - 10 * minute, limit: 20 },
+    'both': { startTime: this_ - 30 * minute, endTime: this_ - 10 * minute },
+    'both, more than the limit': { startTime: this_ - 90 * minute, endTime: this_ - 10 * minute, limit: 7 },
+    'the future': { startTime: this_ + 10 * minute },
+  }
+}
+
+// refusals are queries of klines that the exchange refuses, by name.
+export function refusals(now) {
+  const btc = { symbol: 'BTCUSDT', interval: '1m' }
+  return {
+    'no symbol': { interval: '1m' },
+    'no such symbol': { symbol: 'NOPEUSDT', interval: '1m' },
+    'no interval': { symbol: 'BTCUSDT' },
+    'no such interval': { symbol: 'BTCUSDT', interval: '7m' },
+    'limit 1501': { ...btc, limit: 1501 },
+    'limit 0': { ...btc, limit: 0 },
+    'limit in words': { ...btc, limit: 'many' },
+    'startTime in words': { ...btc, startTime: 'now' },
+    'startTime after endTime': { ...btc, startTime: now, endTime: now - minute },
+  }
+}

@@ -1,0 +1,55 @@
+// ccxt: see both.mjs.
+import ccxt from 'ccxt'
+import { both, refusals, windows } from './both.mjs'
+
+const show = (e) => ({ class: e.constructor.name, message: e.message })
+
+// connect is the recipe of README.
+async function connect(host) {
+  const exchange = new ccxt.pro.binanceusdm({
+    urls: {
+      api: {
+        fapiPublic: `http://${host}/fapi/v1`, fapiPublicV2: `http://${host}/fapi/v2`,
+        ws: { future: `ws://${host}/ws` },
+      },
+    },
+  })
+  await exchange.loadHttpProxyAgent()
+  return exchange
+}
+
+await both(async ({ host, isKlined, now, soon, notes }) => {
+  const exchange = await connect(host)
+  const watching = watch(exchange, isKlined, soon, notes)
+  const { same, rows } = notes
+  same.markets = await exchange.loadMarkets()
+  same.ping = await exchange.fapiPublicGetPing()
+  same.time = Math.abs((await exchange.fetchTime()) - now) < 30 * 1000
+  same.weight = Number.isInteger(Number(exchange.last_response_headers['X-Mbx-Used-Weight-1m']))
+  for (const [name, w] of Object.entries(windows(now))) {
+    rows[name] = await exchange.fetchOHLCV('BTC/USDT:USDT', '1m', w.startTime, w.limit, w.endTime ? { until: w.endTime } : {})
+    rows[`raw, ${name}`] = await exchange.fapiPublicGetKlines({ symbol: 'ETHUSDT', interval: '1m', ...w })
+  }
+  for (const timeframe of ['1h', '1d', '1w', '1M']) rows[timeframe] = await exchange.fetchOHLCV('SOL/USDT:USDT', timeframe, undefined, 99)
+  for (const [name, query] of Object.entries(refusals(now))) {
+    await notes.refused(name, show, () => exchange.fapiPublicGetKlines(query))
+  }
+  await watching
+})
+
+// watch takes what watchOHLCV gives until soon: ccxt shows rows, and not whether they are closed; one is when a later one has
+// come.
+async function watch(exchange, isKlined, soon, notes) {
+  const live = (notes.live['kline 1m'] = { running: 0, closed: [] })
+  const rows = new Map()
+  const own = new Map()
+  const follow = async (timeframe, take) => {
+    for (;;) for (const row of await exchange.watchOHLCV('BTC/USDT:USDT', timeframe)) take(row)
+  }
+  follow('1m', (row) => (live.running++, rows.set(row[0], row))).catch(() => {}) // ends when the client does
+  if (isKlined) follow('1s', (row) => own.set(row[0], row)).catch(() => {})
+  await soon
+  const last = Math.max(...rows.keys())
+  live.closed = [...rows.values()].filter(([t]) => t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))
+  if (isKlined) notes.own['kline 1s'] = [...own.keys()]
+}

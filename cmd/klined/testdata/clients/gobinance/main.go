@@ -1,0 +1,150 @@
+// The Go client github.com/adshao/go-binance/v2, in a module of its own: see ../both.mjs, whose output this has too.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/adshao/go-binance/v2/common"
+	"github.com/adshao/go-binance/v2/futures"
+)
+
+const minute = 60_000 // ms
+
+// notes is what was found at one address: see Notes in ../both.mjs.
+type notes struct {
+	mu   sync.Mutex
+	Same map[string]any     `json:"same"`
+	Rows map[string][][]any `json:"rows"`
+	Live map[string]*heard  `json:"live"`
+}
+
+// heard is the klines of one stream.
+type heard struct {
+	Running int   `json:"running"`
+	Closed  []any `json:"closed"`
+}
+
+func main() {
+	exchange, klined := os.Args[1], os.Args[2]
+	now, err := futures.NewClient("", "").SetApiEndpoint("http://" + exchange).NewServerTimeService().Do(context.Background())
+	must(err)
+	soon := time.After(time.Duration(minute-now%minute+4000) * time.Millisecond)
+	found := map[string]*notes{"exchange": listen(exchange), "klined": listen(klined)}
+	var asked sync.WaitGroup
+	for name, host := range map[string]string{"exchange": exchange, "klined": klined} {
+		asked.Go(func() { found[name].ask(host, now) })
+	}
+	asked.Wait()
+	<-soon
+	for _, n := range found {
+		n.mu.Lock() // for good: the process ends
+	}
+	must(json.NewEncoder(os.Stdout).Encode(found))
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// listen begins to take the streams. Their address is a variable of the package's: one address after the other.
+func listen(host string) *notes {
+	n := &notes{Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard)}
+	futures.BaseWsMainUrl = "ws://" + host + "/market/ws"
+	futures.BaseCombinedMainURL = "ws://" + host + "/market/stream?streams="
+	take := func(name string) futures.WsKlineHandler {
+		h := &heard{Closed: []any{}}
+		n.Live[name] = h
+		return func(e *futures.WsKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }
+	}
+	failed := func(err error) { fmt.Fprintln(os.Stderr, host, err) }
+	one, many := take("kline 1m"), take("kline 1m, combined")
+	_, _, err := futures.WsKlineServe("BTCUSDT", "1m", one, failed)
+	must(err)
+	_, _, err = futures.WsCombinedKlineServe(map[string]string{"ETHUSDT": "1m", "XRPUSDT": "1m"}, func(e *futures.WsKlineEvent) {
+		if e.Symbol == "XRPUSDT" {
+			many(e)
+		}
+	}, failed)
+	must(err)
+	return n
+}
+
+func (n *notes) hear(h *heard, final bool, kline any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if final {
+		h.Closed = append(h.Closed, kline)
+	} else {
+		h.Running++
+	}
+}
+
+// ask asks REST for all that is compared.
+func (n *notes) ask(host string, now int64) {
+	ctx := context.Background()
+	client := futures.NewClient("", "").SetApiEndpoint("http://" + host)
+	info, err := client.NewExchangeInfoService().Do(ctx)
+	must(err)
+	info.ServerTime = 0
+	n.Same["exchangeInfo"] = info
+	n.Same["ping"] = client.NewPingService().Do(ctx) == nil
+	at, err := client.NewServerTimeService().Do(ctx)
+	n.Same["time"] = err == nil && at-now < 30_000 && now-at < 30_000
+	btc := func() *futures.KlinesService { return client.NewKlinesService().Symbol("BTCUSDT").Interval("1m") }
+	open := now - now%minute
+	for name, s := range map[string]*futures.KlinesService{
+		"nothing":                   btc(),
+		"limit 1":                   btc().Limit(1),
+		"limit 1500":                btc().Limit(1500),
+		"startTime":                 btc().StartTime(open - 700*minute),
+		"startTime within a minute": btc().StartTime(open - 7*minute - 1).Limit(3),
+		"endTime":                   btc().EndTime(open - 10*minute).Limit(20),
+		"both":                      btc().StartTime(open - 30*minute).EndTime(open - 10*minute),
+		"both, more than the limit": btc().StartTime(open - 90*minute).EndTime(open - 10*minute).Limit(7),
+		"the future":                btc().StartTime(open + 10*minute),
+		"1h":                        client.NewKlinesService().Symbol("solusdt").Interval("1h").Limit(99),
+		"1M":                        client.NewKlinesService().Symbol("solusdt").Interval("1M").Limit(99),
+	} {
+		klines, err := s.Do(ctx)
+		must(err)
+		n.Rows[name] = rows(klines)
+	}
+	for name, s := range map[string]*futures.KlinesService{
+		"no symbol":               client.NewKlinesService().Interval("1m"),
+		"no such symbol":          client.NewKlinesService().Symbol("NOPEUSDT").Interval("1m"),
+		"no interval":             client.NewKlinesService().Symbol("BTCUSDT"),
+		"no such interval":        btc().Interval("7m"),
+		"limit 1501":              btc().Limit(1501),
+		"limit 0":                 btc().Limit(0),
+		"limit -1":                btc().Limit(-1),
+		"startTime after endTime": btc().StartTime(now).EndTime(now - minute),
+	} {
+		_, err := s.Do(ctx)
+		var refused *common.APIError
+		n.Same[name] = []any{errors.As(err, &refused), fmt.Sprint(err)}
+	}
+}
+
+// rows is klines as lists of values in their order.
+func rows[T any](klines []*T) [][]any {
+	out := [][]any{}
+	for _, k := range klines {
+		v := reflect.ValueOf(*k)
+		row := make([]any, v.NumField())
+		for i := range row {
+			row[i] = v.Field(i).Interface()
+		}
+		out = append(out, row)
+	}
+	return out
+}

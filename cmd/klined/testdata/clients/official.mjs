@@ -1,0 +1,29 @@
+// @binance/derivatives-trading-usds-futures: see both.mjs.
+import { DerivativesTradingUsdsFutures } from '@binance/derivatives-trading-usds-futures'
+import { both, hear, hearOwn, refusals, windows } from './both.mjs'
+
+const klinesTo = (take) => (e) => take(e.k)
+const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
+
+await both(async ({ host, isKlined, now, soon, notes }) => {
+  const client = new DerivativesTradingUsdsFutures({
+    configurationRestAPI: { basePath: `http://${host}`, retries: 0, timeout: 10_000 },
+    configurationWebsocketStreams: { wsURL: `ws://${host}` },
+  })
+  const rest = client.restAPI
+  const data = async (call) => (await call).data()
+  const { same, rows } = notes
+  const streams = await client.websocketStreams.connect()
+  streams.klineCandlestickStreams({ symbol: 'BTCUSDT', interval: '1m' }).on('message', klinesTo(hear(notes, 'kline 1m')))
+  streams.klineCandlestickStreams({ symbol: 'ethusdt', interval: '1m', id: 7 }).on('message', klinesTo(hear(notes, 'kline 1m, a number as id')))
+  if (isKlined) streams.klineCandlestickStreams({ symbol: 'ethusdt', interval: '1s' }).on('message', klinesTo(hearOwn(notes, 'kline 1s')))
+  same.exchangeInfo = { ...(await data(rest.exchangeInformation())), serverTime: 0 }
+  same.ping = await data(rest.testConnectivity())
+  same.time = Math.abs((await data(rest.checkServerTime())).serverTime - now) < 30 * 1000
+  same.weight = (await rest.testConnectivity()).rateLimits.map(({ count, ...limit }) => limit)
+  const klines = (query) => data(rest.klineCandlestickData(query))
+  for (const [name, w] of Object.entries(windows(now))) rows[name] = await klines({ symbol: 'BTCUSDT', interval: '1m', ...w })
+  for (const interval of ['5m', '1h', '1d', '3d', '1w', '1M']) rows[interval] = await klines({ symbol: 'XRPUSDT', interval, limit: 99 })
+  for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => klines(query))
+  await soon
+})

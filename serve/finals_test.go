@@ -1,0 +1,156 @@
+package serve
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"klined/market"
+)
+
+// TestFinalSettled plays minutes to one who takes them when they are closed, to one who waits until they are settled, and
+// to one who does and takes revisions too.
+func TestFinalSettled(t *testing.T) {
+	const gap = true
+	seconds := market.Series{Symbol: btc, Interval: interval("1s")}
+	for _, c := range []struct {
+		name                     string
+		play                     func(w *world)
+		plain, settled, revising []string
+	}{
+		{"settled with other values", func(w *world) {
+			w.publish(minutes(btc), closed(0, "1"))
+			w.publish(minutes(btc), open(1, "2"))
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 1, !gap))
+			w.publish(minutes(btc), version(0, "4", market.StateSettled, 2, !gap))
+		}, []string{"1.00 closed x"}, []string{"3.00 settled x"}, []string{"3.00 settled x", "4.00 settled x"}},
+		{"settled as it is", func(w *world) {
+			w.publish(minutes(btc), closed(0, "1"))
+			w.publish(minutes(btc), version(0, "1", market.StateSettled, 0, !gap))
+			w.publish(minutes(btc), version(0, "1", market.StateSettled, 0, !gap))
+		}, []string{"1.00 closed x"}, []string{"1.00 settled x"}, []string{"1.00 settled x"}},
+		{"settled at once", func(w *world) {
+			w.publish(minutes(btc), version(0, "1", market.StateSettled, 0, !gap))
+		}, []string{"1.00 settled x"}, []string{"1.00 settled x"}, []string{"1.00 settled x"}},
+		{"revised before it is settled", func(w *world) {
+			w.publish(minutes(btc), closed(0, "1"))
+			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
+			w.publish(minutes(btc), version(0, "3", market.StateClosed, 2, gap))
+			w.publish(minutes(btc), version(0, "4", market.StateSettled, 3, !gap))
+		}, []string{"1.00 closed x"}, []string{"4.00 settled x"}, []string{"4.00 settled x"}},
+		{"not settled for 10 s, settled after all", func(w *world) {
+			time.Sleep(time.Minute + 300*time.Millisecond)
+			w.publish(minutes(btc), closed(0, "1"))
+			time.Sleep(9699 * time.Millisecond)
+			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
+			time.Sleep(time.Millisecond) // 10 s after the boundary
+			synctest.Wait()
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
+		}, []string{"1.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
+		{"not settled for 10 s, with gap", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(20 * time.Second)
+			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
+		}, []string{"2.00 closed x"}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x", "2.00 closed x"}},
+		{"closed when it is over already", func(w *world) {
+			time.Sleep(time.Minute + 10*time.Second)
+			w.publish(minutes(btc), closed(0, "1"))
+			w.publish(minutes(btc), version(0, "1", market.StateSettled, 0, !gap))
+		}, []string{"1.00 closed x"}, []string{"1.00 closed x"}, []string{"1.00 closed x"}},
+		{"settled in another order", func(w *world) {
+			w.publish(minutes(btc), closed(0, "1"))
+			w.publish(minutes(btc), closed(1, "2"))
+			w.publish(minutes(btc), version(1, "2", market.StateSettled, 0, !gap))
+			w.publish(minutes(btc), version(0, "1", market.StateSettled, 0, !gap))
+		}, []string{"1.00 closed x", "2.00 closed x"}, []string{"2.00 settled x", "1.00 settled x"}, []string{"2.00 settled x", "1.00 settled x"}},
+		{"more than may wait", func(w *world) {
+			for minute := range maxHeld + 1 {
+				w.publish(minutes(btc), version(minute, fmt.Sprint(minute), market.StateClosed, 0, gap))
+			}
+		}, []string{"0.00 closed+gap x"}, []string{"0.00 closed+gap x"}, []string{"0.00 closed+gap x"}},
+		{"seconds have nothing official", func(w *world) {
+			w.publish(seconds, version(0, "1", market.StateClosed, 0, !gap))
+			w.publish(seconds, version(1, "2", market.StateClosed, 0, gap))
+			w.publish(seconds, version(1, "3", market.StateClosed, 1, !gap))
+			w.publish(seconds, version(1, "4", market.StateClosed, 2, !gap))
+		}, []string{"1.00 closed x", "3.00 closed x"}, []string{"1.00 closed x", "3.00 closed x"}, []string{"1.00 closed x", "3.00 closed x", "4.00 closed x"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world, listen *pipes) {
+				const names = "btcusdt@kline_1m/btcusdt@kline_1s"
+				plain, settled := connect(t, listen, "/ws/"+names), connect(t, listen, "/ws/"+names+"?final=settled")
+				revising := connect(t, listen, "/ws/"+names+"?revisions=1&final=settled")
+				c.play(w)
+				finals := func(p *peer) (out []string) {
+					for _, e := range p.events() {
+						if e != "2.00 open" {
+							out = append(out, e)
+						}
+					}
+					return out
+				}
+				for _, got := range []struct {
+					who  string
+					p    *peer
+					want []string
+				}{{"plain", plain, c.plain}, {"settled", settled, c.settled}, {"revising", revising, c.revising}} {
+					if diff := cmp.Diff(got.want, finals(got.p)); diff != "" {
+						t.Errorf("%s (-want +got):\n%s", got.who, diff)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestFinalSettledForLateSubscribers: who comes between a close and the settled version gets that, or what there is when
+// it is due, though nobody waited for it before; who comes later gets nothing.
+func TestFinalSettledForLateSubscribers(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		time.Sleep(3 * time.Minute)
+		for minute := range 3 {
+			w.publish(minutes(btc), closed(minute, fmt.Sprint(minute)))
+		}
+		p := connect(t, listen, "/ws/btcusdt@kline_1m?final=settled")
+		w.publish(minutes(btc), version(2, "7", market.StateSettled, 1, false))
+		w.publish(minutes(btc), version(1, "8", market.StateSettled, 1, false)) // was due before p came
+		wantEvents(t, p, "7.00 settled x")
+		_ = p.conn.Close()
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		w.publish(minutes(btc), closed(3, "9"))
+		time.Sleep(9 * time.Second)
+		late := connect(t, listen, "/ws/btcusdt@kline_1m?final=settled")
+		wantEvents(t, late)
+		time.Sleep(time.Second)
+		wantEvents(t, late, "9.00 closed x")
+		time.Sleep(time.Minute)
+		wantEvents(t, late)
+	})
+}
+
+// TestFinalSettledBesideOpenKlines: between its close and the settled version nothing is sent of a kline; the next one's
+// updates go on.
+func TestFinalSettledBesideOpenKlines(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		time.Sleep(50 * time.Millisecond)
+		p := connect(t, listen, "/ws/btcusdt@kline_1m?final=settled")
+		w.publish(minutes(btc), open(0, "1"))
+		w.publish(minutes(btc), open(0, "2")) // waits for the tick
+		w.publish(minutes(btc), closed(0, "3"))
+		time.Sleep(200 * time.Millisecond)
+		wantEvents(t, p, "1.00 open")
+		time.Sleep(time.Second)
+		w.publish(minutes(btc), open(1, "4"))
+		wantEvents(t, p, "4.00 open")
+		w.publish(minutes(btc), open(1, "5"))
+		w.publish(minutes(btc), version(0, "6", market.StateSettled, 1, false))
+		wantEvents(t, p, "6.00 settled x")
+		time.Sleep(250 * time.Millisecond)
+		wantEvents(t, p, "5.00 open")
+	})
+}

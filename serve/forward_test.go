@@ -1,0 +1,127 @@
+package serve
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"klined/market"
+)
+
+// fakeForwarder answers with what it was asked, or with an error.
+type fakeForwarder struct{ err error }
+
+func (f *fakeForwarder) Weight(*http.Request) int { return 3 }
+
+func (f *fakeForwarder) Pass(w http.ResponseWriter, r *http.Request) error {
+	if f.err == nil {
+		fmt.Fprintf(w, "%s %s", r.Method, r.URL.RequestURI())
+	}
+	return f.err
+}
+
+// forwarding is a server's answer to a request, with a way to the exchange.
+func forwarding(t *testing.T, f Forwarder, all bool, q *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
+	w := newWorld(t, fixedClock(at("12:02:30")))
+	w.opt.Forward, w.opt.ForwardAll = f, all
+	rec := httptest.NewRecorder()
+	w.Handler().ServeHTTP(rec, q)
+	return rec
+}
+
+const (
+	keyRefused = `{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action. klined passes on requests with a key or a signature only with --forward all."}`
+	noPath     = `{"code":-5000,"msg":"Path %s, Method %s is invalid"}`
+)
+
+func TestForwarding(t *testing.T) {
+	for _, c := range []struct {
+		method, url, key string
+		off, public, all string // bodies; "" is passed on
+	}{
+		{"GET", "/fapi/v1/depth?symbol=A&b=%zz", "", fmt.Sprintf(noPath, "/fapi/v1/depth", "GET"), "", ""},
+		{"GET", "/dapi/v1/klines", "", fmt.Sprintf(noPath, "/dapi/v1/klines", "GET"), "", ""},
+		{"GET", "/futures/data/openInterestHist", "", fmt.Sprintf(noPath, "/futures/data/openInterestHist", "GET"), "", ""},
+		{"GET", "/fapi/v2/account?timestamp=1&signature=ab", "", fmt.Sprintf(noPath, "/fapi/v2/account", "GET"), keyRefused, ""},
+		{"GET", "/fapi/v1/historicalTrades?symbol=A", "k", fmt.Sprintf(noPath, "/fapi/v1/historicalTrades", "GET"), keyRefused, ""},
+		{"POST", "/fapi/v1/order", "k", fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), ""},
+		{"PUT", "/fapi/v1/ping", "", fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), ""},
+		{"POST", "/sapi/v1/order", "k", fmt.Sprintf(noPath, "/sapi/v1/order", "POST"), fmt.Sprintf(noPath, "/sapi/v1/order", "POST"), fmt.Sprintf(noPath, "/sapi/v1/order", "POST")},
+		{"GET", "/fapi/v1/ping", "k", "{}", "{}", "{}"},
+	} {
+		passed := c.method + " " + c.url
+		for mode, want := range map[string]string{"off": c.off, "public": c.public, "all": c.all} {
+			q := httptest.NewRequest(c.method, c.url, nil)
+			if c.key != "" {
+				q.Header.Set("X-MBX-APIKEY", c.key)
+			}
+			var f Forwarder
+			if mode != "off" {
+				f = &fakeForwarder{}
+			}
+			rec := forwarding(t, f, mode == "all", q)
+			if want == "" {
+				want = passed
+				if used := rec.Header().Get("X-MBX-USED-WEIGHT-1M"); used != "3" {
+					t.Errorf("%s of %s: %q used", mode, passed, used)
+				}
+			}
+			if got := rec.Body.String(); got != want {
+				t.Errorf("%s of %s: %d %s, want %s", mode, passed, rec.Code, got, want)
+			}
+		}
+	}
+}
+
+// TestForwardingTricks: a path that could mean another place to who reads it next goes nowhere.
+func TestForwardingTricks(t *testing.T) {
+	for _, target := range []string{
+		"/fapi/../admin", "/fapi/v1/../../admin", "/fapi/%2e%2e/admin", "/fapi/v1/%2e%2e/%2e%2e/admin", "/fapi//admin", "/fapi/v1//depth", "/fapi/v1/",
+		"/fapi/v1/depth%0d%0aHost:evil", "/fapi/v1%2fdepth", `/fapi/v1\depth`, "/fapi/v1/depth;a=b", "/fapi/v1/.", "/fapi/v1/@evil", "/fapi/v1/币安", "/fapi", "//evil/fapi/v1/depth",
+		"/futures/data/", "/futures/x", "/dapi/%00", "http://evil/fapi/../x", "/fapi/:80",
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			q, err := http.ReadRequest(asRead(method + " " + target + " HTTP/1.1\r\nHost: h\r\n\r\n"))
+			if err != nil {
+				continue // refused before it comes here
+			}
+			rec := forwarding(t, &fakeForwarder{}, true, q)
+			if rec.Code < 300 || rec.Code >= 500 {
+				t.Errorf("%s %s: %d %s", method, target, rec.Code, rec.Body)
+			}
+		}
+	}
+	q, err := http.ReadRequest(asRead("GET http://evil/fapi/v1/depth HTTP/1.1\r\nHost: evil\r\n\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec := forwarding(t, &fakeForwarder{}, true, q); rec.Code != 200 {
+		t.Errorf("an absolute address: %d", rec.Code) // the forwarder takes path and query of it
+	}
+}
+
+func TestForwardingFailures(t *testing.T) {
+	const busy = `{"code":-1003,"msg":"Too many requests; current limit is 2400 requests per minute. Please use the websocket for live updates to avoid polling the API."}`
+	for _, c := range []struct {
+		err    error
+		status int
+		body   string
+		retry  string
+	}{
+		{&market.BudgetError{RetryAfter: 1500 * time.Millisecond, Reason: "busy"}, 429, busy, "2"},
+		{errDown, 503, `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`, ""},
+		{fmt.Errorf("%w: hung up", market.ErrOutcomeUnknown), 408, `{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}`, ""},
+	} {
+		rec := forwarding(t, &fakeForwarder{c.err}, true, httptest.NewRequest("POST", "/fapi/v1/order", nil))
+		if rec.Code != c.status || rec.Body.String() != c.body || rec.Header().Get("Retry-After") != c.retry {
+			t.Errorf("%v: %d %s %v, want %d %s", c.err, rec.Code, rec.Body, rec.Header(), c.status, c.body)
+		}
+	}
+}
+
+func asRead(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }

@@ -1,0 +1,170 @@
+package serve
+
+import (
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// round is what one drain, one tick or one fact brings. All of it is queued first; then each client that it touched is
+// written to, once.
+type round struct {
+	hub     *hub
+	touched []*client
+	bytes   int64 // that have been queued and are not in hub.queued yet
+}
+
+// round begins one.
+func (h *hub) round() *round {
+	if r, _ := h.rounds.Get().(*round); r != nil {
+		return r
+	}
+	return &round{hub: h}
+}
+
+// put queues f for c; s is the subscription that it comes by, nil for a frame of c's own.
+func (r *round) put(c *client, s *subscription, f *frame) {
+	bytes, touched := c.enqueue(s, f)
+	r.bytes += int64(bytes)
+	if touched {
+		r.touched = append(r.touched, c)
+	}
+}
+
+// weigh counts what has been queued, and closes the fullest clients where it is too much.
+func (r *round) weigh() {
+	queued := r.hub.queued.Add(r.bytes)
+	r.bytes = 0
+	if queued > r.hub.bound {
+		r.hub.shed()
+	}
+}
+
+// end hands on whom r touched.
+func (r *round) end() {
+	r.weigh()
+	r.hub.ready.put(r.touched)
+	clear(r.touched)
+	r.touched = r.touched[:0]
+	r.hub.rounds.Put(r)
+}
+
+// ready is the clients that something waits for, in the order they came. Each is on it once at most.
+type ready struct {
+	mu      sync.Mutex
+	some    *sync.Cond
+	clients []*client // those from head on
+	head    int
+	closed  bool
+}
+
+func newReady() *ready {
+	q := new(ready)
+	q.some = sync.NewCond(&q.mu)
+	return q
+}
+
+// flushedAtOnce is how many clients a flusher takes at a time.
+const flushedAtOnce = 16
+
+func (q *ready) put(clients []*client) {
+	if len(clients) == 0 {
+		return
+	}
+	q.mu.Lock()
+	if q.head > len(q.clients)/2 {
+		q.clients, q.head = slices.Delete(q.clients, 0, q.head), 0
+	}
+	q.clients = append(q.clients, clients...)
+	q.mu.Unlock()
+	if len(clients) > flushedAtOnce {
+		q.some.Broadcast()
+	} else {
+		q.some.Signal()
+	}
+}
+
+// take waits for clients and moves some of them into dst; none when the queue has been closed.
+func (q *ready) take(dst []*client) []*client {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.head == len(q.clients) && !q.closed {
+		q.some.Wait()
+	}
+	n := min(len(q.clients)-q.head, flushedAtOnce)
+	dst = append(dst, q.clients[q.head:q.head+n]...)
+	q.head += n
+	return dst
+}
+
+// close lets the flushers end when the queue is empty.
+func (q *ready) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.some.Broadcast()
+}
+
+// flusher writes what waits for clients, as far as their sockets take it at once. It waits for none of them.
+type flusher struct {
+	hub   *hub
+	batch []*frame
+	data  []byte // what batch is joined in
+
+	write func(fd uintptr) bool // one write of data
+	n     int                   // what it took
+}
+
+func (h *hub) flush() {
+	defer h.flushers.Done()
+	w := &flusher{hub: h}
+	w.write = func(fd uintptr) bool {
+		w.n, _ = syscall.Write(int(fd), w.data) // an error comes again when the rest is written
+		return true
+	}
+	var clients []*client
+	for {
+		clients = h.ready.take(clients[:0])
+		if len(clients) == 0 {
+			return
+		}
+		for _, c := range clients {
+			w.serve(c)
+		}
+		clear(clients)
+	}
+}
+
+// serve writes what waits for c. What the socket does not take at once, and the end of a connection, is for a goroutine of
+// the client's own.
+func (w *flusher) serve(c *client) {
+	for {
+		var ending bool
+		w.batch, ending = c.take(w.batch[:0])
+		if ending {
+			c.hand(slices.Clone(w.batch), 0)
+			return
+		}
+		if len(w.batch) == 0 {
+			return
+		}
+		w.data = appendFrames(w.data[:0], w.batch)
+		w.n = 0
+		if c.raw != nil {
+			_ = c.raw.Write(w.write)
+		}
+		if w.n < len(w.data) {
+			c.hand(slices.Clone(w.batch), max(w.n, 0))
+			return
+		}
+		c.wrote(w.batch, len(w.data))
+	}
+}
+
+// appendFrames appends the bytes of frames to dst.
+func appendFrames(dst []byte, frames []*frame) []byte {
+	for _, f := range frames {
+		dst = append(dst, f.data...)
+	}
+	return dst
+}
