@@ -56,10 +56,6 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) {
 		writeError(w, noSuchPath(r, http.StatusNotFound))
 		return
 	}
-	if !s.opt.ForwardAll && carriesKey(r) {
-		writeError(w, keyNotForwarded())
-		return
-	}
 	used := s.weights.add(address(r), s.opt.Forward.Weight(r))
 	w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
 	s.pass(w, r)
@@ -67,6 +63,10 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) {
 
 // pass has the exchange answer. What a request carries is not logged.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
+	if !s.opt.ForwardAll && carriesKey(r) {
+		writeError(w, keyNotForwarded())
+		return
+	}
 	err := s.opt.Forward.Pass(w, r)
 	if err == nil || r.Context().Err() != nil {
 		return

@@ -25,10 +25,23 @@ type scratch struct {
 
 // klines answers GET /fapi/v1/klines: whole, or refused.
 func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.parseQuery(r.URL.Query())
+	q, err := s.parseKlines(r.URL.Query())
 	if err != nil {
 		return err
 	}
+	return s.answerKlines(w, r, &q)
+}
+
+// continuousKlines answers GET /fapi/v1/continuousKlines likewise.
+func (s *Server) continuousKlines(w http.ResponseWriter, r *http.Request) error {
+	q, err := s.parseContinuousKlines(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	return s.answerKlines(w, r, &q)
+}
+
+func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query) error {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	sc, _ := s.scratches.Get().(*scratch)
@@ -36,7 +49,7 @@ func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
 		sc = new(scratch)
 	}
 	defer s.scratches.Put(sc)
-	rows, err := s.answer(ctx, sc, &q, whose(r))
+	rows, err := s.answer(ctx, sc, q, whose(r))
 	if err != nil {
 		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"klined/market"
 )
@@ -26,19 +27,52 @@ type query struct {
 	limit  int
 }
 
-// parseQuery reads the parameters of a klines request, or says as the exchange would what is wrong with them. Other
-// parameters are ignored, and an empty optional one counts as not sent.
-func (s *Server) parseQuery(params url.Values) (query, error) {
-	q := query{start: -1, end: -1, limit: defaultLimit}
-	for _, name := range []string{"symbol", "interval"} {
+// The parameters of klines requests that may be left out.
+var optionalParams = []string{"startTime", "endTime", "limit"}
+
+// parseKlines reads the parameters of a klines request, or says as the exchange would what is wrong with them.
+func (s *Server) parseKlines(params url.Values) (query, error) {
+	q, err := s.parseRange(params, "symbol", "interval")
+	if err != nil {
+		return q, err
+	}
+	return q, s.name(&q, params.Get("symbol"), params.Get("interval"))
+}
+
+// parseContinuousKlines does so for continuousKlines. A perpetual's pair is its name.
+func (s *Server) parseContinuousKlines(params url.Values) (query, error) {
+	q, err := s.parseRange(params, "pair", "contractType", "interval")
+	if err != nil {
+		return q, err
+	}
+	contract := params.Get("contractType")
+	switch contract {
+	case "PERPETUAL", "TRADIFI_PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER":
+	default:
+		return q, invalidContract()
+	}
+	if err := s.name(&q, params.Get("pair"), params.Get("interval")); err != nil {
+		return q, err
+	}
+	if s.opt.Contract(q.symbol.ID) != contract {
+		return q, invalidSymbol()
+	}
+	return q, nil
+}
+
+// parseRange reads what klines requests have in common: first what is sent twice, then what must be sent and is not, then
+// each value by itself. Other parameters are ignored, and an empty optional one counts as not sent. (In which order the
+// exchange looks is not documented.)
+func (s *Server) parseRange(params url.Values, mandatory ...string) (q query, err error) {
+	if err := once(params, append(mandatory, optionalParams...)...); err != nil {
+		return q, err
+	}
+	for _, name := range mandatory {
 		if params.Get(name) == "" {
 			return q, notSent(name)
 		}
 	}
-	interval, err := market.ParseInterval(params.Get("interval"))
-	if err != nil || !s.serves(interval) {
-		return q, invalidInterval()
-	}
+	q.limit = defaultLimit
 	if text := params.Get("limit"); text != "" {
 		n, err := parseNumber(text)
 		if err != nil || n < 1 || n > maxLimit {
@@ -55,12 +89,31 @@ func (s *Server) parseQuery(params url.Values) (query, error) {
 	if q.start >= 0 && q.end >= 0 && q.start > q.end {
 		return q, startAfterEnd()
 	}
-	sym, ok := s.symbol(upper(params.Get("symbol")))
-	if !ok {
-		return q, invalidSymbol()
-	}
-	q.symbol, q.series = sym, market.Series{Symbol: sym.ID, Interval: interval}
 	return q, nil
+}
+
+// once refuses the first of some parameters that is sent more than once.
+func once(params url.Values, names ...string) error {
+	for _, name := range names {
+		if len(params[name]) > 1 {
+			return sentTwice(name)
+		}
+	}
+	return nil
+}
+
+// name finds the series that q asks for.
+func (s *Server) name(q *query, symbol, interval string) error {
+	iv, err := market.ParseInterval(interval)
+	if err != nil || !s.serves(iv) {
+		return invalidInterval()
+	}
+	sym, ok := s.symbol(upper(symbol))
+	if !ok {
+		return invalidSymbol()
+	}
+	q.symbol, q.series = sym, market.Series{Symbol: sym.ID, Interval: iv}
+	return nil
 }
 
 // parseTime reads a time parameter; −1 where it was not sent.
@@ -69,20 +122,20 @@ func parseTime(params url.Values, name string) (market.Time, error) {
 	if text == "" {
 		return -1, nil
 	}
+	if len(text) > 20 || strings.Trim(text, "0123456789") != "" {
+		return 0, illegalCharacters(name)
+	}
 	n, err := parseNumber(text)
 	if err != nil {
-		return 0, illegalCharacters(name)
+		return 0, invalidValue(name)
 	}
 	return min(market.Time(n), lastTime), nil
 }
 
-// parseNumber reads digits alone, up to the largest int64 (what is larger counts as that).
+// parseNumber reads digits alone, up to the largest int64.
 func parseNumber(text string) (int64, error) {
 	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil && n != 1<<63-1 {
-		return 0, err
-	}
-	return int64(n), nil
+	return int64(n), err
 }
 
 // klinesQueryWeight is the weight of a klines request, refused or not.
@@ -91,7 +144,7 @@ func klinesQueryWeight(r *http.Request) int {
 	if err != nil {
 		return klinesWeight(0)
 	}
-	return klinesWeight(int(limit))
+	return klinesWeight(int(max(limit, 1)))
 }
 
 // grid is the ordinals of the klines that a query asks for, from first to last, and the bound that it could go on to:

@@ -22,14 +22,23 @@ type apiError struct {
 	code       int
 	msg        string
 	retryAfter time.Duration // sent where not 0
+	unknown    bool          // it is about what is not carried here; the exchange may know it
 }
 
 func (e *apiError) Error() string { return fmt.Sprintf("%d: %s", e.code, e.msg) }
 
 // The exchange's refusals (USDⓈ-M Futures, "Error codes").
-func invalidSymbol() *apiError { return &apiError{status: 400, code: -1121, msg: "Invalid symbol."} }
+func invalidSymbol() *apiError {
+	return &apiError{status: 400, code: -1121, msg: "Invalid symbol.", unknown: true}
+}
 func invalidInterval() *apiError {
-	return &apiError{status: 400, code: -1120, msg: "Invalid interval."}
+	return &apiError{status: 400, code: -1120, msg: "Invalid interval.", unknown: true}
+}
+func invalidContract() *apiError {
+	return &apiError{status: 400, code: -4104, msg: "Invalid contract type", unknown: true}
+}
+func sentTwice(param string) *apiError {
+	return &apiError{status: 400, code: -1101, msg: "Duplicate values for parameter '" + param + "'."}
 }
 func startAfterEnd() *apiError {
 	return &apiError{status: 400, code: -1023, msg: "Start time is greater than end time."}
@@ -70,6 +79,9 @@ func (s *Server) routes() http.Handler {
 	rest.Handle("/fapi/v1/time", s.counted(one, s.time))
 	rest.Handle("/fapi/v1/exchangeInfo", s.counted(one, s.exchangeInfo))
 	rest.Handle("/fapi/v1/klines", s.counted(klinesQueryWeight, s.klines))
+	rest.Handle("/fapi/v1/continuousKlines", s.counted(klinesQueryWeight, s.continuousKlines))
+	rest.Handle("/fapi/v1/ticker/price", s.counted(priceWeight, s.price))
+	rest.Handle("/fapi/v2/ticker/price", s.counted(priceWeight, s.price))
 	for _, below := range exchangePaths {
 		rest.HandleFunc(below, s.elsewhere)
 	}
@@ -120,15 +132,20 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 	})
 }
 
-// counted adds the weight of each request to its address and says the sum in the answer; refused requests count too.
+// counted adds the weight of each request to its address and says the sum in the answer; refused requests count too. What
+// is about something that is not carried here is passed on.
 func (s *Server) counted(weight func(*http.Request) int, answer func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		used := s.weights.add(address(r), weight(r))
 		w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
 		if err := answer(w, r); err != nil && r.Context().Err() == nil {
 			refused := refusal(err)
+			if refused.unknown && s.opt.Forward != nil {
+				s.pass(w, r)
+				return
+			}
 			if refused.status >= 500 {
-				s.log.Warn("cannot answer", "path", r.URL.Path, "query", r.URL.RawQuery, "err", err)
+				s.log.Warn("cannot answer", "path", r.URL.Path, "err", err)
 			}
 			writeError(w, refused)
 		}

@@ -66,6 +66,8 @@ func TestKlinesErrors(t *testing.T) {
 		{"symbol=BTCUSDT&interval=1m&limit=ten", `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`},
 		{"symbol=BTCUSDT&interval=1m&startTime=-1", `{"code":-1100,"msg":"Illegal characters found in parameter 'startTime'; legal range is '^[0-9]{1,20}$'."}`},
 		{"symbol=BTCUSDT&interval=1m&endTime=now", `{"code":-1100,"msg":"Illegal characters found in parameter 'endTime'; legal range is '^[0-9]{1,20}$'."}`},
+		{"symbol=BTCUSDT&interval=1m&endTime=99999999999999999999", `{"code":-1130,"msg":"Data sent for parameter 'endTime' is not valid."}`},
+		{"symbol=BTCUSDT&interval=1m&interval=1m", `{"code":-1101,"msg":"Duplicate values for parameter 'interval'."}`},
 		{"symbol=BTCUSDT&interval=1m&startTime=2&endTime=1", `{"code":-1023,"msg":"Start time is greater than end time."}`},
 	} {
 		rec := w.get("/fapi/v1/klines?" + c.query)
@@ -90,7 +92,7 @@ func TestKlinesGrid(t *testing.T) {
 		{"&startTime=" + ms("12:03:00") + "&limit=2", "12:03–12:04 2"},
 		{"&startTime=" + ms("12:02:01"), "12:03–12:09 7"},
 		{"&startTime=" + ms("12:09:01"), "none"},
-		{"&startTime=99999999999999999999", "none"},
+		{"&startTime=9223372036854775807", "none"},
 		{"&endTime=" + ms("12:05:00"), "12:00–12:05 6"},
 		{"&endTime=" + ms("12:05:59") + "&limit=2", "12:04–12:05 2"},
 		{"&endTime=" + ms("15:00:00") + "&limit=2", "12:08–12:09 2"},

@@ -49,6 +49,10 @@ type Options struct {
 	Live      Live
 	Store     Store
 
+	// Last is the newest kline of the shortest interval, whose close is the last price, and the time of the last trade: 0
+	// where none has come yet. It does not wait. false where no price is known.
+	Last func(market.SymbolID) (running market.Kline, at market.Time, ok bool)
+
 	// Kept is since when klines of an interval are kept. nil: all are.
 	Kept func(market.Interval) market.Time
 	// Fetch fills the store with the official klines of span, and gives them, for what is too old is not kept. Its error is
@@ -109,6 +113,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Carries == nil {
 		opt.Carries = func(market.SymbolID) bool { return true }
+	}
+	if opt.Last == nil {
+		opt.Last = func(market.SymbolID) (market.Kline, market.Time, bool) { return market.Kline{}, 0, false }
 	}
 	if opt.Contract == nil {
 		opt.Contract = func(market.SymbolID) string { return contractPerpetual }

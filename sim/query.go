@@ -22,6 +22,16 @@ func notValid(name string) *apiError {
 	return refuse(-1130, "Data sent for parameter '%s' is not valid.", name)
 }
 
+// sentOnce refuses the first of some parameters that is sent more than once.
+func sentOnce(q url.Values, names ...string) *apiError {
+	for _, name := range names {
+		if len(q[name]) > 1 {
+			return refuse(-1101, "Duplicate values for parameter '%s'.", name)
+		}
+	}
+	return nil
+}
+
 // symbolOf is the symbol that a parameter names, in any case.
 func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
 	value := q.Get(name)
@@ -66,11 +76,11 @@ func limitOf(q url.Values, usual, most int) (int, *apiError) {
 	if value == "" {
 		return usual, nil
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 1 || n > most {
+	n, err := strconv.ParseUint(value, 10, 31) // digits alone
+	if err != nil || n < 1 || n > uint64(most) {
 		return 0, notValid("limit")
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // windowOf reads startTime, endTime and limit.

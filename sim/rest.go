@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,6 +48,7 @@ func (e *Exchange) routes() http.Handler {
 	} {
 		mux.Handle("GET "+path, e.public(ep))
 	}
+	e.routesFurther(mux)
 	mux.Handle("GET /fapi/v1/exchangeInfo", gzhttp.GzipHandler(e.public(endpoint{always(1), e.exchangeInfo})))
 	return mux
 }
@@ -56,7 +58,8 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		travel(r.Context(), e.askDelay())
 		q, ip := r.URL.Query(), addressOf(r.RemoteAddr)
-		used, refused := e.limiter.charge(ip, ep.weight(q), e.Now())
+		weight := ep.weight(q)
+		used, refused := e.limiter.charge(ip, weight, e.Now())
 		trouble, late := e.troubleREST(r.URL.Path, ip)
 		if refused == nil {
 			refused = trouble
@@ -73,7 +76,9 @@ func (e *Exchange) public(ep endpoint) http.Handler {
 			return
 		}
 		head.Set("Content-Type", "application/json")
-		head.Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
+		if weight > 0 { // what has no weight has a limit of its own, and does not speak of this one
+			head.Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
+		}
 		if refused != nil {
 			if refused.retry > 0 {
 				head.Set("Retry-After", strconv.Itoa(refused.retry))
@@ -108,7 +113,7 @@ func always(weight int) func(url.Values) int { return func(url.Values) int { ret
 
 // weighKlines is what klines cost, as measured: without a limit 5, though 500 rows come.
 func weighKlines(q url.Values) int {
-	limit, err := strconv.Atoi(q.Get("limit"))
+	limit, err := strconv.ParseUint(q.Get("limit"), 10, 63)
 	switch {
 	case err != nil:
 		return 5
@@ -142,53 +147,63 @@ func (e *Exchange) exchangeInfo(url.Values) ([]byte, *apiError) {
 }
 
 func (e *Exchange) klines(q url.Values) ([]byte, *apiError) {
+	iv, w, bad := klinesAsked(q, "symbol", "interval")
+	if bad != nil {
+		return nil, bad
+	}
 	s, bad := e.symbolOf(q, "symbol")
 	if bad != nil {
 		return nil, bad
 	}
-	return e.klinesOf(s, q)
+	return e.klinesOf(s, iv, w), nil
 }
 
 func (e *Exchange) continuousKlines(q url.Values) ([]byte, *apiError) {
-	pair, contract := q.Get("pair"), q.Get("contractType")
-	if pair == "" {
-		return nil, missing("pair")
-	}
-	if contract == "" {
-		return nil, missing("contractType")
-	}
-	switch contract {
-	case perpetual, tradFi, currentQuarter, nextQuarter:
-	default:
-		return nil, refuse(-4104, "Invalid contract type")
-	}
-	s := e.pairOf(pair, contract)
-	if s == nil {
-		return nil, refuse(-1121, "Invalid symbol.")
-	}
-	return e.klinesOf(s, q)
-}
-
-// klinesOf answers klines of one symbol.
-func (e *Exchange) klinesOf(s *symbol, q url.Values) ([]byte, *apiError) {
-	name := q.Get("interval")
-	if name == "" {
-		return nil, missing("interval")
-	}
-	iv, ok := exchangeInterval(name)
-	if !ok {
-		return nil, refuse(-1120, "Invalid interval.")
-	}
-	w, bad := windowOf(q, 500, 1500)
+	iv, w, bad := klinesAsked(q, "pair", "contractType", "interval")
 	if bad != nil {
 		return nil, bad
 	}
+	s := e.pairOf(q.Get("pair"), q.Get("contractType"))
+	if s == nil {
+		return nil, refuse(-1121, "Invalid symbol.")
+	}
+	return e.klinesOf(s, iv, w), nil
+}
+
+// klinesAsked reads what both have in common. Which of several errors the exchange names is not known; here it is the
+// first of: sent twice, not sent, a value that is none, times the wrong way round, a contract type, an interval, a symbol.
+func klinesAsked(q url.Values, mandatory ...string) (iv interval, w window, bad *apiError) {
+	if bad = sentOnce(q, append(mandatory, "startTime", "endTime", "limit")...); bad != nil {
+		return iv, w, bad
+	}
+	for _, name := range mandatory {
+		if q.Get(name) == "" {
+			return iv, w, missing(name)
+		}
+	}
+	if w, bad = windowOf(q, 500, 1500); bad != nil {
+		return iv, w, bad
+	}
+	if slices.Contains(mandatory, "contractType") && !slices.Contains(contractTypes, q.Get("contractType")) {
+		return iv, w, refuse(-4104, "Invalid contract type")
+	}
+	iv, ok := exchangeInterval(q.Get("interval"))
+	if !ok {
+		return iv, w, refuse(-1120, "Invalid interval.")
+	}
+	return iv, w, nil
+}
+
+var contractTypes = []string{perpetual, tradFi, currentQuarter, nextQuarter}
+
+// klinesOf answers klines of one symbol.
+func (e *Exchange) klinesOf(s *symbol, iv interval, w window) []byte {
 	v := e.look(s)
 	rows := v.klines(iv, w)
 	if t, wrong := e.misled(FaultRESTWrong, s); wrong {
 		t.falsify(v, iv, rows)
 	}
-	return s.appendRows(nil, iv, rows), nil
+	return s.appendRows(nil, iv, rows)
 }
 
 // look is a view of a symbol as it stands now.
@@ -213,6 +228,9 @@ func (s *symbol) appendRows(dst []byte, iv interval, rows []row) []byte {
 //
 //	{"symbol":"BTCUSDT","price":"83091.70","time":1791382992338}
 func (e *Exchange) prices(q url.Values) ([]byte, *apiError) {
+	if bad := sentOnce(q, "symbol"); bad != nil {
+		return nil, bad
+	}
 	if q.Get("symbol") != "" {
 		s, bad := e.symbolOf(q, "symbol")
 		if bad != nil {

@@ -172,7 +172,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 	o := serve.Options{
 		Symbols: s.symbols, Carries: s.feed.Carries, Contract: func(id market.SymbolID) string { return s.contracts[id] },
 		Intervals: s.o.Intervals, Clock: s.clock,
-		Live: s.feed, Store: s.store, Kept: s.store.Kept,
+		Live: s.feed, Last: s.feed.Last, Store: s.store, Kept: s.store.Kept,
 		Fetch: s.history.Fetch, Upstream: s.history.Upstream,
 		ExchangeInfo: s.info.get,
 		Status:       func() any { return s.status() },
