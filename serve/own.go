@@ -78,7 +78,7 @@ func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
 //
 //	[1789478160000,"76936.20", … ,"0","settled",1]
 func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.parseQuery(r.URL.Query())
+	q, err := s.parseKlines(r.URL.Query())
 	if err != nil {
 		return err
 	}

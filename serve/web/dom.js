@@ -22,11 +22,10 @@ const two = (n) => String(n).padStart(2, "0");
 /** A count with its thousands set apart. */
 export const count = (n) => Math.round(n).toLocaleString("en-US");
 
-/** A time of day in UTC, with the day before it where that is not today. */
-export function clock(ms, seconds = true) {
-  const text = new Date(ms).toISOString();
-  const day = text.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : `${text.slice(5, 10)} `;
-  return day + text.slice(11, seconds ? 19 : 16);
+/** A time in UTC: "20:41:07" where it is of the same day as now, else "11-25 20:41". */
+export function clock(ms, now) {
+  const [at, today] = [ms, now].map((time) => new Date(time).toISOString());
+  return at.slice(0, 10) === today.slice(0, 10) ? at.slice(11, 19) : `${at.slice(5, 10)} ${at.slice(11, 16)}`;
 }
 
 /** A length of time that counts down: "00:42", "3:07:42", "2d 03h". */

@@ -69,7 +69,7 @@ export class Header {
     this.#standing("closed", this.#chart.klines.at(-2), (kline) => `${this.#when(kline)} ${standingOf(kline)}`);
     this.#legend();
     this.#tick();
-    loaded(this.#chart.klines);
+    loaded(this.#chart.klines, this.now);
   }
 
   // A kline's time, as far as it tells it from others of its length.
@@ -125,7 +125,7 @@ export class Header {
 }
 
 // Says below the chart what the klines that are loaded are made of.
-function loaded(klines) {
+function loaded(klines, now) {
   const states = { settled: 0, closed: 0, open: 0 };
   let gaps = 0;
   for (const kline of klines) {
@@ -135,5 +135,5 @@ function loaded(klines) {
   const parts = Object.entries(states).filter(([, n]) => n > 0).map(([state, n]) => `${count(n)} ${state}`);
   if (gaps > 0) parts.push(`${count(gaps)} with trades missing`);
   write(element("loaded"), parts.join(", "));
-  write(element("since"), klines.length > 0 ? ` · since ${clock(1000 * klines[0].time, false)}` : "");
+  write(element("since"), klines.length > 0 ? ` · since ${clock(1000 * klines[0].time, now).replace(/^(\d\d:\d\d):00$/, "$1")}` : "");
 }

@@ -21,7 +21,8 @@ export function headline(status) {
 /** The panel's sections, from the two latest statuses and the lists. */
 export function sections(seen, lists) {
   const { status } = seen.at(-1);
-  return [tiles(seen), symbols(status, lists.symbols), settled(status.settled), connections(seen), gaps(status.gaps, lists.gaps), differences(lists.differences)];
+  const { now } = status.clock;
+  return [tiles(seen), symbols(status.symbols, lists.symbols, now), settled(status.settled), connections(seen), gaps(status.gaps, lists.gaps, now), differences(lists.differences, now)];
 }
 
 // What grew between the two latest statuses, in each second.
@@ -30,6 +31,12 @@ function rate(seen, of) {
   const [before, after] = seen;
   const grown = of(after.status) - of(before.status);
   return grown < 0 ? undefined : (1000 * grown) / (after.at - before.at);
+}
+
+// A difference between clocks: small as it should be, or in words.
+function offset(ms) {
+  const size = Math.abs(ms);
+  return `${ms < 0 ? "−" : "+"}${size < 10_000 ? `${size.toFixed(1)} ms` : duration(size)}`;
 }
 
 const perSecond = (n) => (n === undefined ? "–" : count(n));
@@ -43,7 +50,7 @@ function tiles(seen) {
     ["Frames a second", perSecond(rate(seen, frames)), `${count(status.connections.length)} connections`],
     ["Gaps", count(missing.open), `open; ${count(missing.healed)} of ${count(missing.seen)} healed`, missing.open > 0],
     ["Grace", status.grace.replace(/[a-zµ]+/g, " $&"), "after a boundary, until a kline closes by the clock"],
-    ["Clock", `${exchange.offset_ms < 0 ? "−" : "+"}${Math.abs(exchange.offset_ms).toFixed(1)} ms`, `to the exchange's, within ${exchange.within_ms.toFixed(1)} ms`],
+    ["Clock", offset(exchange.offset_ms), `to the exchange's, within ${exchange.within_ms.toFixed(1)} ms`],
     ["REST weight", count(status.rest_weight_used), "used at the exchange in this minute"],
     ["Store", bytes(store.file_bytes), `${count(store.rows)} klines written, ${count(store.outbox_rows)} wait; ${bytes(store.free_bytes)} free`, store.state !== "ok" || store.disk !== "ok"],
     ["Up", duration(1000 * status.uptime_seconds), `klined ${status.version}`],
@@ -55,7 +62,7 @@ function tiles(seen) {
     make("div", { class: "tile", "data-bad": Boolean(bad) }, make("h3", {}, name), make("p", { class: "figure" }, value), make("p", {}, about))));
 }
 
-function symbols({ symbols: states }, all) {
+function symbols(states, all, now) {
   const bar = make("div", { class: "share", "aria-hidden": "true" });
   const words = [];
   for (const state of ["whole", "waiting", "behind", "ended"]) {
@@ -67,8 +74,8 @@ function symbols({ symbols: states }, all) {
     words.push(make("span", { "data-state": state }, make("b", {}, count(n)), ` ${state}`));
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
-    [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last) : "–"]);
-  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), table(["Symbol", "State", "Why", "Last trade"], rows, "Every symbol is whole."));
+    [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
+  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …"));
 }
 
 // Shares are cut, not rounded: 100 % means all.
@@ -97,23 +104,23 @@ function connections(seen) {
   const rows = status.connections.map(({ id, lane, state, streams, up_since: since, last_frame: last, frames: n }) => [
     id, lane === undefined ? "–" : String(lane), state, count(streams),
     seen.length < 2 || !before.has(id) ? "–" : count((1000 * (n - before.get(id))) / (seen[1].at - seen[0].at)),
-    last ? duration(now - Date.parse(last)) : "–", since ? clock(Date.parse(since)) : "–",
+    last ? duration(now - Date.parse(last)) : "–", since ? clock(Date.parse(since), now) : "–",
   ]);
   const made = table(["Connection", "Lane", "State", "Streams", "Frames/s", "Last frame", "Up since"], rows, "There is none.");
   made.classList.add("figures");
   return section("Connections to the exchange", made);
 }
 
-function gaps({ open, healed, seen }, all) {
+function gaps({ open, healed, seen }, all, now) {
   const rows = all.map(({ symbol, first, last, seen_at: at, state, healed_at: end }) =>
-    [symbol, first === last ? String(first) : `${first} … ${last}`, clock(at), end ? `${state} after ${duration(end - at)}` : state]);
+    [symbol, first === last ? String(first) : `${first} … ${last}`, clock(at, now), end ? `${state} after ${duration(end - at)}` : state]);
   const made = table(["Symbol", "Missing ids", "Seen at", "State"], rows, "No gap has been seen.");
   return section("Gaps", make("p", {}, `${count(seen)} seen, ${count(open)} open, ${count(healed)} healed`), made);
 }
 
-function differences(all) {
+function differences(all, now) {
   const rows = all.map(({ symbol, open_time: at, values: differing }) =>
-    [symbol, clock(at, false), Object.entries(differing).map(([name, { ours, official }]) => `${name.replaceAll("_", " ")} ${ours} → ${official}`).join(", ")]);
+    [symbol, clock(at, now), Object.entries(differing).map(([name, { ours, official }]) => `${name.replaceAll("_", " ")} ${ours} → ${official}`).join(", ")]);
   return section("Minutes that gave way to the exchange's own", table(["Symbol", "Opened", "Ours → official"], rows, "There is none."));
 }
 
