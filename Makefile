@@ -31,13 +31,14 @@ $(LINT): tools/go.mod tools/go.sum
 	go -C tools build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 # cmd/klined runs exchange, server and clients in one bubble of fake time. There the race runtime itself aborts now and
-# then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one, and a second run without it for what is too
-# large for it.
+# then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one, and the others run beside it. What is too long
+# under the race detector runs without it.
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: testing without the race detector"
-	go test $(RACE) $$(go list ./... | grep -v /cmd/klined)
-	go test $(RACE) -cpu 1 ./cmd/klined
-	go test ./cmd/klined
+	go test $(RACE) -cpu 1 ./cmd/klined & alone=$$!; \
+	go test $(RACE) $$(go list ./... | grep -v /cmd/klined); others=$$?; \
+	wait $$alone && exit $$others
+	go test ./cmd/klined ./store ./bench
 
 # Each fuzz target for so many inputs (by time, go test takes its own deadline for a failure now and then); a failing input is
 # kept below testdata/fuzz.
@@ -54,7 +55,7 @@ fuzz:
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/klined ./cmd/klined
 
-# The program itself, over real sockets.
+# The program itself, over real sockets. KLINED_SCREENSHOTS names a folder for pictures of the page.
 e2e:
 	go test -count=1 -tags e2e -run E2E -parallel 8 -v ./cmd/klined
 

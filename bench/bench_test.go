@@ -39,6 +39,9 @@ func startTestPeer(ctx context.Context, args ...string) (*PeerProcess, error) {
 
 // TestEveryRow: each row and its baseline measure something. How much is not looked at: the samples are far too small.
 func TestEveryRow(t *testing.T) {
+	if raced {
+		t.Skip("rows are measured without the race detector")
+	}
 	names := []string{"decode", "path", "path_2_lanes", "socket", "socket_tls", "frame_to_push", "boundary", "store_commit", "rest_klines",
 		"fanout_1000", "fanout_10000", "fanout_memory"}
 	if !slices.Equal(Names(), names) {

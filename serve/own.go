@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -17,6 +19,7 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/klined/v1/gaps", listed(s.opt.Gaps))
 	mux.HandleFunc("/klined/v1/symbols", listed(s.opt.Standings))
 	mux.HandleFunc("/klined/v1/differences", s.differences)
+	mux.Handle("/klined/v1/klines", s.counted(klinesQueryWeight, s.ownKlines))
 }
 
 // checked answers 200 or 503 with the check's detail. Without a check it answers 200.
@@ -68,6 +71,36 @@ func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeValue(w, http.StatusOK, items)
+}
+
+// ownKlines answers as klines does, with two values more in each row: what the kline is, as k.st of its event says, and its
+// Revision.
+//
+//	[1789478160000,"76936.20", … ,"0","settled",1]
+func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request) error {
+	q, err := s.parseKlines(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	defer cancel()
+	sc := new(scratch)
+	rows, err := s.answer(ctx, sc, &q, whose(r))
+	if err != nil {
+		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
+	}
+	body := []byte{'['}
+	for i := range rows {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = appendRow(body, &rows[i], q.series.Interval, &q.symbol)
+		body = append(append(append(body[:len(body)-1], `,"`...), standing(&rows[i])...), `",`...)
+		body = append(strconv.AppendInt(body, int64(rows[i].Revision), 10), ']')
+	}
+	w.Header().Set("X-Klined-State", string(appendState(nil, rows)))
+	writeJSON(w, http.StatusOK, append(body, ']'))
+	return nil
 }
 
 // writeValue answers with v as indented JSON: people read these.

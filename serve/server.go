@@ -35,7 +35,8 @@ type Forwarder interface {
 	// Weight is what the exchange counts for a request.
 	Weight(r *http.Request) int
 	// Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
-	// where the exchange may not be asked now, market.ErrOutcomeUnknown where the request may have been carried out.
+	// where the exchange may not be asked now, an *http.MaxBytesError where the body is too long, market.ErrOutcomeUnknown
+	// where the request may have been carried out.
 	Pass(w http.ResponseWriter, r *http.Request) error
 }
 

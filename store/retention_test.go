@@ -164,6 +164,9 @@ func TestRetentionByTheExchangesTime(t *testing.T) {
 // TestRetentionClaimsNoMore feeds, fetches, cuts step by step, crashes and opens with another retention, in any order: every
 // kline that the store calls known is there, and nothing is known that is not kept.
 func TestRetentionClaimsNoMore(t *testing.T) {
+	if raced {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	retains := []map[market.Interval]time.Duration{nil, retained, {interval("30s"): 2 * time.Hour, interval("1m"): time.Hour, interval("1h"): 3 * time.Hour}}
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -286,6 +289,9 @@ func TestReadWhileCutting(t *testing.T) {
 
 // TestFreedPagesAreUsedAgain: where as much is cut off as is added, the file does not grow.
 func TestFreedPagesAreUsedAgain(t *testing.T) {
+	if raced {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		s := openRetaining(t, t.TempDir(), map[market.Interval]time.Duration{interval("30s"): time.Hour, interval("1m"): time.Hour, interval("5m"): time.Hour})
 		var sizes []int64

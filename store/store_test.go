@@ -16,6 +16,9 @@ import (
 // TestBetterWins puts versions of three klines in any order, with commits and restarts between: a read always shows the
 // best version seen, and of equal ones the first. Each run has an hour of its own in one store.
 func TestBetterWins(t *testing.T) {
+	if raced {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	series := market.Series{Symbol: 1, Interval: market.OneMinute}
 	dir := t.TempDir()
 	s := openTest(t, dir, market.OneMinute)

@@ -120,6 +120,9 @@ func TestExportParquet(t *testing.T) {
 
 // TestParquetRowGroups: none is longer than its bound.
 func TestParquetRowGroups(t *testing.T) {
+	if raced {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	var out bytes.Buffer
 	w := newParquetRows(&out)
 	if err := w.begin(exportSymbol(0), market.OneMinute); err != nil {

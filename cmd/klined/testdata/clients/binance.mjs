@@ -1,6 +1,6 @@
 // The npm package `binance`: see both.mjs.
 import { DefaultLogger, USDMClient, WebsocketClient } from 'binance'
-import { both, hear, hearOwn, refusals, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearOwn, refusals, shape, windows } from './both.mjs'
 
 const show = (e) => ({ code: e.code, message: e.message, body: e.body })
 
@@ -18,6 +18,13 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   for (const interval of ['3m', '1h', '1d', '3d', '1w', '1M']) rows[interval] = await client.getKlines({ symbol: 'XRPUSDT', interval, limit: 99 })
   rows['lower case'] = await client.getKlines({ symbol: 'xrpusdt', interval: '1m', limit: 9 })
+  for (const contractType of ['PERPETUAL', 'NEXT_QUARTER']) {
+    rows[`contract, ${contractType}`] = await client.getContinuousContractKlines({ pair: 'BTCUSDT', contractType, interval: '5m', limit: 9 })
+  }
+  for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => client.getContinuousContractKlines(query))
+  same.price = shape(await client.getSymbolPriceTicker({ symbol: 'XRPUSDT' }))
+  same.prices = (await client.getSymbolPriceTickerV2()).map(shape)
+  same.aggTrades = Object.keys((await client.getAggregateTrades({ symbol: 'BTCUSDT', limit: 1 }))[0])
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => client.getKlines(query))
   await soon
 })

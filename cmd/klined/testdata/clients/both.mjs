@@ -65,6 +65,18 @@ export function windows(now) {
   }
 }
 
+// shape is a price as what does not change from one moment to the next.
+export const shape = ({ price, time, ...rest }) => ({ ...rest, digits: price.split('.')[1].length, time: typeof time })
+
+// contractRefusals are queries of continuous klines that the exchange refuses, by name.
+export const contractRefusals = {
+  'no contract type': { pair: 'BTCUSDT', interval: '1m' },
+  'no such contract type': { pair: 'BTCUSDT', contractType: 'FOREVER', interval: '1m' },
+  'no such pair': { pair: 'NOPEUSDT', contractType: 'PERPETUAL', interval: '1m' },
+  'no such interval of a contract': { pair: 'BTCUSDT', contractType: 'PERPETUAL', interval: '7m' },
+  'limit of a contract': { pair: 'BTCUSDT', contractType: 'PERPETUAL', interval: '1m', limit: 1501 },
+}
+
 // refusals are queries of klines that the exchange refuses, by name.
 export function refusals(now) {
   const btc = { symbol: 'BTCUSDT', interval: '1m' }

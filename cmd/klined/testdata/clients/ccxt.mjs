@@ -1,6 +1,6 @@
 // ccxt: see both.mjs.
 import ccxt from 'ccxt'
-import { both, refusals, windows } from './both.mjs'
+import { both, contractRefusals, minute, refusals, shape, windows } from './both.mjs'
 
 const show = (e) => ({ class: e.constructor.name, message: e.message })
 
@@ -31,6 +31,17 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
     rows[`raw, ${name}`] = await exchange.fapiPublicGetKlines({ symbol: 'ETHUSDT', interval: '1m', ...w })
   }
   for (const timeframe of ['1h', '1d', '1w', '1M']) rows[timeframe] = await exchange.fetchOHLCV('SOL/USDT:USDT', timeframe, undefined, 99)
+  for (const contractType of ['PERPETUAL', 'CURRENT_QUARTER']) {
+    rows[`contract, ${contractType}`] = await exchange.fapiPublicGetContinuousKlines({ pair: 'BTCUSDT', contractType, interval: '1m', limit: 9 })
+  }
+  for (const [name, query] of Object.entries(contractRefusals)) {
+    await notes.refused(name, show, () => exchange.fapiPublicGetContinuousKlines(query))
+  }
+  same.price = shape(await exchange.fapiPublicGetTickerPrice({ symbol: 'BTCUSDT' }))
+  same.prices = (await exchange.fapiPublicV2GetTickerPrice()).map(shape)
+  same.lastPrices = Object.keys(await exchange.fetchLastPrices())
+  await notes.refused('aggTrades of last week', show, () => exchange.fetchTrades('BTC/USDT:USDT', now - 7 * 24 * 60 * minute, 100))
+  same.trades = Object.keys((await exchange.fetchTrades('BTC/USDT:USDT', undefined, 1))[0].info)
   for (const [name, query] of Object.entries(refusals(now))) {
     await notes.refused(name, show, () => exchange.fapiPublicGetKlines(query))
   }

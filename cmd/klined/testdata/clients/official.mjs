@@ -1,6 +1,6 @@
 // @binance/derivatives-trading-usds-futures: see both.mjs.
 import { DerivativesTradingUsdsFutures } from '@binance/derivatives-trading-usds-futures'
-import { both, hear, hearOwn, refusals, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearOwn, refusals, shape, windows } from './both.mjs'
 
 const klinesTo = (take) => (e) => take(e.k)
 const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
@@ -16,6 +16,9 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   const streams = await client.websocketStreams.connect()
   streams.klineCandlestickStreams({ symbol: 'BTCUSDT', interval: '1m' }).on('message', klinesTo(hear(notes, 'kline 1m')))
   streams.klineCandlestickStreams({ symbol: 'ethusdt', interval: '1m', id: 7 }).on('message', klinesTo(hear(notes, 'kline 1m, a number as id')))
+  streams
+    .continuousContractKlineCandlestickStreams({ pair: 'btcusdt', contractType: 'perpetual', interval: '1m' })
+    .on('message', klinesTo(hear(notes, 'continuousKline 1m')))
   if (isKlined) streams.klineCandlestickStreams({ symbol: 'ethusdt', interval: '1s' }).on('message', klinesTo(hearOwn(notes, 'kline 1s')))
   same.exchangeInfo = { ...(await data(rest.exchangeInformation())), serverTime: 0 }
   same.ping = await data(rest.testConnectivity())
@@ -24,6 +27,13 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   const klines = (query) => data(rest.klineCandlestickData(query))
   for (const [name, w] of Object.entries(windows(now))) rows[name] = await klines({ symbol: 'BTCUSDT', interval: '1m', ...w })
   for (const interval of ['5m', '1h', '1d', '3d', '1w', '1M']) rows[interval] = await klines({ symbol: 'XRPUSDT', interval, limit: 99 })
+  const contract = (query) => data(rest.continuousContractKlineCandlestickData(query))
+  for (const contractType of ['PERPETUAL', 'CURRENT_QUARTER']) {
+    rows[`contract, ${contractType}`] = await contract({ pair: 'ETHUSDT', contractType, interval: '1h', limit: 9 })
+  }
+  for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => contract(query))
+  same.price = shape(await data(rest.symbolPriceTicker({ symbol: 'XRPUSDT' })))
+  same.prices = (await data(rest.symbolPriceTickerV2())).map(shape)
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => klines(query))
   await soon
 })

@@ -76,6 +76,11 @@ func listen(host string) *notes {
 		}
 	}, failed)
 	must(err)
+	h := &heard{Closed: []any{}}
+	n.Live["continuousKline 1m"] = h
+	_, _, err = futures.WsContinuousKlineServe(&futures.WsContinuousKlineSubscribeArgs{Pair: "SOLUSDT", ContractType: "PERPETUAL", Interval: "1m"},
+		func(e *futures.WsContinuousKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }, failed)
+	must(err)
 	return n
 }
 
@@ -119,6 +124,7 @@ func (n *notes) ask(host string, now int64) {
 		must(err)
 		n.Rows[name] = rows(klines)
 	}
+	n.askOthers(ctx, client)
 	for name, s := range map[string]*futures.KlinesService{
 		"no symbol":               client.NewKlinesService().Interval("1m"),
 		"no such symbol":          client.NewKlinesService().Symbol("NOPEUSDT").Interval("1m"),
@@ -133,6 +139,26 @@ func (n *notes) ask(host string, now int64) {
 		var refused *common.APIError
 		n.Same[name] = []any{errors.As(err, &refused), fmt.Sprint(err)}
 	}
+}
+
+// askOthers asks for what is not klines of a symbol.
+func (n *notes) askOthers(ctx context.Context, client *futures.Client) {
+	for _, contract := range []string{"PERPETUAL", "CURRENT_QUARTER"} {
+		klines, err := client.NewContinuousKlinesService().Pair("BTCUSDT").ContractType(contract).Interval("1h").Limit(9).Do(ctx)
+		must(err)
+		n.Rows["contract, "+contract] = rows(klines)
+	}
+	_, err := client.NewContinuousKlinesService().Pair("BTCUSDT").ContractType("FOREVER").Interval("1h").Do(ctx)
+	n.Same["no such contract type"] = fmt.Sprint(err)
+	_, err = client.NewListPricesService().Symbol("NOPEUSDT").Do(ctx)
+	n.Same["price of no such symbol"] = fmt.Sprint(err)
+	prices, err := client.NewListPricesService().Do(ctx)
+	must(err)
+	symbols := make([]string, len(prices))
+	for i, p := range prices {
+		symbols[i] = p.Symbol
+	}
+	n.Same["prices"] = symbols
 }
 
 // rows is klines as lists of values in their order.
