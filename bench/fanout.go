@@ -119,13 +119,13 @@ func (s *server) pushFor(period time.Duration) {
 	}
 }
 
-// plainCost is the same with a prepared message of each kline, written to one client after the other.
-func (f *fanout) plainCost(context.Context) (sample, error) {
+// plainClients takes clients as they are usually taken, and hands each on when it has subscribed.
+func plainClients(n int) (address string, taken chan *websocket.Conn, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return sample{}, err
+		return "", nil, nil, err
 	}
-	taken := make(chan *websocket.Conn, f.clients)
+	taken = make(chan *websocket.Conn, n)
 	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		upgrader := websocket.Upgrader{}
 		conn, err := upgrader.Upgrade(w, r, nil)
@@ -140,40 +140,30 @@ func (f *fanout) plainCost(context.Context) (sample, error) {
 		taken <- conn
 	})}
 	go func() { _ = server.Serve(l) }()
+	return l.Addr().String(), taken, func() { _ = server.Close() }, nil
+}
+
+// plainCost is the same with a prepared message of each kline, written to one client after the other.
+func (f *fanout) plainCost(context.Context) (sample, error) {
+	address, taken, stop, err := plainClients(f.clients)
+	if err != nil {
+		return sample{}, err
+	}
+	defer stop()
 	var clients []*websocket.Conn
 	defer func() {
 		for _, c := range clients {
 			_ = c.Close()
 		}
-		_ = server.Close()
 	}()
 	rows := restKlines()
-	publish := func(round int) error {
+	return f.connected(address, func() (sample, error) {
 		for len(clients) < f.clients {
 			clients = append(clients, <-taken)
 		}
-		for i := range fanoutStreams {
-			u := market.Update{Series: market.Series{Symbol: market.SymbolID(i), Interval: market.OneMinute}, Kline: rows[round]}
-			text, err := plainJSON(symbolName(i), &u)
-			if err != nil {
-				return err
-			}
-			message, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
-			if err != nil {
-				return err
-			}
-			for _, c := range clients {
-				if err := c.WritePreparedMessage(message); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	return f.connected(l.Addr().String(), func() (sample, error) {
 		spent := cpu()
 		for round := range fanoutRounds {
-			if err := publish(round); err != nil {
+			if err := plainPush(clients, &rows[round]); err != nil {
 				return sample{}, err
 			}
 			if err := f.process.ask(fmt.Sprint("expect ", (round+1)*f.clients*fanoutStreams), "come"); err != nil {
@@ -182,4 +172,25 @@ func (f *fanout) plainCost(context.Context) (sample, error) {
 		}
 		return sample{value: micros(cpu()-spent) / float64(fanoutRounds*f.clients*fanoutStreams), allocs: -1}, nil
 	})
+}
+
+// plainPush writes a kline of each series to each client.
+func plainPush(clients []*websocket.Conn, k *market.Kline) error {
+	for i := range fanoutStreams {
+		u := market.Update{Series: market.Series{Symbol: market.SymbolID(i), Interval: market.OneMinute}, Kline: *k}
+		text, err := plainJSON(symbolName(i), &u)
+		if err != nil {
+			return err
+		}
+		message, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
+		if err != nil {
+			return err
+		}
+		for _, c := range clients {
+			if err := c.WritePreparedMessage(message); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
