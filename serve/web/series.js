@@ -5,7 +5,8 @@ import { follows, klineOfEvent, klineOfRow, mayReplace } from "./kline.js";
 const rowsAtOnce = 1000;
 const retryAfter = 3000; // ms, where the server does not say
 const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled
-const settleEvery = 10_000; // ms
+const settleEvery = 5000; // ms
+const shownFor = 400; // ms that another series stays in view while this one is being loaded
 
 export class Series {
   symbol = "";
@@ -19,6 +20,7 @@ export class Series {
   #waiting = []; // events that came while klines were being loaded
   #first = false; // nothing comes before the first kline shown
   #timer = 0; // of the next attempt, after a failure
+  #leave = 0; // the timer at whose end another series leaves the view
   #live = () => false;
 
   /** onChange(before) follows each change of what is shown, with the last price before it; onFailure({text, at, retry}) says
@@ -37,7 +39,14 @@ export class Series {
     this.#digits = digits;
     this.#fresh = true;
     this.#first = false;
+    clearTimeout(this.#leave);
+    this.#leave = setTimeout(() => this.#clear(), shownFor);
     this.#load();
+  }
+
+  /** Whether it is known that there are no klines of it. */
+  get empty() {
+    return !this.#fresh && this.#chart.klines.length === 0;
   }
 
   /** Asks for what may have been missed. */
@@ -69,6 +78,13 @@ export class Series {
     }
     const before = this.#chart.last?.close;
     if (this.#take(klineOfEvent(event.k))) this.#on.onChange(before);
+  }
+
+  // Takes another series out of view, where this one is not here yet.
+  #clear() {
+    if (!this.#fresh) return;
+    this.#chart.begin([], this.#digits, this.interval.endsWith("s"));
+    this.#on.onChange();
   }
 
   #take(kline) {
@@ -119,6 +135,7 @@ export class Series {
     } catch (error) {
       if (mine.signal.aborted) return;
       const pause = error.pause ?? retryAfter;
+      this.#clear();
       const again = () => {
         clearTimeout(this.#timer);
         this.#timer = 0;
@@ -153,16 +170,17 @@ export class Series {
     return history.t?.[0] ?? 0;
   }
 
-  // What is settled equal is not pushed again: it is asked for.
+  // What is settled equal is not pushed again, and what closed without all trades only later: it is asked for.
   async #settle() {
-    if (this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live() || this.interval.endsWith("s")) return;
-    const recent = this.#chart.klines.slice(-settlesWithin);
-    const from = recent.find((kline) => kline.state === "closed");
+    if (this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live()) return;
+    const settles = !this.interval.endsWith("s");
+    const recent = this.#chart.klines.slice(-settlesWithin, -1);
+    const from = recent.find((kline) => kline.state === "open" || (settles && kline.state === "closed"));
     if (!from) return;
     const { symbol, interval } = this;
     const klines = await this.#fetch({ startTime: 1000 * from.time, limit: settlesWithin }, undefined).catch(() => []);
     if (symbol !== this.symbol || interval !== this.interval || this.#loading) return;
-    if (klines.filter((kline) => kline.state === "settled" && this.#take(kline)).length > 0) this.#on.onChange();
+    if (klines.filter((kline) => kline.state !== "open" && this.#take(kline)).length > 0) this.#on.onChange();
   }
 }
 
