@@ -5,7 +5,7 @@ import { follows, klineOfEvent, klineOfRow, mayReplace } from "./kline.js";
 const rowsAtOnce = 1000;
 const retryAfter = 3000; // ms, where the server does not say
 const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled
-const settleEvery = 5000; // ms
+const lookEvery = 5000; // ms without an event, until the latest klines are asked for
 const shownFor = 400; // ms that another series stays in view while this one is being loaded
 
 export class Series {
@@ -20,6 +20,7 @@ export class Series {
   #waiting = []; // events that came while klines were being loaded
   #first = false; // nothing comes before the first kline shown
   #timer = 0; // of the next attempt, after a failure
+  #heard = 0; // when its last event came
   #leave = 0; // the timer at whose end another series leaves the view
   #live = () => false;
 
@@ -30,7 +31,7 @@ export class Series {
     this.#chart = chart;
     this.#on = handlers;
     this.#live = live;
-    setInterval(() => this.#settle(), settleEvery);
+    setInterval(() => this.#look(), lookEvery);
   }
 
   /** Shows another series; it appears when its klines are here. */
@@ -39,6 +40,7 @@ export class Series {
     this.#digits = digits;
     this.#fresh = true;
     this.#first = false;
+    this.#heard = 0;
     clearTimeout(this.#leave);
     this.#leave = setTimeout(() => this.#clear(), shownFor);
     this.#load();
@@ -72,6 +74,7 @@ export class Series {
   /** Takes an event of the stream. */
   apply(event) {
     if (event.k.s !== this.symbol || event.k.i !== this.interval) return;
+    this.#heard = Date.now();
     if (this.#loading || this.#fresh) {
       this.#waiting.push(event);
       return;
@@ -170,9 +173,15 @@ export class Series {
     return history.t?.[0] ?? 0;
   }
 
-  // What is settled equal is not pushed again, and what closed without all trades only later: it is asked for.
-  async #settle() {
+  // Looks for what is not pushed: the running kline of a symbol that is not whole yet, and what has become of closed ones.
+  #look() {
     if (this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live()) return;
+    if (Date.now() - this.#heard > lookEvery) this.#load();
+    else this.#settle();
+  }
+
+  // What is settled equal is not pushed again, and what closed without all trades only later.
+  async #settle() {
     const settles = !this.interval.endsWith("s");
     const recent = this.#chart.klines.slice(-settlesWithin, -1);
     const from = recent.find((kline) => kline.state === "open" || (settles && kline.state === "closed"));
