@@ -3,6 +3,7 @@
 import { follows, klineOfEvent, klineOfRow, mayReplace } from "./kline.js";
 
 const rowsAtOnce = 1000;
+const fewRows = 10; // rows that are taken in one by one
 const retryAfter = 3000; // ms, where the server does not say
 const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled
 const lookEvery = 5000; // ms without an event, until the latest klines are asked for
@@ -119,6 +120,10 @@ export class Series {
     if (klines.length === 0) return;
     const before = this.#chart.klines.filter((kline) => kline.time < klines[0].time);
     const joins = before.length > 0 && (this.interval.endsWith("s") || follows(before.at(-1), klines[0]));
+    if (joins && klines.length <= fewRows) {
+      klines.forEach((kline) => this.#chart.update(kline));
+      return;
+    }
     if (!joins) this.#first = false;
     this.#chart.show(joins ? [...before, ...klines] : klines);
   }
@@ -174,10 +179,10 @@ export class Series {
   }
 
   // Looks for what is not pushed: the running kline of a symbol that is not whole yet, and what has become of closed ones.
-  #look() {
-    if (this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live()) return;
-    if (Date.now() - this.#heard > lookEvery) this.#load();
-    else this.#settle();
+  async #look() {
+    const busy = () => this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live();
+    if (!busy() && Date.now() - this.#heard > lookEvery) await this.#load();
+    if (!busy()) await this.#settle();
   }
 
   // What is settled equal is not pushed again, and what closed without all trades only later.
