@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sort"
+	"strconv"
 	"sync"
 	"time"
 
@@ -55,6 +57,7 @@ func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query) 
 	}
 	sc.body = appendRows(sc.body[:0], rows, q.series.Interval, &q.symbol)
 	w.Header().Set("X-Klined-State", string(appendState(nil, rows)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(sc.body))) // or it would be written in chunks
 	writeJSON(w, http.StatusOK, sc.body)
 	return nil
 }
@@ -211,11 +214,11 @@ func (s *Server) stored(ctx context.Context, sc *scratch, series market.Series, 
 	if span.Empty() {
 		return live, market.Span{}, nil
 	}
-	stored, missing, err := s.opt.Store.Read(ctx, series, span)
+	stored, missing, err := s.opt.Store.Klines(ctx, sc.rows[:0], series, span)
 	if err != nil {
 		return nil, absent, fmt.Errorf("store: %w", err)
 	}
-	sc.rows = join(sc.rows[:0], stored, live)
+	sc.rows = joinTo(stored, live)
 	return sc.rows, uncovered(series.Interval, missing, sc.rows), nil
 }
 
@@ -234,6 +237,28 @@ func join(dst, a, b []market.Kline) []market.Kline {
 		}
 	}
 	return append(append(dst, a...), b...)
+}
+
+// joinTo is join into the memory of a. Where b only goes on where a ends, or is newer in part, nothing is copied but b.
+func joinTo(a, b []market.Kline) []market.Kline {
+	at := 0
+	if len(b) > 0 {
+		at = sort.Search(len(a), func(i int) bool { return a[i].OpenTime >= b[0].OpenTime })
+	}
+	for i := range b {
+		for at < len(a) && a[at].OpenTime < b[i].OpenTime {
+			at++
+		}
+		switch {
+		case at == len(a):
+			return append(a, b[i:]...)
+		case a[at].OpenTime != b[i].OpenTime:
+			return join(nil, a, b[i:])
+		case market.Better(&b[i], &a[at]):
+			a[at] = b[i]
+		}
+	}
+	return a
 }
 
 // uncovered is the span from the first to the last kline within missing that rows does not hold.

@@ -47,6 +47,7 @@ func newServeCommand() *cobra.Command {
 			if check {
 				return printSettings(cmd.OutOrStdout(), cmd.Flags())
 			}
+			limitMemory(o.Window)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
