@@ -55,7 +55,7 @@ fuzz:
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/klined ./cmd/klined
 
-# The program itself, over real sockets.
+# The program itself, over real sockets. KLINED_SCREENSHOTS names a folder for pictures of the page.
 e2e:
 	go test -count=1 -tags e2e -run E2E -parallel 8 -v ./cmd/klined
 

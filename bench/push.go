@@ -150,9 +150,9 @@ func (watchedFeed) Tail(_ context.Context, dst []market.Kline, _ market.Series, 
 // emptyStore implements serve.Store.
 type emptyStore struct{}
 
-// Read implements serve.Store.
-func (emptyStore) Read(context.Context, market.Series, market.Span) ([]market.Kline, []market.Span, error) {
-	return nil, nil, nil
+// Klines implements serve.Store.
+func (emptyStore) Klines(_ context.Context, dst []market.Kline, _ market.Series, _ market.Span) ([]market.Kline, []market.Span, error) {
+	return dst, nil, nil
 }
 
 // pushDelay runs exchange, feed and server, and reads the delays that the server measures.

@@ -68,8 +68,8 @@ func restKlines() []market.Kline {
 // fullStore implements serve.Store with the rows of one series.
 type fullStore struct{}
 
-// Read implements serve.Store.
-func (fullStore) Read(context.Context, market.Series, market.Span) ([]market.Kline, []market.Span, error) {
+// Klines implements serve.Store.
+func (fullStore) Klines(context.Context, []market.Kline, market.Series, market.Span) ([]market.Kline, []market.Span, error) {
 	return restKlines(), nil, nil
 }
 

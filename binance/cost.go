@@ -21,8 +21,10 @@ const (
 type cost struct {
 	weight    int
 	allowance allowance
-	name      string // of the endpoint, for counters; "other" where it is not known here
+	name      string // of the endpoint, for counters; otherName where it is not known here
 }
+
+const otherName = "other"
 
 // unknownWeight is charged for an endpoint that is not known here. What the exchange says is used then corrects us, but
 // only upwards.
@@ -68,7 +70,7 @@ func costOf(at string, query url.Values) cost {
 	weight, known := weightOf[name]
 	switch {
 	case !known:
-		return cost{unknownWeight, allowanceNone, "other"}
+		return cost{unknownWeight, allowanceNone, otherName}
 	case name == "fundingRate" || name == "fundingInfo":
 		return cost{weight(query), allowanceFunding, name}
 	}
@@ -125,14 +127,25 @@ const allowanceEvery = 5 * time.Minute
 // allowancesOf is how many requests the exchange takes from one address in that time.
 var allowancesOf = [...]int{allowanceFunding: 500, allowanceData: 1000}
 
-// allowances counts what has been asked, in a window that begins with its first request: in two that touch there may be
-// twice as many, so that half the exchange's number is used at most.
+// allowances remembers when the last requests of each kind were made: in no five minutes are there more than ours to make.
 type allowances struct {
-	share float64 // of what the exchange allows, as of its weight
+	mu   sync.Mutex
+	asks [len(allowancesOf)]ring
+}
 
-	mu    sync.Mutex
-	began [len(allowancesOf)]time.Time
-	used  [len(allowancesOf)]int
+// ring is the times of the last requests; next is the oldest.
+type ring struct {
+	at   []time.Time
+	next int
+}
+
+// newAllowances gives of what the exchange allows the same share as of its weight.
+func newAllowances(share float64) *allowances {
+	a := &allowances{}
+	for of, n := range allowancesOf {
+		a.asks[of].at = make([]time.Time, max(1, int(share*float64(n))))
+	}
+	return a
 }
 
 // take takes one request, or says when there will be one.
@@ -142,14 +155,12 @@ func (a *allowances) take(of allowance) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := time.Now()
-	if now.Sub(a.began[of]) >= allowanceEvery {
-		a.began[of], a.used[of] = now, 0
+	r := &a.asks[of]
+	if wait := allowanceEvery - time.Since(r.at[r.next]); wait > 0 {
+		return &market.BudgetError{RetryAfter: wait, Reason: "the requests of these five minutes are used up"}
 	}
-	if a.used[of] >= max(1, int(a.share/2*float64(allowancesOf[of]))) {
-		return &market.BudgetError{RetryAfter: a.began[of].Add(allowanceEvery).Sub(now), Reason: "the requests of these five minutes are used up"}
-	}
-	a.used[of]++
+	r.at[r.next] = time.Now()
+	r.next = (r.next + 1) % len(r.at)
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	forwardTimeout = 30 * time.Second // from the request to the answer's end
 	maxRequest     = 4 << 20          // bytes of a request's body; the exchange's batches of orders have some kilobytes
+	maxForwards    = 256              // requests without a key that wait or are under way at once
 )
 
 // Forwarder passes requests of others on to the exchange, and its answers back. It neither keeps nor logs what they
@@ -27,7 +28,8 @@ type Forwarder struct {
 	usd     *url.URL // where /fapi and /futures/data are
 	coin    *url.URL // where /dapi is
 	all     bool
-	allowed allowances
+	allowed *allowances
+	passing chan struct{} // holds one for each request without a key
 }
 
 // Forwarder makes a forwarder to where r asks. With all it takes every request, untouched and whatever the budget says;
@@ -37,7 +39,8 @@ func (r *REST) Forwarder(all bool) (*Forwarder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot forward to %q: %w", r.o.Base, err)
 	}
-	return &Forwarder{rest: r, usd: usd, coin: coinHost(usd), all: all, allowed: allowances{share: r.budget.share()}}, nil
+	return &Forwarder{rest: r, usd: usd, coin: coinHost(usd), all: all, allowed: newAllowances(r.budget.share()),
+		passing: make(chan struct{}, maxForwards)}, nil
 }
 
 // coinHost is where /dapi is served: the exchange has a host of its own for it (COIN-M Futures, "General Info"), others
@@ -54,16 +57,32 @@ func coinHost(usd *url.URL) *url.URL {
 }
 
 // Weight is what the exchange counts for a request, as far as it is known here.
-func (f *Forwarder) Weight(r *http.Request) int { return costOf(r.URL.Path, r.URL.Query()).weight }
+func (f *Forwarder) Weight(r *http.Request) int { return f.cost(r).weight }
+
+// cost is what is charged for a request. Of the many endpoints that need a key most weigh little; what the exchange says is
+// used then counts.
+func (f *Forwarder) cost(r *http.Request) cost {
+	c := costOf(r.URL.Path, r.URL.Query())
+	if f.all && c.name == otherName {
+		c.weight = 1
+	}
+	return c
+}
 
 // Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
-// where the exchange may not be asked now, market.ErrOutcomeUnknown where the request may have been carried out. r's path
-// must be one that the exchange could have.
+// where the exchange may not be asked now, an *http.MaxBytesError where the body is too long, market.ErrOutcomeUnknown
+// where the request may have been carried out. r's path must be one that the exchange could have.
 func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request) error {
-	c, budget := costOf(r.URL.Path, r.URL.Query()), f.rest.budget
+	c, budget := f.cost(r), f.rest.budget
 	if f.all {
 		budget.count(c.weight)
 	} else {
+		select {
+		case f.passing <- struct{}{}:
+			defer func() { <-f.passing }()
+		default:
+			return &market.BudgetError{RetryAfter: time.Second, Reason: "too many requests wait for the exchange"}
+		}
 		if err := f.allowed.take(c.allowance); err != nil {
 			return err
 		}
@@ -72,6 +91,11 @@ func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	defer budget.end(c.weight)
+	return f.send(w, r, c)
+}
+
+// send passes r on; it has been paid for.
+func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, c cost) error {
 	ctx, cancel := context.WithTimeout(r.Context(), forwardTimeout)
 	defer cancel()
 	if f.rest.o.Metrics != nil {

@@ -1,12 +1,14 @@
 package binance
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,7 +94,10 @@ func TestForwardBudget(t *testing.T) {
 		if _, err := pass(t, r, true, httptest.NewRequest("GET", "/fapi/v1/unheard", nil)); err != nil {
 			t.Errorf("untouched: %v", err)
 		}
-		if used := r.budget.Used(); used != 5*unknownWeight {
+		if n := testutil.ToFloat64(r.o.Metrics.RESTRequests.WithLabelValues("other", "200")); n != 5 { // not by their names: who asks could make up any number
+			t.Errorf("%v counted", n)
+		}
+		if used := r.budget.Used(); used != 4*unknownWeight+1 {
 			t.Errorf("%d used", used)
 		}
 		time.Sleep(time.Minute)
@@ -110,22 +115,30 @@ func TestForwardBudget(t *testing.T) {
 
 func TestForwardAllowances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := allowances{share: 0.5}
-		for range 125 {
+		a := newAllowances(0.5)
+		for i := range 250 {
+			if i == 100 {
+				time.Sleep(time.Minute)
+			}
 			if err := a.take(allowanceFunding); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var budget *market.BudgetError
-		if err := a.take(allowanceFunding); !errors.As(err, &budget) || budget.RetryAfter != 5*time.Minute {
+		if err := a.take(allowanceFunding); !errors.As(err, &budget) || budget.RetryAfter != 4*time.Minute {
 			t.Errorf("one more: %v", err)
 		}
 		if err := errors.Join(a.take(allowanceData), a.take(allowanceNone)); err != nil {
 			t.Errorf("of another kind: %v", err)
 		}
-		time.Sleep(5 * time.Minute)
-		if err := a.take(allowanceFunding); err != nil {
-			t.Errorf("five minutes later: %v", err)
+		time.Sleep(4 * time.Minute)
+		for range 100 {
+			if err := a.take(allowanceFunding); err != nil {
+				t.Errorf("five minutes after the first: %v", err)
+			}
+		}
+		if err := a.take(allowanceFunding); err == nil {
+			t.Error("more than five minutes allow")
 		}
 	})
 }
@@ -162,6 +175,86 @@ func TestForwardAll(t *testing.T) {
 	if used := r.budget.Used(); used != 90 {
 		t.Errorf("%d used, want what the exchange says", used)
 	}
+}
+
+// TestForwardElsewhere: whatever host a request names, it goes to the exchange.
+func TestForwardElsewhere(t *testing.T) {
+	var sent []string
+	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
+		sent = append(sent, q.URL.String()+" "+q.Host)
+		return 200, nil, "{}"
+	})
+	for _, all := range []bool{false, true} {
+		q := httptest.NewRequest("GET", "http://user:word@evil:99/fapi/v1/depth?host=evil", nil)
+		if _, err := pass(t, r, all, q); err != nil {
+			t.Error(err)
+		}
+	}
+	const want = "http://exchange/fapi/v1/depth?host=evil exchange"
+	if len(sent) != 2 || sent[0] != want || sent[1] != want {
+		t.Errorf("sent %q", sent)
+	}
+}
+
+// TestForwardBounds: a body or an answer that does not end is not taken to its end.
+func TestForwardBounds(t *testing.T) {
+	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
+		_, err := io.Copy(io.Discard, q.Body)
+		if err != nil {
+			return 599, nil, err.Error()
+		}
+		return 200, nil, strings.Repeat("x", maxBody+1)
+	})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		f, err := r.Forwarder(q.Method == "POST")
+		if err != nil {
+			t.Error(err)
+		}
+		_ = f.Pass(w, q)
+	}))
+	defer server.Close()
+	resp, err := server.Client().Get(server.URL + "/fapi/v1/depth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Errorf("%d bytes of an answer were passed on as if they were all", n)
+	}
+	resp.Body.Close()
+	resp, err = server.Client().Post(server.URL+"/fapi/v1/order", "text/plain", strings.NewReader(strings.Repeat("x", maxRequest+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 599 {
+		t.Errorf("a body that is too long: %d", resp.StatusCode)
+	}
+}
+
+// TestForwardCrowd: more than some at once are not kept waiting.
+func TestForwardCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestREST(func(*http.Request) (int, map[string]string, string) { return 0, nil, "" })
+		f, err := r.Forwarder(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(market.OneMinute.Next(market.TimeOf(time.Now())).Std()) - 3*time.Second) // soon there is more weight
+		ctx, cancel := context.WithCancel(t.Context())
+		var crowd sync.WaitGroup
+		for range maxForwards {
+			crowd.Go(func() {
+				_ = f.Pass(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/fapi/v1/ping", nil))
+			})
+		}
+		synctest.Wait()
+		var budget *market.BudgetError
+		if err := f.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/fapi/v1/ping", nil)); !errors.As(err, &budget) || budget.RetryAfter != time.Second {
+			t.Errorf("one more: %v", err)
+		}
+		cancel()
+		crowd.Wait()
+	})
 }
 
 // TestForwardFailures: who sends an order must know whether it may have been carried out.

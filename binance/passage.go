@@ -68,12 +68,11 @@ func (p *passage) answered(answer *http.Response) error {
 	if err != nil {
 		return err
 	}
+	if p.f.all {
+		p.w.Header().Del(usedWeightHeader) // who sends orders must know how close the exchange itself is to refusing them
+	}
 	for name := range p.w.Header() {
-		if name == usedWeightHeader && p.f.all && answer.Header.Get(name) != "" {
-			p.w.Header().Del(name) // who sends orders must know how close the exchange itself is to refusing them
-		} else {
-			answer.Header.Del(name) // else ours stays
-		}
+		answer.Header.Del(name) // ours stays
 	}
 	if p.f.all {
 		return nil
@@ -106,8 +105,13 @@ func (p *passage) refusal(answer *http.Response) (refused, err error) {
 // failed keeps why there is no answer; a request that never reached the exchange is known not to have been carried out.
 func (p *passage) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	var refused *market.BudgetError
-	if errors.As(err, &refused) {
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &refused):
 		p.err = refused
+		return
+	case errors.As(err, &tooLong): // the exchange has not seen its end
+		p.err = tooLong
 		return
 	}
 	countForwarded(p.f.rest.o.Metrics, p.cost.name, "error")

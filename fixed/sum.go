@@ -100,6 +100,11 @@ func (s Sum) times(n uint64) Sum {
 
 // Append writes s with the given number of decimals, or with as many more as s needs: it never rounds.
 func (s Sum) Append(dst []byte, digits int) []byte {
+	if uint(digits) <= SumDigits && s.Hi < pow10[SumDigits-digits] {
+		if n, rest := bits.Div64(s.Hi, s.Lo, pow10[SumDigits-digits]); rest == 0 {
+			return appendScaled(dst, n, digits)
+		}
+	}
 	const unit = 1e16
 	// s = q·10¹⁶ + r; q may need more than 64 bits (s reaches 3.4 × 10²²).
 	qHi, rest := s.Hi/unit, s.Hi%unit

@@ -84,7 +84,7 @@ type fakeStore struct {
 	reads int
 }
 
-func (s *fakeStore) Read(_ context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error) {
+func (s *fakeStore) Klines(_ context.Context, rows []market.Kline, series market.Series, span market.Span) (_ []market.Kline, missing []market.Span, err error) {
 	s.reads++
 	for _, k := range s.rows[series] {
 		if k.OpenTime >= span.From && k.OpenTime < span.To {

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -72,8 +73,12 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	refused := refusal(err)
-	if errors.Is(err, market.ErrOutcomeUnknown) {
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.Is(err, market.ErrOutcomeUnknown):
 		refused = outcomeUnknown()
+	case errors.As(err, &tooLong):
+		refused = &apiError{status: http.StatusRequestEntityTooLarge, code: -1000, msg: fmt.Sprintf("A body of more than %d bytes is not passed on.", tooLong.Limit)}
 	}
 	if refused.status != http.StatusTooManyRequests {
 		s.log.Warn("cannot forward", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sort"
+	"strconv"
 	"sync"
 	"time"
 
@@ -29,7 +31,7 @@ func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.answerKlines(w, r, &q)
+	return s.answerKlines(w, r, &q, appendRows)
 }
 
 // continuousKlines answers GET /fapi/v1/continuousKlines likewise.
@@ -38,10 +40,11 @@ func (s *Server) continuousKlines(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	return s.answerKlines(w, r, &q)
+	return s.answerKlines(w, r, &q, appendRows)
 }
 
-func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query) error {
+// answerKlines answers with the rows that q asks for, as write makes a body of them.
+func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query, write rowsWriter) error {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	sc, _ := s.scratches.Get().(*scratch)
@@ -53,8 +56,9 @@ func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query) 
 	if err != nil {
 		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
 	}
-	sc.body = appendRows(sc.body[:0], rows, q.series.Interval, &q.symbol)
+	sc.body = write(sc.body[:0], rows, q.series.Interval, &q.symbol)
 	w.Header().Set("X-Klined-State", string(appendState(nil, rows)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(sc.body))) // or it would be written in chunks
 	writeJSON(w, http.StatusOK, sc.body)
 	return nil
 }
@@ -211,11 +215,11 @@ func (s *Server) stored(ctx context.Context, sc *scratch, series market.Series, 
 	if span.Empty() {
 		return live, market.Span{}, nil
 	}
-	stored, missing, err := s.opt.Store.Read(ctx, series, span)
+	stored, missing, err := s.opt.Store.Klines(ctx, sc.rows[:0], series, span)
 	if err != nil {
 		return nil, absent, fmt.Errorf("store: %w", err)
 	}
-	sc.rows = join(sc.rows[:0], stored, live)
+	sc.rows = joinTo(stored, live)
 	return sc.rows, uncovered(series.Interval, missing, sc.rows), nil
 }
 
@@ -234,6 +238,28 @@ func join(dst, a, b []market.Kline) []market.Kline {
 		}
 	}
 	return append(append(dst, a...), b...)
+}
+
+// joinTo is join into the memory of a. Where b only goes on where a ends, or is newer in part, nothing is copied but b.
+func joinTo(a, b []market.Kline) []market.Kline {
+	at := 0
+	if len(b) > 0 {
+		at = sort.Search(len(a), func(i int) bool { return a[i].OpenTime >= b[0].OpenTime })
+	}
+	for i := range b {
+		for at < len(a) && a[at].OpenTime < b[i].OpenTime {
+			at++
+		}
+		switch {
+		case at == len(a):
+			return append(a, b[i:]...)
+		case a[at].OpenTime != b[i].OpenTime:
+			return join(nil, a, b[i:])
+		case market.Better(&b[i], &a[at]):
+			a[at] = b[i]
+		}
+	}
+	return a
 }
 
 // uncovered is the span from the first to the last kline within missing that rows does not hold.

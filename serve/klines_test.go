@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"klined/market"
 )
@@ -268,4 +269,26 @@ func TestHoleIsNoListing(t *testing.T) {
 			t.Errorf("%s: before %s, after a request across the hole %s", iv, before, after)
 		}
 	}
+}
+
+// TestJoinTo: it gives what join gives, wherever the second run lies.
+func TestJoinTo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(name string) (rows []market.Kline) {
+			from := rapid.IntRange(0, 6).Draw(t, name)
+			for i := range rapid.IntRange(0, 8).Draw(t, name+" rows") {
+				if rapid.IntRange(0, 5).Draw(t, name+" has it") > 0 {
+					k := kline(market.Time(from+i)*market.Minute, "1.00", rapid.SampledFrom([]market.State{market.StateClosed, market.StateSettled}).Draw(t, "state"))
+					k.Revision, k.TradeCount = rapid.Int32Range(0, 1).Draw(t, "revision"), rapid.Int64Range(1, 9).Draw(t, "count")
+					rows = append(rows, k)
+				}
+			}
+			return rows
+		}
+		a, b := draw("a"), draw("b")
+		want := join(nil, a, b)
+		if got := joinTo(a, b); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	})
 }

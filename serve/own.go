@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"klined/market"
 )
 
 // ownRoutes lays out the paths that the exchange does not have.
@@ -17,6 +20,7 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/klined/v1/gaps", listed(s.opt.Gaps))
 	mux.HandleFunc("/klined/v1/symbols", listed(s.opt.Standings))
 	mux.HandleFunc("/klined/v1/differences", s.differences)
+	mux.Handle("/klined/v1/klines", s.counted(klinesQueryWeight, s.ownKlines))
 }
 
 // checked answers 200 or 503 with the check's detail. Without a check it answers 200.
@@ -68,6 +72,32 @@ func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeValue(w, http.StatusOK, items)
+}
+
+// ownKlines answers as klines does, with two values more in each row: what the kline is, as k.st of its event says, and its
+// Revision.
+//
+//	[1789478160000,"76936.20", … ,"0","settled",1]
+func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request) error {
+	q, err := s.parseKlines(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	return s.answerKlines(w, r, &q, appendStandings)
+}
+
+// appendStandings is appendRows with those two values.
+func appendStandings(dst []byte, rows []market.Kline, interval market.Interval, sym *market.Symbol) []byte {
+	dst = append(dst, '[')
+	for i := range rows {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendRow(dst, &rows[i], interval, sym)
+		dst = append(append(append(dst[:len(dst)-1], `,"`...), standing(&rows[i])...), `",`...)
+		dst = append(strconv.AppendInt(dst, int64(rows[i].Revision), 10), ']')
+	}
+	return append(dst, ']')
 }
 
 // writeValue answers with v as indented JSON: people read these.

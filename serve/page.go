@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -30,11 +31,14 @@ type pageSetup struct {
 	Intervals []string     `json:"intervals"`
 }
 
+// pageSymbol is a symbol as short as 800 of them should be: ["BTCUSDT",2], its name and its price digits.
 type pageSymbol struct {
-	Name        string `json:"name"`
-	PriceDigits int    `json:"price"`
-	QtyDigits   int    `json:"qty"`
+	Name        string
+	PriceDigits int
 }
+
+// MarshalJSON writes the short form.
+func (p pageSymbol) MarshalJSON() ([]byte, error) { return json.Marshal([]any{p.Name, p.PriceDigits}) }
 
 // pageRoutes lays out the chart page and its files.
 func (s *Server) pageRoutes(mux *http.ServeMux) {
@@ -58,12 +62,10 @@ func (s *Server) pageRoutes(mux *http.ServeMux) {
 // page renders the chart page with the symbols and intervals of now.
 func (s *Server) page(w http.ResponseWriter, index *template.Template) {
 	data := pageData{Version: s.opt.Version, Setup: pageSetup{Symbols: []pageSymbol{}}}
-	for _, sym := range s.opt.Symbols.All() {
-		if s.opt.Carries(sym.ID) {
-			data.Setup.Symbols = append(data.Setup.Symbols, pageSymbol{sym.Name, sym.PriceDigits, sym.QtyDigits})
-		}
+	for sym := range s.carried {
+		data.Setup.Symbols = append(data.Setup.Symbols, pageSymbol{sym.Name, sym.PriceDigits})
 	}
-	for _, iv := range s.opt.Intervals {
+	for _, iv := range s.inOrder() {
 		data.Setup.Intervals = append(data.Setup.Intervals, iv.String())
 	}
 	var body bytes.Buffer

@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"klined/market"
 )
 
 func TestPage(t *testing.T) {
@@ -22,14 +25,18 @@ func TestPage(t *testing.T) {
 	if setup == nil {
 		t.Fatal("the page does not say its symbols")
 	}
-	var got pageSetup
+	var got any
 	if err := json.Unmarshal([]byte(setup[1]), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := pageSetup{Symbols: []pageSymbol{{"BTCUSDT", 2, 3}, {"币安人生USDT", 6, 0}}}
-	for _, iv := range w.opt.Intervals {
-		want.Intervals = append(want.Intervals, iv.String())
+	intervals := []any{"1s"} // shortest first
+	for _, iv := range w.opt.Intervals[:15] {
+		intervals = append(intervals, iv.String())
 	}
+	want := any(map[string]any{
+		"symbols":   []any{[]any{"BTCUSDT", 2.0}, []any{"币安人生USDT", 6.0}},
+		"intervals": slices.Insert(intervals, 2, any("2m")),
+	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("setup (-want +got):\n%s", diff)
 	}
@@ -39,9 +46,10 @@ func TestPage(t *testing.T) {
 func TestPageFiles(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:00:00")))
 	types := map[string]string{
-		"web/style.css": "text/css; charset=utf-8", "web/app.js": "text/javascript; charset=utf-8", "web/chart.js": "text/javascript; charset=utf-8",
-		"web/feed.js": "text/javascript; charset=utf-8", "web/picker.js": "text/javascript; charset=utf-8", "web/icon.svg": "image/svg+xml",
-		"web/lightweight-charts.js": "text/javascript; charset=utf-8",
+		"web/style.css": "text/css; charset=utf-8", "web/panels.css": "text/css; charset=utf-8", "web/icon.svg": "image/svg+xml",
+	}
+	for _, script := range strings.Fields("app chart dom feed header kline picker report series status theme lightweight-charts") {
+		types["web/"+script+".js"] = "text/javascript; charset=utf-8"
 	}
 	todo, seen := []string{""}, map[string]bool{}
 	for len(todo) > 0 {
@@ -82,6 +90,26 @@ func TestPageFiles(t *testing.T) {
 	rec := httptest.NewRecorder()
 	if w.Handler().ServeHTTP(rec, req); rec.Code != http.StatusNotModified {
 		t.Errorf("the same file again: %d", rec.Code)
+	}
+}
+
+// TestOwnKlines: klines' rows, each with what the kline is.
+func TestOwnKlines(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:03:30")))
+	rows := run(market.OneMinute, at("12:00:00"), at("12:03:00"), market.StateSettled)
+	rows[1].State, rows[1].Gap, rows[1].Revision = market.StateClosed, true, 2
+	w.store.rows[minutes(btc)], w.store.known[minutes(btc)] = rows, []market.Span{{From: at("12:00:00"), To: at("12:03:00")}}
+	w.live.rows[minutes(btc)] = []market.Kline{kline(at("12:03:00"), "5", market.StateOpen)}
+	plain, own := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=4"), w.get("/klined/v1/klines?symbol=BTCUSDT&interval=1m&limit=4")
+	want := plain.Body.String()
+	for _, standing := range []string{`"settled",0`, `"closed+gap",2`, `"settled",0`, `"open",0`} {
+		want = strings.Replace(want, `"0"]`, `"0",`+standing+"]", 1)
+	}
+	if own.Body.String() != want || own.Header().Get("X-Klined-State") != "settled=2,closed=1,open=1,gap=1" {
+		t.Errorf("%s\n%s, want\n%s", own.Header(), own.Body, want)
+	}
+	if rec := w.get("/klined/v1/klines?symbol=NOSUCH&interval=1m"); rec.Code != 400 || !strings.Contains(rec.Body.String(), "-1121") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }
 

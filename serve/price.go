@@ -89,11 +89,13 @@ func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// appendPrice writes the close of a symbol's running kline as its price. at is its last trade's time: 0 where it has not
-// traded since klined began, then it is the end of the last kline at the latest.
+// appendPrice writes the close of a symbol's running kline as its price. at is its last trade's time; 0 where it has not
+// traded since klined began: it was in the running kline then, whose begin is told, or before it.
 func appendPrice(dst []byte, sym *market.Symbol, running *market.Kline, at market.Time) []byte {
 	if at == 0 {
-		at = running.OpenTime - 1
+		if at = running.OpenTime; running.TradeCount == 0 {
+			at--
+		}
 	}
 	name, _ := json.Marshal(sym.Name) // a string always marshals
 	dst = append(append(dst, `{"symbol":`...), name...)

@@ -25,9 +25,9 @@ type Live interface {
 
 // Store is what serve asks of the disk.
 type Store interface {
-	// Read gives the closed klines of span, oldest first, and the parts of span that are not known to be complete.
-	// The rows are the caller's to read, not to change.
-	Read(ctx context.Context, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
+	// Klines appends the closed klines of span to dst, oldest first, and gives the parts of span that are not known to be
+	// complete.
+	Klines(ctx context.Context, dst []market.Kline, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
 }
 
 // Forwarder passes requests on to the exchange.
@@ -35,7 +35,8 @@ type Forwarder interface {
 	// Weight is what the exchange counts for a request.
 	Weight(r *http.Request) int
 	// Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
-	// where the exchange may not be asked now, market.ErrOutcomeUnknown where the request may have been carried out.
+	// where the exchange may not be asked now, an *http.MaxBytesError where the body is too long, market.ErrOutcomeUnknown
+	// where the request may have been carried out.
 	Pass(w http.ResponseWriter, r *http.Request) error
 }
 

@@ -88,6 +88,7 @@ func (s *Store) take(series market.Series, k *market.Kline) {
 		s.complete.holes.remove(series, whole)
 	}
 	s.pending.put(series, &h)
+	s.window.take(series, k)
 }
 
 // check reports why h cannot be kept, and sets its digits.
@@ -148,6 +149,7 @@ func (s *Store) dropOverflow() {
 	s.pending.dropOldest(max(s.maxRows/10, s.waiting()-s.maxRows), func(series market.Series, open market.Time) {
 		one := market.Span{From: open, To: series.Interval.Next(open)}
 		s.complete.holes.add(series, one)
+		s.window.forget(series)
 		if series.Interval < market.OneMinute {
 			s.stats.lost++
 		} else {

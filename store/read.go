@@ -65,6 +65,10 @@ func (s *Store) Read(ctx context.Context, series market.Series, span market.Span
 	}
 	// Memory first: a row that is committed meanwhile is then seen twice, never not at all.
 	s.mu.Lock()
+	if parts, n, missing, here := s.inWindow(series, span); here {
+		s.mu.Unlock()
+		return appendParts(nil, parts, n), missing, nil
+	}
 	var older, newer []market.Kline
 	if s.inFlight != nil {
 		older = s.inFlight.within(nil, series, span)

@@ -106,6 +106,7 @@ func (s *Store) repairs() {
 	defer s.unlock()
 	for _, r := range holes {
 		s.complete.holes.add(r.Series, r.Span)
+		s.window.forget(r.Series)
 	}
 	switch {
 	case err != nil:

@@ -71,6 +71,8 @@ type Status struct {
 	LostRows     uint64    `json:"lost_rows"`              // those of them that the exchange does not have: below a minute
 	Holes        int       `json:"holes"`                  // spans of such rows, and of those that lack trades, that nothing has filled
 	FileBytes    int64     `json:"file_bytes"`             // database and its log
+	WindowSeries int       `json:"window_series"`          // in memory, for clients
+	WindowBytes  int64     `json:"window_bytes"`           // of them
 }
 
 // Status tells the store's standing.
@@ -89,6 +91,7 @@ func (s *Store) Status() Status {
 		LastCommit: s.stats.lastCommit, CommitMillis: float64(s.stats.commitTook.Microseconds()) / 1000,
 		RefusedRows: s.stats.refused, LastRefused: s.stats.lastRefused,
 		DroppedRows: s.stats.dropped, LostRows: s.stats.lost, FileBytes: size,
+		WindowSeries: len(s.window.of), WindowBytes: s.window.bytes,
 	}
 	for _, holes := range s.complete.holes.of {
 		status.Holes += len(holes)

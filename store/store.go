@@ -33,6 +33,7 @@ type Options struct {
 	Source      market.Source     // of the rows written
 	Metrics     *health.Metrics   // (its own)
 	Log         *slog.Logger      // (none)
+	Window      int64             // bytes of memory for the series that clients ask for; none where 0
 	CommitEvery time.Duration     // how long a kline may wait for company before it is committed (500 ms)
 
 	Retain map[market.Interval]time.Duration // how long klines of an interval are kept; those of others for ever
@@ -60,6 +61,7 @@ type Store struct {
 	complete completeness
 	pending  *outbox                 // to be written with the next commit
 	inFlight *outbox                 // being written, read-only; nil between commits
+	window   *window                 // what clients ask for
 	maxRows  int                     // bound of pending and inFlight together
 	cutRows  int                     // how many rows one step of a cut deletes
 	logPages int                     // what of the log is copied back at once
@@ -76,7 +78,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, upserts: make(map[market.Interval]upserts), dropped: make(map[market.Series]spans),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
-		room: room, pending: newOutbox(), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
+		room: room, pending: newOutbox(), window: newWindow(opts.Window), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
 	}
 	s.close = sync.OnceValue(s.shutDown)
 	if err := s.open(); err != nil {

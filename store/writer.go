@@ -142,7 +142,8 @@ func (s *Store) commit() error {
 	defer s.unlock()
 	s.inFlight = nil
 	if err != nil {
-		s.pending.absorb(batch)
+		batch.absorb(s.pending)
+		s.pending = batch
 		s.complete.putBack(f)
 		s.differ = newestOf(append(f.differ, s.differ...))
 		for series, ss := range f.dropped {
@@ -150,6 +151,9 @@ func (s *Store) commit() error {
 				s.dropped[series] = s.dropped[series].add(span)
 			}
 		}
+	}
+	for series := range f.dropped { // what the disk had of it has the mark, or is back in the outbox
+		s.window.forget(series)
 	}
 	s.dropOverflow()
 	s.committed(written, began, took, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
 
 	"klined/binance"
@@ -36,10 +38,11 @@ type serveOptions struct {
 	RESTWeight int
 	Forward    string                            // forwardOff, forwardPublic or forwardAll
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
+	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
 	LogLevel   slog.Level
 	LogFormat  string
 
-	texts struct{ symbols, intervals, source, grace, settle, retain, level string }
+	texts struct{ symbols, intervals, source, grace, settle, retain, window, level string }
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
@@ -73,6 +76,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
 	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (GET without a key, within --rest-weight), or all (every request, untouched; --listen on this machine only)")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
+	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
@@ -80,8 +84,11 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
+	if err = checkListen(o.Listen); err != nil {
 		return err
+	}
+	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
+		return fmt.Errorf("--intervals: %w", err)
 	}
 	if o.Retain, err = parseRetain(o.texts.retain, o.Intervals); err != nil {
 		return err
@@ -97,6 +104,9 @@ func (o *serveOptions) parse() error {
 		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
 	}
 	if err := checkForward(o.Forward, o.Listen); err != nil {
+		return err
+	}
+	if o.Window, err = parseWindow(o.texts.window); err != nil {
 		return err
 	}
 	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
@@ -123,6 +133,18 @@ func (o *serveOptions) parse() error {
 	}
 	if o.PushEvery < 10*time.Millisecond || o.PushEvery > time.Minute {
 		return fmt.Errorf("--push-every %s: want 10ms to 1m", o.PushEvery)
+	}
+	return nil
+}
+
+// checkListen refuses what is no address to listen on.
+func checkListen(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %q: want HOST:PORT, like 127.0.0.1:8080", addr)
 	}
 	return nil
 }
@@ -172,6 +194,18 @@ func parseGrace(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("--grace %q: want auto, or a time from 10ms to 30s", text)
 	}
 	return grace, nil
+}
+
+// leastWindow holds a few series: what is less than one could keep nothing.
+const leastWindow = 1 << 20
+
+// parseWindow reads a size.
+func parseWindow(text string) (int64, error) {
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size != 0 && size < leastWindow || size > math.MaxInt64/2 {
+		return 0, fmt.Errorf("--window %q: want 0, or a size from 1MiB up, like 64MiB or 1GiB", text)
+	}
+	return int64(size), nil
 }
 
 // parseSymbols reads a comma list of names; of all there are, it is nil.

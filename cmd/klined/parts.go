@@ -21,7 +21,7 @@ import (
 func (s *server) openStore() error {
 	var err error
 	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Retain: s.o.Retain,
-		Metrics: s.metrics, Log: s.log})
+		Window: s.o.Window, Metrics: s.metrics, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ func newServeCommand() *cobra.Command {
 			if check {
 				return printSettings(cmd.OutOrStdout(), cmd.Flags())
 			}
+			limitMemory(o.Window)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
@@ -60,7 +61,7 @@ func newServeCommand() *cobra.Command {
 const serveHelp = `Connects to the exchange, builds the klines of every symbol and interval, keeps them in --dir and serves them on
 --listen: the exchange's REST below /fapi/v1, its WebSocket streams on /ws and /stream, the chart page on /,
 TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/v1/status, /klined/v1/symbols, /klined/v1/gaps,
-/klined/v1/differences for operators.
+/klined/v1/differences for operators, /klined/v1/klines for klines that each say what they are.
 
 What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
 /futures/data that needs no key, within --rest-weight; with all every request, untouched, and only where --listen is an

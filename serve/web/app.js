@@ -1,209 +1,172 @@
-// The chart page: which series is shown, what REST and the stream bring for it, and the header.
+// The chart page: which series is shown, and what keys and buttons do.
 
-import { Chart, barOfEvent, barOfRow } from "./chart.js";
+import { Chart } from "./chart.js";
+import { duration, element, make, write } from "./dom.js";
 import { Feed } from "./feed.js";
+import { Header } from "./header.js";
 import { makePicker } from "./picker.js";
+import { ask, Series } from "./series.js";
+import { Status } from "./status.js";
+import { followTheme } from "./theme.js";
 
-const rowsAtOnce = 1000;
-const retryAfter = 3000; // ms, where the server does not say
-
-const element = (id) => document.getElementById(id);
 const setup = JSON.parse(element("setup").textContent);
-const digits = new Map(setup.symbols.map((symbol) => [symbol.name, symbol]));
-
-const shown = { symbol: "", interval: "" };
-let loading = null; // the AbortController of what is being loaded
-let waiting = []; // events that came while the rows were being loaded
-let earliest = false; // nothing comes before the first bar
-let clockOffset = 0; // ms from this machine's clock to the exchange's
-let retry = 0;
+const digits = new Map(setup.symbols); // of prices, by symbol
+const dialogs = [element("picker"), element("status"), element("help")];
 
 const chart = new Chart(element("chart"), {
-  onHover: (bar) => showLegend(bar ?? chart.last),
-  onEarlier: loadEarlier,
+  onHover: (kline) => header.hover(kline),
+  onEarlier: () => series.earlier(),
+  onScroll: (away) => (element("latest").hidden = !away),
 });
+
+const series = new Series(chart, {
+  live: () => feed.live,
+  onChange: (before) => {
+    header.show(before);
+    tellNotice();
+  },
+  onFailure: showFailure,
+  onLoading: (on) => element("chart").toggleAttribute("data-loading", on),
+});
+
+const header = new Header(chart, series);
 
 const feed = new Feed({
-  onState: (state) => {
-    element("connection").dataset.state = state;
-    element("connection-text").textContent = state;
+  onState: (state, again) => {
+    header.connection(state, again);
+    status.reachable = state === "live";
   },
-  onOpen: load, // what was missed while there was no connection
+  onReady: () => {
+    series.refresh();
+    setClock();
+  },
   onKline: (event) => {
-    clockOffset = event.E - Date.now();
-    if (loading) waiting.push(event);
-    else apply(event);
+    header.heard(event);
+    series.apply(event);
   },
 });
 
-const openPicker = makePicker([...digits.keys()], (symbol) => go(symbol, shown.interval));
+const status = new Status();
+const toggleTheme = followTheme(() => chart.paint());
+const openPicker = makePicker([...digits.keys()], (symbol) => go(symbol, series.interval));
 
 /** Shows another series. */
 function go(symbol, interval) {
-  if (symbol === shown.symbol && interval === shown.interval) return;
-  Object.assign(shown, { symbol, interval });
+  if (symbol === series.symbol && interval === series.interval) return;
   history.replaceState(null, "", `#${symbol}/${interval}`);
-  element("symbol-name").textContent = symbol;
-  element("state").hidden = true;
-  for (const button of element("intervals").children) button.toggleAttribute("aria-current", button.textContent === interval);
+  write(element("symbol-name"), symbol);
+  element("chart").setAttribute("aria-label", `Klines and volume of ${symbol}, ${interval}`);
+  for (const button of element("intervals").children) {
+    if (button.textContent === interval) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
   element("intervals").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  chart.clear(digits.get(symbol).price, interval.endsWith("s"));
-  earliest = false;
-  showBar();
+  header.hover(undefined);
   const lower = symbol.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+  series.open(symbol, interval, digits.get(symbol));
   feed.follow(`${lower}@kline_${interval}`);
-  load();
 }
 
-async function fetchRows(parameters, signal) {
-  const query = new URLSearchParams({ symbol: shown.symbol, interval: shown.interval, limit: rowsAtOnce, ...parameters });
-  const response = await fetch(`fapi/v1/klines?${query}`, { signal });
-  const body = await response.json();
-  if (response.ok) return body.map(barOfRow);
-  const seconds = Number(response.headers.get("Retry-After"));
-  throw Object.assign(new Error(body.msg), { pause: seconds ? 1000 * seconds : retryAfter });
+/** Measures how far the exchange's clock is ahead of ours. */
+async function setClock() {
+  const sent = Date.now();
+  const { serverTime } = await ask("fapi/v1/time").catch(() => ({}));
+  if (serverTime) header.offset = serverTime - (sent + Date.now()) / 2;
 }
 
-/** Loads the latest rows of the series shown; events that come meanwhile are applied after them. */
-async function load() {
-  loading?.abort();
-  clearTimeout(retry);
-  const mine = (loading = new AbortController());
-  waiting = [];
-  try {
-    const bars = await fetchRows({}, mine.signal);
-    const known = chart.bars;
-    const before = bars.length > 0 ? known.filter((bar) => bar.time < bars[0].time) : known;
-    const joins = before.length > 0 && bars.length > 0 && before.at(-1).end + 1 === 1000 * bars[0].time;
-    chart.show(joins ? [...before, ...bars] : bars);
-    loading = null;
-    notice("");
-    showBar();
-    waiting.forEach(apply);
-  } catch (error) {
-    if (mine.signal.aborted) return;
-    loading = null;
-    notice(`Klines cannot be loaded: ${error.message}`);
-    retry = setTimeout(load, error.pause ?? retryAfter);
+let failure; // to load klines
+
+function showFailure(next) {
+  failure = next;
+  element("retry").hidden = !failure;
+  tellNotice();
+}
+
+/** Says why there are no klines, and when they are asked for again. */
+function tellNotice() {
+  element("notice").hidden = !failure && !series.empty;
+  if (!failure) {
+    write(element("notice-text"), `No klines of ${series.interval} here yet: they begin with the first whole minute.`);
+    return;
   }
-}
-
-/** Loads what comes before the first bar, when the view nears it. */
-async function loadEarlier() {
-  if (loading || earliest) return;
-  const mine = (loading = new AbortController());
-  try {
-    const bars = await fetchRows({ endTime: 1000 * chart.bars[0].time - 1 }, mine.signal);
-    if (mine.signal.aborted) return;
-    earliest = chart.prepend(bars) === 0;
-  } catch {
-    if (mine.signal.aborted) return;
-    earliest = true; // until the series is shown again
-  }
-  loading = null;
-  waiting.forEach(apply);
-  waiting = [];
-}
-
-function apply({ k }) {
-  const bar = barOfEvent(k);
-  if (chart.last && bar.time < chart.last.time && !k.x) return;
-  const before = chart.last?.close;
-  chart.update(bar);
-  const [state, gap] = k.st.split("+");
-  const chip = element("state");
-  chip.hidden = false;
-  chip.dataset.state = state;
-  chip.toggleAttribute("data-gap", Boolean(gap));
-  chip.textContent = gap ? `${state}, trades missing` : state;
-  showBar(before);
-}
-
-const move = (from, to) => (to > from ? "up" : to < from ? "down" : "");
-
-function showBar(before) {
-  const bar = chart.last;
-  const price = element("price");
-  price.textContent = bar ? bar.text.c : "–";
-  document.title = bar ? `${bar.text.c} ${shown.symbol} · klined` : `${shown.symbol} · klined`;
-  if (before !== undefined && before !== bar.close) {
-    price.dataset.move = move(before, bar.close);
-    setTimeout(() => delete price.dataset.move, 250);
-  }
-  const change = element("change");
-  change.textContent = "";
-  if (bar) {
-    const percent = (100 * (bar.close - bar.open)) / bar.open;
-    change.textContent = `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(2)} %`;
-    change.dataset.move = move(bar.open, bar.close);
-  }
-  showLegend(bar);
-  countDown();
-}
-
-function showLegend(bar) {
-  const legend = element("legend");
-  legend.replaceChildren();
-  if (!bar) return;
-  legend.dataset.move = move(bar.open, bar.close);
-  const { o, h, l, c, v, n } = bar.text;
-  for (const [name, text] of Object.entries({ O: o, H: h, L: l, C: c, Vol: v, Trades: String(n) })) {
-    const value = document.createElement("b");
-    value.textContent = text;
-    const pair = document.createElement("span");
-    pair.append(`${name} `, value);
-    legend.append(pair);
-  }
-}
-
-/** Says how long the running kline still runs. */
-function countDown() {
-  const bar = chart.last;
-  const left = bar ? Math.ceil((bar.end + 1 - Date.now() - clockOffset) / 1000) : 0;
-  const two = (n) => String(n).padStart(2, "0");
-  let text = "";
-  if (left >= 86400) text = `${Math.floor(left / 86400)}d ${two(Math.floor(left / 3600) % 24)}h`;
-  else if (left >= 3600) text = `${Math.floor(left / 3600)}:${two(Math.floor(left / 60) % 60)}:${two(left % 60)}`;
-  else if (left > 0) text = `${two(Math.floor(left / 60))}:${two(left % 60)}`;
-  element("countdown").textContent = text;
-}
-
-function notice(text) {
-  element("notice").textContent = text;
-  element("notice").hidden = text === "";
+  const again = failure.at > Date.now() ? ` Again in ${duration(failure.at - Date.now() + 999)}.` : "";
+  write(element("notice-text"), `Klines cannot be loaded: ${failure.text.replace(/\.$/, "")}.${again}`);
 }
 
 /** The series that the address names, as far as it is served here. */
 function wanted() {
-  const [symbol, interval] = decodeURIComponent(location.hash.slice(1)).split("/");
-  const first = digits.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0].name;
+  let named = "";
+  try {
+    named = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    // not an address of ours
+  }
+  const [symbol, interval] = named.split("/");
+  const first = digits.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0][0];
   return [
-    digits.has(symbol) ? symbol : shown.symbol || first,
-    setup.intervals.includes(interval) ? interval : shown.interval || (setup.intervals.includes("1m") ? "1m" : setup.intervals[0]),
+    digits.has(symbol) ? symbol : series.symbol || first,
+    setup.intervals.includes(interval) ? interval : series.interval || (setup.intervals.includes("1m") ? "1m" : setup.intervals[0]),
   ];
+}
+
+/** Shows a longer or a shorter interval. */
+function step(by) {
+  const next = setup.intervals[setup.intervals.indexOf(series.interval) + by];
+  if (next) go(series.symbol, next);
+}
+
+function openHelp() {
+  element("help").showModal();
+}
+
+const keys = {
+  "/": () => openPicker(series.symbol),
+  "[": () => step(-1),
+  "]": () => step(1),
+  s: () => status.open(),
+  t: () => toggleTheme(),
+  "?": openHelp,
+  ArrowLeft: () => chart.scroll(-0.1),
+  ArrowRight: () => chart.scroll(0.1),
+  PageUp: () => chart.scroll(-0.9),
+  PageDown: () => chart.scroll(0.9),
+  "+": () => chart.zoom(0.8),
+  "=": () => chart.zoom(0.8),
+  "-": () => chart.zoom(1.25),
+  End: () => chart.toEnd(),
+};
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialogs.some((dialog) => dialog.open)) return;
+  const nth = /^[1-9]$/.test(event.key) ? setup.intervals[event.key - 1] : undefined;
+  const act = nth ? () => go(series.symbol, nth) : keys[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
 }
 
 function begin() {
   if (setup.symbols.length === 0 || setup.intervals.length === 0) {
-    notice("Waiting for the exchange's list of symbols …");
-    setTimeout(() => location.reload(), retryAfter);
+    element("notice").hidden = false;
+    write(element("notice-text"), "Waiting for the exchange's list of symbols …");
+    setTimeout(() => location.reload(), 3000);
     return;
   }
-  for (const interval of setup.intervals) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = interval;
-    button.addEventListener("click", () => go(shown.symbol, interval));
+  setup.intervals.forEach((interval, i) => {
+    const button = make("button", { type: "button", title: i < 9 ? `( ${i + 1} )` : undefined }, interval);
+    button.addEventListener("click", () => go(series.symbol, interval));
     element("intervals").append(button);
-  }
-  element("symbol").addEventListener("click", () => openPicker(shown.symbol));
-  addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || element("picker").open) return;
-    event.preventDefault();
-    openPicker(shown.symbol);
   });
+  element("symbol").addEventListener("click", () => openPicker(series.symbol));
+  element("status-button").addEventListener("click", () => status.open());
+  element("help-button").addEventListener("click", openHelp);
+  element("latest").addEventListener("click", () => chart.toEnd());
+  element("retry").addEventListener("click", () => failure?.retry());
+  for (const dialog of dialogs) dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  addEventListener("keydown", onKey);
   addEventListener("hashchange", () => go(...wanted()));
-  setInterval(countDown, 250);
+  setInterval(tellNotice, 1000);
+  setInterval(() => feed.live && !document.hidden && setClock(), 60_000);
   go(...wanted());
 }
 

@@ -1,42 +1,41 @@
-// Candles and volume of one series, on lightweight-charts.
+// Klines and volume of one series, on lightweight-charts.
+
+import { follows } from "./kline.js";
 
 const { createChart, CandlestickSeries, HistogramSeries, CrosshairMode } = LightweightCharts;
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const rightOffset = 6; // klines' widths kept free after the last
+const probe = document.createElement("span");
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
-/** Translates a REST row of klines. */
-export const barOfRow = ([t, o, h, l, c, v, T, q, n]) => makeBar(t, T, o, h, l, c, v, n);
-/** Translates the k of a kline event. */
-export const barOfEvent = ({ t, T, o, h, l, c, v, n }) => makeBar(t, T, o, h, l, c, v, n);
-
-// Prices are numbers for drawing; the texts are kept as the server wrote them, for reading.
-function makeBar(t, T, o, h, l, c, v, n) {
-  return { time: t / 1000, end: T, open: +o, high: +h, low: +l, close: +c, volume: +v, text: { o, h, l, c, v, n } };
+/** The colour that a property of the style sheet stands for now, in a form that the charts can read. */
+function colour(name, alpha = 1) {
+  probe.style.color = `var(--${name})`;
+  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g);
+  return `rgba(${r}, ${g}, ${b}, ${alpha})`;
 }
 
 export class Chart {
   #chart;
-  #candles;
+  #prices;
   #volumes;
-  #bars = []; // by time
-  #tints = {}; // of volumes
-  #onHover;
-  #onEarlier;
+  #klines = []; // by time
+  #colours = {};
+  #on;
 
-  /** onHover(bar | undefined) follows the crosshair; onEarlier() asks for bars before the first. */
-  constructor(element, { onHover, onEarlier }) {
-    this.#onHover = onHover;
-    this.#onEarlier = onEarlier;
-    this.#chart = createChart(element, {
+  /** onHover(kline | undefined) follows the crosshair; onEarlier() asks for klines before the first; onScroll(away) says
+   * whether the newest kline is out of view. */
+  constructor(place, handlers) {
+    this.#on = handlers;
+    probe.hidden = true;
+    place.append(probe);
+    this.#chart = createChart(place, {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Normal },
       localization: { locale: "en-GB", dateFormat: "yyyy-MM-dd" },
-      timeScale: { rightOffset: 6, barSpacing: 8, minBarSpacing: 0.8 },
+      timeScale: { rightOffset, barSpacing: innerWidth < 620 ? 6 : 8, minBarSpacing: 0.8 },
     });
-    this.#candles = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
-    this.#candles.priceScale().applyOptions({ scaleMargins: { top: 0.1, bottom: 0.22 } });
+    this.#prices = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
+    this.#prices.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
     this.#volumes = this.#chart.addSeries(HistogramSeries, {
       priceScaleId: "volume",
       priceFormat: { type: "volume" },
@@ -44,93 +43,133 @@ export class Chart {
       priceLineVisible: false,
     });
     this.#volumes.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
-    this.#chart.subscribeCrosshairMove(({ time }) => this.#onHover(time === undefined ? undefined : this.#find(time)));
-    this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range && range.from < 30 && this.#bars.length > 0) this.#onEarlier();
+    this.#chart.subscribeCrosshairMove(({ time }) => this.#on.onHover(time === undefined ? undefined : this.#klines[this.#find(time)]));
+    const scale = this.#chart.timeScale();
+    scale.subscribeVisibleLogicalRangeChange((range) => {
+      if (!range || this.#klines.length === 0) return;
+      this.#on.onScroll(scale.scrollPosition() < -2);
+      if (this.nearFirst) this.#on.onEarlier();
     });
-    this.#paint();
-    dark.addEventListener("change", () => this.#paint());
+    this.paint();
   }
 
-  get bars() {
-    return this.#bars;
+  get klines() {
+    return this.#klines;
   }
 
   get last() {
-    return this.#bars.at(-1);
+    return this.#klines.at(-1);
   }
 
-  /** Empties the chart for another series. */
-  clear(precision, seconds) {
-    const priceFormat = { type: "price", precision, minMove: 10 ** -precision };
-    this.#candles.applyOptions({ priceFormat });
+  /** Whether less than a view's width lies before the view. */
+  get nearFirst() {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    return range !== null && range.from < range.to - range.from;
+  }
+
+  /** Shows another series: its klines, its digits, and its end. */
+  begin(klines, precision, seconds) {
+    this.#prices.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
     this.#chart.applyOptions({ timeScale: { timeVisible: true, secondsVisible: seconds } });
-    this.#candles.priceScale().applyOptions({ autoScale: true });
-    this.show([]);
+    this.#prices.priceScale().applyOptions({ autoScale: true });
+    this.show(klines);
+    this.toEnd();
   }
 
-  /** Shows bars in place of all others, and their end where there were none before. */
-  show(bars) {
-    const fresh = this.#bars.length === 0;
-    this.#bars = bars;
-    this.#candles.setData(bars.map(candle));
-    this.#volumes.setData(bars.map((bar) => this.#volume(bar)));
-    if (fresh && bars.length > 0) this.#chart.timeScale().scrollToRealTime();
+  /** Shows klines in place of all others; what is in view stays there. */
+  show(klines) {
+    this.#klines = klines;
+    const prices = [];
+    const volumes = [];
+    klines.forEach((kline, i) => {
+      if (i > 0 && !follows(klines[i - 1], kline)) prices.push(hole(klines[i - 1]));
+      prices.push(this.#price(kline));
+      volumes.push(this.#volume(kline));
+    });
+    this.#prices.setData(prices);
+    this.#volumes.setData(volumes);
   }
 
-  /** Puts bars that are earlier than all others before them; what is in view stays there. */
-  prepend(earlier) {
-    const first = this.#bars[0]?.time ?? Infinity;
-    const added = earlier.filter((bar) => bar.time < first);
-    if (added.length > 0) this.show([...added, ...this.#bars]);
-    return added.length;
-  }
-
-  /** Takes in a newer version of a bar, or a new one. */
-  update(bar) {
+  /** Takes in a newer version of a kline, or the next one. */
+  update(kline) {
     const last = this.last;
-    if (!last || bar.time > last.time) {
-      this.#bars.push(bar);
+    const older = last !== undefined && kline.time < last.time;
+    if (!last || kline.time > last.time) {
+      if (last && !follows(last, kline)) this.#prices.update(hole(last));
+      this.#klines.push(kline);
     } else {
-      const at = this.#bars.findLastIndex((b) => b.time === bar.time);
+      const at = this.#find(kline.time);
       if (at < 0) return;
-      this.#bars[at] = bar;
+      this.#klines[at] = kline;
     }
-    const older = bar.time < this.last.time;
-    this.#candles.update(candle(bar), older);
-    this.#volumes.update(this.#volume(bar), older);
+    this.#prices.update(this.#price(kline), older);
+    this.#volumes.update(this.#volume(kline), older);
   }
 
-  #find(time) {
-    let low = 0;
-    let high = this.#bars.length - 1;
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      if (this.#bars[middle].time === time) return this.#bars[middle];
-      if (this.#bars[middle].time < time) low = middle + 1;
-      else high = middle - 1;
-    }
-    return undefined;
+  /** The kline that opens at a time of the chart. */
+  at(time) {
+    return this.#klines[this.#find(time)];
   }
 
-  #volume(bar) {
-    return { time: bar.time, value: bar.volume, color: bar.close < bar.open ? this.#tints.down : this.#tints.up };
+  toEnd() {
+    this.#chart.timeScale().scrollToPosition(rightOffset, false); // an animation would end with the next update
   }
 
-  #paint() {
-    const [ground, muted, line, up, down] = ["ground", "muted", "line", "up", "down"].map(colour);
-    this.#tints = { up: `${up}55`, down: `${down}55` };
-    const crosshair = { color: muted, labelBackgroundColor: muted };
+  /** Moves the view by so many parts of its width. */
+  scroll(parts) {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    if (!range) return;
+    const by = parts * (range.to - range.from);
+    this.#chart.timeScale().setVisibleLogicalRange({ from: range.from + by, to: range.to + by });
+  }
+
+  /** Shows so many times as much. */
+  zoom(factor) {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    if (range) this.#chart.timeScale().setVisibleLogicalRange({ from: range.to - factor * (range.to - range.from), to: range.to });
+  }
+
+  /** Takes the colours of the style sheet. */
+  paint() {
+    this.#colours = { up: colour("up"), down: colour("down"), gap: colour("amber"), upTint: colour("up", 0.28), downTint: colour("down", 0.28), gapTint: colour("amber", 0.4) };
+    const { up, down } = this.#colours;
+    const [muted, line, grid] = [colour("muted"), colour("line"), colour("grid")];
+    const crosshair = { color: muted, labelBackgroundColor: colour("label") };
+    const fontFamily = getComputedStyle(document.body).fontFamily;
     this.#chart.applyOptions({
-      layout: { background: { type: "solid", color: ground }, textColor: muted, fontFamily: colour("text"), fontSize: 11, attributionLogo: true },
-      grid: { vertLines: { color: line }, horzLines: { color: line } },
+      layout: { background: { type: "solid", color: colour("ground") }, textColor: muted, fontFamily, fontSize: 11, attributionLogo: true },
+      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
       crosshair: { vertLine: crosshair, horzLine: crosshair },
       rightPriceScale: { borderColor: line },
       timeScale: { borderColor: line },
     });
-    this.#candles.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down });
-    this.show(this.#bars);
+    this.#prices.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down });
+    this.show(this.#klines);
+  }
+
+  #find(time) {
+    let low = 0;
+    let high = this.#klines.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if (this.#klines[middle].time === time) return middle;
+      if (this.#klines[middle].time < time) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+
+  // What lacks trades is drawn in a colour of its own.
+  #price({ time, open, high, low, close, gap }) {
+    const mark = gap ? { color: this.#colours.gap, wickColor: this.#colours.gap } : {};
+    return { time, open, high, low, close, ...mark };
+  }
+
+  #volume({ time, open, close, volume, gap }) {
+    const { gapTint, downTint, upTint } = this.#colours;
+    return { time, value: volume, color: gap ? gapTint : close < open ? downTint : upTint };
   }
 }
 
-const candle = ({ time, open, high, low, close }) => ({ time, open, high, low, close });
+// Where klines are missing between two, one place is left free.
+const hole = (before) => ({ time: (before.end + 1) / 1000 });

@@ -1,12 +1,13 @@
 // One WebSocket to this server, opened again when it is lost.
 
-const firstPause = 500; // ms before the first attempt to come back; doubled for each further one
-const longestPause = 10_000;
+const firstPause = 400; // ms before the first attempt to come back; doubled for each further one
+const longestPause = 3000;
+const askEvery = 10_000; // ms between signs of life; a connection that leaves one unanswered is lost
 
 /**
  * Feed keeps one stream subscribed. It calls
- *   onState("connecting" | "live" | "offline"),
- *   onOpen() each time the connection stands and before the first event of it,
+ *   onState("connecting" | "live" | "offline", at: when the next attempt is made),
+ *   onReady() each time the stream's subscription stands: what comes later is not missed,
  *   onKline(event) for each kline event of the stream.
  */
 export class Feed {
@@ -15,16 +16,24 @@ export class Feed {
   #socket = null;
   #stream = "";
   #id = 0;
+  #ready = 0; // the id of the SUBSCRIBE whose answer is waited for
+  #asked = 0; // the id of the sign of life whose answer is waited for
   #pause = firstPause;
   #timer = 0;
 
   constructor(handlers) {
     const url = new URL("stream", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.search = "revisions=1";
     this.#url = url;
     this.#on = handlers;
-    addEventListener("online", () => this.#retry());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#retry());
+    addEventListener("online", () => this.retry());
+    document.addEventListener("visibilitychange", () => document.hidden || this.retry());
+    setInterval(() => this.#ask(), askEvery);
+  }
+
+  get live() {
+    return this.#socket?.readyState === WebSocket.OPEN;
   }
 
   /** Follows another stream, in place of the one before. */
@@ -33,41 +42,61 @@ export class Feed {
     this.#stream = stream;
     if (!this.#socket) {
       this.#connect();
-    } else if (this.#socket.readyState === WebSocket.OPEN && before !== stream) {
-      if (before) this.#send("UNSUBSCRIBE", before);
-      this.#send("SUBSCRIBE", stream);
+    } else if (this.live && before !== stream) {
+      if (before) this.#send("UNSUBSCRIBE", [before]);
+      this.#ready = this.#send("SUBSCRIBE", [stream]);
     }
   }
 
-  #send(method, stream) {
-    this.#socket.send(JSON.stringify({ method, params: [stream], id: ++this.#id }));
+  /** Tries at once, where an attempt is due later. */
+  retry() {
+    if (this.#timer) this.#connect();
+  }
+
+  #send(method, params) {
+    this.#socket.send(JSON.stringify({ method, params, id: ++this.#id }));
+    return this.#id;
+  }
+
+  #ask() {
+    if (!this.live) return;
+    if (this.#asked) this.#lost(this.#socket);
+    else this.#asked = this.#send("LIST_SUBSCRIPTIONS");
   }
 
   #connect() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    this.#asked = 0;
     this.#on.onState("connecting");
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     socket.onopen = () => {
-      this.#pause = firstPause;
-      this.#send("SUBSCRIBE", this.#stream);
-      this.#on.onState("live");
-      this.#on.onOpen();
+      this.#ready = this.#send("SUBSCRIBE", [this.#stream]);
     };
-    socket.onmessage = ({ data }) => {
-      const message = JSON.parse(data);
-      if (message.stream === this.#stream && message.data.e === "kline") this.#on.onKline(message.data);
-    };
-    socket.onclose = () => {
-      this.#on.onState("offline");
-      const pause = this.#pause * (0.7 + 0.6 * Math.random());
-      this.#pause = Math.min(2 * this.#pause, longestPause);
-      this.#timer = setTimeout(() => this.#connect(), pause);
-    };
+    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    socket.onclose = () => this.#lost(socket);
   }
 
-  #retry() {
-    if (this.#timer) this.#connect();
+  #take(message) {
+    if (message.stream) {
+      if (message.stream === this.#stream && message.data.e === "kline") this.#on.onKline(message.data);
+    } else if (message.id === this.#ready) {
+      this.#pause = firstPause;
+      this.#on.onState("live");
+      this.#on.onReady();
+    } else if (message.id === this.#asked) {
+      this.#asked = 0;
+    }
+  }
+
+  #lost(socket) {
+    if (socket !== this.#socket || this.#timer) return;
+    socket.onclose = socket.onmessage = null;
+    socket.close();
+    const pause = this.#pause * (0.7 + 0.6 * Math.random());
+    this.#pause = Math.min(2 * this.#pause, longestPause);
+    this.#timer = setTimeout(() => this.#connect(), pause);
+    this.#on.onState("offline", Date.now() + pause);
   }
 }

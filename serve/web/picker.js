@@ -1,63 +1,59 @@
 // The list of symbols, with a search in it.
 
-const element = (id) => document.getElementById(id);
+import { count, element, make, write } from "./dom.js";
+
+const plain = (text) => text.normalize("NFKC").trim().toUpperCase();
 
 /** Makes the picker; pick(name) is called with the symbol that is chosen. The result opens it: open(current). */
 export function makePicker(names, pick) {
-  const [dialog, search, list, none, button] = ["picker", "search", "symbols", "no-symbol", "symbol"].map(element);
+  const [dialog, search, list, found, button] = ["picker", "search", "symbols", "found", "symbol"].map(element);
   let current = "";
   let chosen = -1;
+  let shown = [];
 
-  const items = names.map((name, i) => {
-    const item = document.createElement("li");
-    item.id = `symbol-${i}`;
-    item.setAttribute("role", "option");
-    item.textContent = name;
-    item.dataset.name = name;
-    return item;
-  });
-  list.append(...items);
-  const shown = () => items.filter((item) => !item.hidden);
+  const items = names.map((name, i) => ({ name, key: plain(name), line: make("li", { id: `symbol-${i}`, role: "option", "data-name": name }, name) }));
 
   function choose(index) {
-    const visible = shown();
-    chosen = visible.length === 0 ? -1 : Math.max(0, Math.min(index, visible.length - 1));
-    for (const item of items) item.setAttribute("aria-selected", "false");
+    shown[chosen]?.line.setAttribute("aria-selected", "false");
+    chosen = shown.length === 0 ? -1 : Math.max(0, Math.min(index, shown.length - 1));
     search.removeAttribute("aria-activedescendant");
     if (chosen < 0) return;
-    visible[chosen].setAttribute("aria-selected", "true");
-    visible[chosen].scrollIntoView({ block: "nearest" });
-    search.setAttribute("aria-activedescendant", visible[chosen].id);
+    const { line } = shown[chosen];
+    line.setAttribute("aria-selected", "true");
+    line.scrollIntoView({ block: "nearest" });
+    search.setAttribute("aria-activedescendant", line.id);
   }
 
-  // Names that begin with what was typed come first.
+  // Names that begin with what was typed come first, else as the exchange lists them.
   function filter() {
-    const text = search.value.trim().toUpperCase();
-    const rank = (name) => (name.startsWith(text) ? 0 : name.includes(text) ? 1 : 2);
-    for (const item of items) item.hidden = rank(item.dataset.name.toUpperCase()) === 2;
-    const sorted = [...items].sort((a, b) => rank(a.dataset.name.toUpperCase()) - rank(b.dataset.name.toUpperCase()) || items.indexOf(a) - items.indexOf(b));
-    list.replaceChildren(...sorted);
-    items.splice(0, items.length, ...sorted);
-    none.hidden = shown().length > 0;
-    choose(text ? 0 : shown().findIndex((item) => item.dataset.name === current));
+    shown[chosen]?.line.setAttribute("aria-selected", "false");
+    chosen = -1;
+    const text = plain(search.value);
+    const begin = items.filter(({ key }) => key.startsWith(text));
+    const within = items.filter(({ key }) => !key.startsWith(text) && key.includes(text));
+    shown = [...begin, ...within];
+    list.replaceChildren(...shown.map(({ line }) => line));
+    write(found, shown.length > 0 ? `${count(shown.length)} ${shown.length === 1 ? "symbol" : "symbols"}` : "No symbol of that name is carried here.");
+    choose(text ? 0 : shown.findIndex(({ name }) => name === current));
   }
 
-  function take(item) {
+  function take(name) {
     dialog.close();
-    if (item && item.dataset.name !== current) pick(item.dataset.name);
+    if (name !== undefined && name !== current) pick(name);
   }
 
   search.addEventListener("input", filter);
   search.addEventListener("keydown", (event) => {
+    if (event.isComposing) return; // the key belongs to an input method
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
     if (step) choose(chosen + step);
-    else if (event.key === "Enter") take(shown()[chosen]);
+    else if (event.key === "Enter") take(shown[chosen]?.name);
     else return;
     event.preventDefault();
   });
   list.addEventListener("click", (event) => {
-    const item = event.target.closest("li");
-    if (item) take(item);
+    const line = event.target.closest("li");
+    if (line) take(line.dataset.name);
   });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => button.setAttribute("aria-expanded", "false"));
@@ -65,7 +61,7 @@ export function makePicker(names, pick) {
   return function open(name) {
     if (dialog.open) return;
     current = name;
-    for (const item of items) item.toggleAttribute("data-current", item.dataset.name === name);
+    for (const item of items) item.line.toggleAttribute("data-current", item.name === name);
     search.value = "";
     dialog.showModal();
     button.setAttribute("aria-expanded", "true");

@@ -1,0 +1,18 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+// besideWindow is what the server's memory may take beside the window, garbage included: 256 MiB that wait for clients, 150 for
+// a full outbox, 80 for feed and lanes of 800 symbols, and as much again as a usual day needs. What SQLite takes comes on top:
+// it does its own accounts, and is bounded by its caches, 48 MiB.
+const besideWindow = 640 << 20
+
+// limitMemory has garbage collected before the process takes more than its parts may, unless the user has set GOMEMLIMIT.
+func limitMemory(window int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(window + besideWindow)
+	}
+}

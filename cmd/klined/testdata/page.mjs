@@ -1,0 +1,179 @@
+// Uses the chart page as a person would, in Chromium: node page.mjs ADDRESS CHROMIUM [FOLDER for screenshots]. Each line of
+// stdout is a check that held, or "restart": then the server is started again, and a line on stdin says that it has been.
+import { createRequire } from 'node:module'
+import { createInterface } from 'node:readline'
+
+const { chromium } = createRequire(process.env.KLINED_NODE_MODULES + '/')('playwright-core')
+const [address, executablePath, folder] = process.argv.slice(2)
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, colorScheme: 'light' })
+const page = await context.newPage()
+page.setDefaultTimeout(40_000) // until the first whole minute, on a busy machine
+
+// What may not happen, but while the server is being started again.
+const faults = []
+let restarting = false
+const fault = (text) => restarting || faults.push(text)
+page.on('console', (m) => (m.type() === 'error' || m.type() === 'warning') && fault(`console: ${m.text()}`))
+page.on('pageerror', (error) => fault(`error: ${error.stack}`))
+page.on('response', (r) => r.status() >= 400 && fault(`${r.status()} ${r.url()}`))
+page.on('requestfailed', (r) => r.failure().errorText !== 'net::ERR_ABORTED' && fault(`${r.failure().errorText} ${r.url()}`)) // the page itself gives up what it does not need any more
+page.on('request', (r) => new URL(r.url()).host !== address.replace('http://', '') && fault(`asks elsewhere: ${r.url()}`))
+
+const text = (id) => page.locator(`#${id}`).textContent()
+const until = (what, condition, argument) => page.waitForFunction(condition, argument, { polling: 50 }).catch(async (error) => {
+  throw new Error(`${what}: ${error.message}\n${await page.locator('header').innerText()}\n${await page.locator('#notice').innerText()}`)
+})
+const shot = async (name) => folder && page.screenshot({ path: `${folder}/${name}.png` })
+const done = (what) => console.log(what)
+function check(what, ok, ...seen) {
+  if (!ok) throw new Error(`${what}: ${seen.join(', ')}`)
+}
+
+/** What the page says, at one moment, of the klines that it holds. */
+const held = () => page.evaluate(() => {
+  const [counts, since, closed] = ['loaded', 'since', 'closed'].map((id) => document.getElementById(id).textContent)
+  const of = (state) => Number((counts.match(new RegExp(`([\\d,]+) ${state}`))?.[1] ?? '0').replaceAll(',', ''))
+  return { all: of('settled') + of('closed') + of('open'), open: of('open'), since: since.replace(' · since ', ''), closed: closed.slice(0, 5) }
+})
+
+async function loads() {
+  await page.goto(address)
+  await until('klines are shown', () => /^\d+\.\d\d$/.test(document.getElementById('price').textContent) && document.getElementById('loaded').textContent.includes('1 open'))
+  await until('live', () => document.getElementById('connection').dataset.state === 'live')
+  const { all } = await held()
+  check('a thousand klines', all >= 999 && all <= 1001, all)
+  check('title', (await page.title()).endsWith('BTCUSDT · klined'), await page.title())
+  done('loads')
+}
+
+async function searches() {
+  await page.keyboard.press('/')
+  check('all symbols', (await text('found')) === '800 symbols', await text('found'))
+  await shot('picker')
+  for (const [typed, want] of [['人生', '币安人生USDT'], ['币安', '币安人生USDT'], ['dOgE', 'DOGEUSDT'], ['ＥＴＨ', 'ETHUSDT'], ['nosuch', undefined]]) {
+    await page.locator('#search').fill(typed)
+    const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 5000 : 200 }).catch(() => undefined)
+    check(`search ${typed}`, chosen === want, chosen)
+  }
+  await page.locator('#search').fill('USDT')
+  for (const key of ['ArrowDown', 'ArrowDown', 'ArrowUp']) await page.keyboard.press(key)
+  check('arrows choose', (await page.locator('#symbols [aria-selected=true]').textContent()) === 'ETHUSDT')
+  await page.keyboard.press('Escape')
+  check('Escape leaves all as it was', (await text('symbol-name')) === 'BTCUSDT')
+  await page.click('#symbol')
+  await page.locator('#search').fill('人生')
+  await page.keyboard.press('Enter')
+  await until('the other symbol is shown', () => /^[01]\.\d{6}$/.test(document.getElementById('price').textContent))
+  check('its name', (await text('symbol-name')) === '币安人生USDT', decodeURIComponent(page.url()))
+  await page.goto(`${address}/#BTCUSDT/1h`)
+  done('searches')
+}
+
+async function switches() {
+  await until('the address names the series', () => document.querySelector('#intervals [aria-current]').textContent === '1h' && Number(document.getElementById('price').textContent) > 1000)
+  await until('hours', () => / [\d-]+ /.test(document.getElementById('since').textContent))
+  await page.keyboard.press(']')
+  await until('a longer interval', () => document.querySelector('#intervals [aria-current]').textContent === '2h')
+  await page.getByRole('button', { name: '1m', exact: true }).click()
+  await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
+  done('switches symbol and interval')
+}
+
+async function earlier() {
+  const before = await held()
+  for (let i = 0; i < 40 && (await held()).all < before.all + 900; i++) await page.keyboard.press('PageUp', { delay: 30 })
+  const after = await held()
+  check('earlier klines', after.all >= before.all + 900 && after.since !== before.since, after.all, after.since)
+  await until('a way back', () => !document.getElementById('latest').hidden)
+  await page.click('#latest')
+  await until('back', () => document.getElementById('latest').hidden)
+  await page.mouse.move(500, 300)
+  await until('the legend follows the crosshair', () => /settled/.test(document.getElementById('legend').textContent))
+  await page.mouse.move(500, 20)
+  done('loads earlier history')
+}
+
+async function status() {
+  await page.keyboard.press('s')
+  await until('rates', () => /\d/.test(document.querySelector('.tile .figure')?.textContent ?? ''))
+  const panel = await page.locator('#status').innerText()
+  for (const word of ['Trades a second', 'Frames a second', 'REST weight', 'trades-0.0', 'Gaps', 'Store', 'Equal to the exchange']) check('status', panel.includes(word), panel)
+  await shot('status')
+  await page.keyboard.press('Escape')
+  await page.keyboard.press('?')
+  await page.getByRole('dialog', { name: 'Keys and words' }).waitFor()
+  await page.keyboard.press('Escape')
+  done('shows the status and the keys')
+}
+
+async function looks() {
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+  const light = await ground()
+  await page.emulateMedia({ colorScheme: 'dark' })
+  const dark = await ground()
+  check('the dark theme', dark !== light, dark)
+  await shot('dark')
+  await page.keyboard.press('t')
+  check('the theme can be chosen', (await ground()) === light)
+  await page.keyboard.press('t')
+  check('and back', (await ground()) === dark)
+  for (const scheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme: scheme })
+    await page.setViewportSize({ width: 390, height: 844 })
+    await until('it fits a phone', () => document.querySelector('#chart table').offsetWidth <= 390)
+    check('nothing sticks out', await page.evaluate(() => document.documentElement.scrollWidth <= 390 && document.querySelector('header').scrollWidth <= 390))
+    await shot(`phone-${scheme}`)
+  }
+  await page.keyboard.press('s')
+  await page.locator('.tile').first().waitFor()
+  await shot('phone-status')
+  await page.keyboard.press('Escape')
+  await page.setViewportSize({ width: 1200, height: 800 })
+  await shot('light')
+  done('both themes, and a phone')
+}
+
+async function lives() {
+  await page.keyboard.press('1')
+  await until('seconds', () => document.querySelector('#intervals [aria-current]').textContent === '1s')
+  for (let n = 0, seen = ''; n < 3; n++) {
+    await until('a second closes', (before) => /^\d\d:\d\d:\d\d (closed|settled)$/.test(document.getElementById('closed').textContent) && document.getElementById('closed').textContent !== before, seen)
+    seen = await text('closed')
+  }
+  await until('the lag is told', () => /\d ms/.test(document.getElementById('lag').textContent))
+  await until('the countdown is told', () => /^open · \d\d:\d\d$/.test(document.getElementById('running').textContent))
+  await shot('seconds')
+  done('receives live klines')
+}
+
+async function survives() {
+  await page.getByRole('button', { name: '1m', exact: true }).click()
+  await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /^\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
+  restarting = true
+  console.log('restart')
+  await lines.next()
+  await until('live again', () => document.getElementById('connection').dataset.state === 'live')
+  await until('loaded again', () => document.getElementById('notice').hidden && !document.getElementById('chart').hasAttribute('data-loading'))
+  restarting = false
+  const at = (clock) => Number(clock.slice(-5, -3)) * 60 + Number(clock.slice(-2))
+  const { all, open, since, closed } = await held()
+  const span = (at(closed) - at(since) + 1440) % 1440
+  check('no hole', all - open === span + 1, `${all} klines, ${open} open, since ${since}, the last closed ${closed}`)
+  await until('it goes on', (before) => document.getElementById('legend').textContent !== before, await text('legend'))
+  done('survives a restart of the server')
+}
+
+try {
+  for (const part of [loads, searches, switches, earlier, status, looks, lives, survives]) await part()
+  check('no faults', faults.length === 0, ...faults)
+  done('no errors')
+} catch (error) {
+  console.error(error.stack, ...faults.map((f) => `\n${f}`))
+  await shot('failed')
+  process.exitCode = 1
+}
+await browser.close()
+process.exit()

@@ -1,0 +1,83 @@
+package serve
+
+import (
+	"net/http/httptest"
+	"testing"
+
+	"klined/fixed"
+	"klined/market"
+)
+
+func TestPrice(t *testing.T) {
+	const (
+		btcPrice  = `{"symbol":"BTCUSDT","price":"83091.70","time":1799064141234}`
+		moonPrice = `{"symbol":"币安人生USDT","price":"0.153100","time":1799064119999}` // it has not traded since klined began
+		invalid   = `{"code":-1121,"msg":"Invalid symbol."}`
+	)
+	lane := map[market.SymbolID]market.Time{btc: at("12:02:21") + 234, moon: 0}
+	prices := map[market.SymbolID]string{btc: "83091.7", moon: "0.1531"}
+	for _, c := range []struct {
+		name, query string
+		lacks       market.SymbolID // whose price the lane does not know
+		forward     bool
+		body        string
+		weight      string
+	}{
+		{"one", "?symbol=btcusdt", ended, false, btcPrice, "1"},
+		{"one that has not traded", "?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT", ended, false, moonPrice, "1"},
+		{"all", "", ended, false, "[" + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, named by nothing", "?symbol=", ended, false, "[" + btcPrice + "," + moonPrice + "]", "2"},
+		{"twice", "?symbol=BTCUSDT&symbol=BTCUSDT", ended, true, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "1"},
+		{"not carried", "?symbol=OMGUSDT", ended, false, invalid, "1"},
+		{"not carried, passed on", "?symbol=OMGUSDT", ended, true, "GET /fapi/v2/ticker/price?symbol=OMGUSDT", "1"},
+		{"not known in the lane: from the exchange's klines", "?symbol=BTCUSDT", btc, false, `{"symbol":"BTCUSDT","price":"5.00","time":1799064120000}`, "1"},
+		{"all but one", "", btc, false, "[" + moonPrice + "]", "2"},
+		{"too few of all, passed on", "", btc, true, "GET /fapi/v2/ticker/price", "2"},
+	} {
+		w := newWorld(t, fixedClock(at("12:02:30")))
+		w.opt.Last = func(id market.SymbolID) (market.Kline, market.Time, bool) {
+			if id == c.lacks || id == ended {
+				return market.Kline{}, 0, false
+			}
+			return market.EmptyKline(at("12:02:00"), fixed.MustParse(prices[id])), lane[id], true
+		}
+		w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
+			return []market.Kline{kline(at("12:02:00"), "5", market.StateOpen)}, nil
+		}
+		if c.forward {
+			w.opt.Forward = &fakeForwarder{}
+		}
+		rec := httptest.NewRecorder()
+		w.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/fapi/v2/ticker/price"+c.query, nil))
+		if rec.Body.String() != c.body || rec.Header().Get("X-MBX-USED-WEIGHT-1M") != c.weight {
+			t.Errorf("%s: %d %s for %s, want %s for %s", c.name, rec.Code, rec.Body, rec.Header().Get("X-MBX-USED-WEIGHT-1M"), c.body, c.weight)
+		}
+	}
+}
+
+func TestContinuousKlines(t *testing.T) {
+	const contract = `{"code":-4104,"msg":"Invalid contract type"}`
+	w := newWorld(t, fixedClock(at("12:02:30")))
+	w.opt.Contract = func(id market.SymbolID) string {
+		if id == moon {
+			return "TRADIFI_PERPETUAL"
+		}
+		return "PERPETUAL"
+	}
+	for _, id := range []market.SymbolID{btc, moon} {
+		w.live.rows[minutes(id)] = run(market.OneMinute, at("12:01:00"), at("12:03:00"), market.StateOpen)
+	}
+	for query, want := range map[string]string{
+		"pair=btcusdt&contractType=PERPETUAL&interval=1m&limit=2":          "12:01–12:02 2",
+		"pair=币安人生USDT&contractType=TRADIFI_PERPETUAL&interval=1m&limit=2": "12:01–12:02 2",
+		"pair=BTCUSDT&contractType=TRADIFI_PERPETUAL&interval=1m&limit=2":  `{"code":-1121,"msg":"Invalid symbol."}`,
+		"pair=BTCUSDT&contractType=CURRENT_QUARTER&interval=1m&limit=2":    `{"code":-1121,"msg":"Invalid symbol."}`,
+		"pair=BTCUSDT&contractType=perpetual&interval=1m&limit=2":          contract,
+		"symbol=BTCUSDT&contractType=PERPETUAL&interval=1m":                `{"code":-1102,"msg":"Mandatory parameter 'pair' was not sent, was empty/null, or malformed."}`,
+		"pair=BTCUSDT&interval=1m":                                         `{"code":-1102,"msg":"Mandatory parameter 'contractType' was not sent, was empty/null, or malformed."}`,
+	} {
+		if got := extent(t, w.get("/fapi/v1/continuousKlines?"+query)); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}

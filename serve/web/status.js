@@ -1,0 +1,85 @@
+// How the server stands: at a glance in the header, and in a panel of its own.
+
+import { ask } from "./series.js";
+import { element, write } from "./dom.js";
+import { headline, sections } from "./report.js";
+
+const glanceEvery = 10_000; // ms
+const readEvery = 2000; // ms, while the panel is open
+const listsEvery = 5; // reads of the status between two of the lists
+
+export class Status {
+  #reachable = false;
+  #timer = 0;
+  #reads = 0;
+  #seen = []; // the two latest statuses, with when they came
+  #lists = { symbols: [], gaps: [], differences: [] };
+
+  constructor() {
+    element("status").addEventListener("close", () => this.#next());
+  }
+
+  /** Whether the server can be asked. */
+  set reachable(on) {
+    if (on === this.#reachable) return;
+    this.#reachable = on;
+    this.#seen = [];
+    if (on) this.#read();
+    else this.#show();
+  }
+
+  open() {
+    const panel = element("status");
+    if (panel.open) return;
+    panel.showModal();
+    element("status-body").focus();
+    this.#reads = 0;
+    this.#show();
+    this.#read();
+  }
+
+  #next() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#read(), element("status").open ? readEvery : glanceEvery);
+  }
+
+  async #read() {
+    clearTimeout(this.#timer);
+    if (this.#reachable && !document.hidden) {
+      try {
+        const status = await ask("klined/v1/status");
+        const at = performance.now();
+        if (element("status").open && (this.#reads++ % listsEvery === 0 || this.#changed(status))) await this.#readLists();
+        this.#seen = [...this.#seen, { at, status }].slice(-2);
+      } catch {
+        this.#seen = [];
+      }
+      this.#show();
+    }
+    this.#next();
+  }
+
+  // The lists tell more of these: they are read again when these are others.
+  #changed({ symbols, gaps }) {
+    const before = this.#seen.at(-1)?.status;
+    return !before || JSON.stringify([symbols, gaps]) !== JSON.stringify([before.symbols, before.gaps]);
+  }
+
+  async #readLists() {
+    const names = Object.keys(this.#lists);
+    const lists = await Promise.all(names.map((name) => ask(`klined/v1/${name}`)));
+    names.forEach((name, i) => (this.#lists[name] = lists[i]));
+  }
+
+  #show() {
+    const latest = this.#seen.at(-1)?.status;
+    const { state, short, long } = headline(this.#reachable ? latest : undefined);
+    element("status-button").dataset.state = state;
+    write(element("standing"), short);
+    if (!element("status").open) return;
+    write(element("status-headline"), long);
+    element("status-headline").dataset.state = state;
+    element("status-body").toggleAttribute("data-stale", !latest);
+    if (latest) element("status-body").replaceChildren(...sections(this.#seen, this.#lists));
+  }
+}
