@@ -76,7 +76,9 @@ function symbols(states, all, now) {
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
     [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
-  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …", fewest));
+  const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …", fewest);
+  made.classList.add("symbols");
+  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), made);
 }
 
 // Shares are cut, not rounded: 100 % means all.
