@@ -31,11 +31,13 @@ func TestE2EClients(t *testing.T) {
 	_, klined := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
 		"--rest", "http://"+exchange, "--ws", "ws://"+exchange, "--archive", "http://"+exchange, "--source", "trade", "--backfill", "0",
 		"--intervals", "1s,1m,3m,5m,15m,30m,1h,2h,4h,6h,8h,12h,1d,3d,1w,1M")
-	for _, name := range []string{"ccxt", "binance", "official"} {
+	_, forwarding := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"), "--rest", "http://"+exchange,
+		"--ws", "ws://"+exchange, "--symbols", "BTCUSDT", "--intervals", "1m", "--backfill", "0", "--forward", "all")
+	for name, server := range map[string]string{"ccxt": klined, "binance": klined, "official": klined, "signed": forwarding} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			node, dir := nodeFolder(t)
-			compareFound(t, exec.Command(node, filepath.Join(dir, name+".mjs"), exchange, klined))
+			compareFound(t, exec.Command(node, filepath.Join(dir, name+".mjs"), exchange, server))
 		})
 	}
 	t.Run("go-binance", func(t *testing.T) {
@@ -124,8 +126,8 @@ func compareFound(t *testing.T, cmd *exec.Cmd) {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, stderr.String())
 	}
 	x, k := both.Exchange, both.Klined
-	if len(x.Same) < 9 || len(x.Rows) < 9 || len(x.Live) == 0 {
-		t.Errorf("the exchange gave little: %d answers, %d times rows, %d streams", len(x.Same), len(x.Rows), len(x.Live))
+	if len(x.Same) < 9 { // a scenario that found nothing would be equal, too
+		t.Errorf("%d answers of the exchange alone", len(x.Same))
 	}
 	if diff := gocmp.Diff(x.Same, k.Same); diff != "" {
 		t.Errorf("answers (-exchange +klined):\n%s", diff)

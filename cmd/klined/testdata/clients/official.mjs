@@ -1,6 +1,6 @@
 // @binance/derivatives-trading-usds-futures: see both.mjs.
 import { DerivativesTradingUsdsFutures } from '@binance/derivatives-trading-usds-futures'
-import { both, contractRefusals, hear, hearOwn, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearOwn, refusals, shape, shapes, windows } from './both.mjs'
 
 const klinesTo = (take) => (e) => take(e.k)
 const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
@@ -33,7 +33,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => contract(query))
   same.price = shape(await data(rest.symbolPriceTicker({ symbol: 'XRPUSDT' })))
-  same.prices = (await data(rest.symbolPriceTickerV2())).map(shape)
+  same.prices = shapes(await data(rest.symbolPriceTickerV2()))
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => klines(query))
   await soon
 })

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -154,9 +155,11 @@ func (n *notes) askOthers(ctx context.Context, client *futures.Client) {
 	n.Same["price of no such symbol"] = fmt.Sprint(err)
 	prices, err := client.NewListPricesService().Do(ctx)
 	must(err)
-	symbols := make([]string, len(prices))
-	for i, p := range prices {
-		symbols[i] = p.Symbol
+	symbols := []string{}
+	for _, p := range prices {
+		if slices.Contains([]string{"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "1000PEPEUSDT"}, p.Symbol) { // what klined carries
+			symbols = append(symbols, p.Symbol)
+		}
 	}
 	n.Same["prices"] = symbols
 }
