@@ -58,7 +58,7 @@ type pair struct {
 type sample struct{ value, allocs, p99 float64 }
 
 // subjects are all rows, in their order.
-var subjects = []subject{decodeRow, pathRow, lanesRow, socketRow, tlsRow, pushRow, boundaryRow, commitRow, klinesRow, fanoutRow(1000), fanoutRow(10_000)}
+var subjects = []subject{decodeRow, pathRow, lanesRow, socketRow, tlsRow, pushRow, boundaryRow, commitRow, klinesRow, fanoutRow(1000), fanoutRow(10_000), memoryRow}
 
 // Names are the names of all rows.
 func Names() (names []string) {

@@ -43,7 +43,7 @@ func TestEveryRow(t *testing.T) {
 		t.Skip("rows are measured without the race detector")
 	}
 	names := []string{"decode", "path", "path_2_lanes", "socket", "socket_tls", "frame_to_push", "boundary", "store_commit", "rest_klines",
-		"fanout_1000", "fanout_10000"}
+		"fanout_1000", "fanout_10000", "fanout_memory"}
 	if !slices.Equal(Names(), names) {
 		t.Fatalf("rows %v, want %v", Names(), names)
 	}

@@ -20,11 +20,16 @@ const (
 	pingEvery     = 3 * time.Minute
 	pongWithin    = 10 * time.Minute
 	livesFor      = 24 * time.Hour
-	farewellFor   = 2 * time.Second // for a close frame, and for the other side's
-	writeAtOnce   = 32 << 10        // bytes joined into one write, about
-	maxMessage    = 64 << 10
-	controlBurst  = 15 // messages answered back to back (measured)
-	controlPerSec = 10 // and refilled
+	farewellFor   = 2 * time.Second  // for a close frame, and for the other side's
+	writeAtOnce   = 32 << 10         // bytes joined into one write, about
+	maxMessage    = 512 << 10        // 10,000 names fit
+	maxMessages   = 64 << 20         // of all clients, unfinished
+	maxUnread     = 16 << 20         // read and thrown away of one that is being closed
+	readAtOnce    = 4 << 10          // bytes of a message, at least
+	messageWithin = 30 * time.Second // from its first byte to its last
+	controlBurst  = 15               // messages answered back to back (measured)
+	controlPerSec = 10               // and refilled
+	controlLong   = 64 << 10         // bytes that count as a message of their own
 )
 
 // client is one WebSocket connection. A goroutine reads its control messages. Frames are written by the hub's flushers
@@ -55,7 +60,10 @@ type client struct {
 	in      io.Reader
 	subs    []*subscription // in the order they came
 	rate    rate
-	message []byte // the fragments of a message that is not whole yet
+	message []byte // what has come of a message that is not whole yet
+
+	pongBy    time.Time // when c is lost unless a pong has come
+	messageBy time.Time // when the message must be whole; zero where none has begun
 }
 
 // newClient makes the client of an upgraded connection; in holds what has been read from it already.

@@ -38,6 +38,7 @@ type hub struct {
 
 	queued  atomic.Int64 // bytes that wait for all clients, those of rounds under way not counted
 	bound   int64        // what queued may reach
+	reading atomic.Int64 // bytes that have come of messages that are not whole yet
 	rounds  sync.Pool    // of *round
 	buffers sync.Pool    // of *[]byte: what frames are joined in
 

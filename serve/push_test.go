@@ -2,7 +2,6 @@ package serve
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,31 +61,6 @@ func TestEvent(t *testing.T) {
 		want = []string{`{"stream":"币安人生usdt@kline_1d","data":{"e":"kline","E":946684800000,"s":"币安人生USDT","k":{"t":1791331200000,"T":1791417599999,"s":"币安人生USDT","i":"1d","f":-1,"L":-1,"o":"0.012300","c":"0.012300","h":"0.012300","l":"0.012300","v":"0","n":0,"x":false,"q":"0.000000","V":"0","Q":"0.000000","B":"0","r":0,"st":"open"}}}`}
 		if diff := cmp.Diff(want, wrapped.texts()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
-		}
-	})
-}
-
-// TestContinuous: the streams of continuous contracts carry the symbol's klines under other keys.
-func TestContinuous(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, listen *pipes) {
-		both := connect(t, listen, "/ws/btcusdt_perpetual@continuousKline_1m/btcusdt@kline_1m")
-		wrapped := connect(t, listen, "/stream?streams=btcusdt_perpetual@continuousKline_1m/%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt_tradifi_perpetual@continuousKline_1s")
-		connect(t, listen, "/ws/btcusdt_tradifi_perpetual@continuousKline_3m/btcusdt@continuousKline_3m/BTCUSDT_perpetual@continuousKline_3m/btcusdt_PERPETUAL@continuousKline_3m/btcusdt_perpetual@kline_3m")
-		if w.live.watches(market.Series{Symbol: btc, Interval: interval("3m")}) {
-			t.Error("a stream that is none is watched")
-		}
-		w.publish(minutes(btc), closed(0, "1"))
-		w.publish(market.Series{Symbol: moon, Interval: interval("1s")}, open(0, "2"))
-		const btcText = `{"e":"continuous_kline","E":946684800000,"ps":"BTCUSDT","ct":"PERPETUAL","k":{"t":946684800000,"T":946684859999,"i":"1m","f":70,"L":71,"o":"1.00","c":"1.00","h":"1.00","l":"1.00","v":"1.000","n":2,"x":true,"q":"1.00000","V":"1.000","Q":"1.00000","B":"0","r":0,"st":"closed"}}`
-		_, rest, _ := strings.Cut(btcText, `,"i"`)
-		want := []string{btcText, `{"e":"kline","E":946684800000,"s":"BTCUSDT","k":{"t":946684800000,"T":946684859999,"s":"BTCUSDT","i"` + rest}
-		if diff := cmp.Diff(want, both.texts()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-		got := wrapped.texts()
-		if len(got) != 2 || got[0] != `{"stream":"btcusdt_perpetual@continuousKline_1m","data":`+btcText+`}` ||
-			!strings.HasPrefix(got[1], `{"stream":"币安人生usdt_tradifi_perpetual@continuousKline_1s","data":{"e":"continuous_kline","E":946684800000,"ps":"币安人生USDT","ct":"TRADIFI_PERPETUAL","k":{"t":946684800000,"T":946684800999,"i":"1s",`) {
-			t.Errorf("got %v", got)
 		}
 	})
 }
@@ -366,13 +340,19 @@ func TestSlowClients(t *testing.T) {
 func wantSlow(t *testing.T, w *world, want float64) {
 	t.Helper()
 	synctest.Wait()
+	if got := slowClients(t, w); got != want {
+		t.Errorf("%v slow clients, want %v", got, want)
+	}
+}
+
+// slowClients is how many have been closed for being slow.
+func slowClients(t *testing.T, w *world) float64 {
+	t.Helper()
 	var m dto.Metric
 	if err := w.opt.Metrics.WSSlowClients.(prometheus.Metric).Write(&m); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.Counter.GetValue(); got != want {
-		t.Errorf("%v slow clients, want %v", got, want)
-	}
+	return m.Counter.GetValue()
 }
 
 func TestPushMetrics(t *testing.T) {

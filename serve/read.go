@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -14,14 +15,16 @@ import (
 // read is the reader goroutine: it takes control messages until the connection is over, and cleans up after it.
 func (c *client) read(names []string) {
 	defer c.hub.running.Done()
-	_ = c.conn.SetReadDeadline(time.Now().Add(pongWithin))
+	c.pongBy = time.Now().Add(pongWithin)
+	c.expect()
 	c.begin(names)
 	answered := c.receive()
 	<-c.written
 	if !answered {
 		// A connection that is closed with unread bytes loses what was written to it last.
-		_, _ = io.CopyN(io.Discard, c.in, maxMessage)
+		_, _ = io.CopyN(io.Discard, c.in, maxUnread)
 	}
+	c.forgetMessage()
 	_ = c.conn.Close()
 	c.leave()
 	c.mu.Lock()
@@ -43,25 +46,26 @@ func (c *client) receive() bool {
 			c.closed(payload)
 			return true
 		}
-		if !c.rate.allow(time.Now()) {
+		if !c.rate.allow(time.Now(), h.Length) {
 			c.shut(ws.StatusPolicyViolation, "Too many requests")
 		}
 		if h.OpCode.IsControl() {
 			c.pingPong(h.OpCode, payload)
 			continue
 		}
-		c.message = append(c.message, payload...)
 		state = ws.StateServerSide
 		if !h.Fin {
 			state = state.Set(ws.StateFragmented)
 			continue
 		}
 		c.handle(c.message)
-		c.message = nil
+		c.forgetMessage()
+		c.expect()
 	}
 }
 
-// next reads one frame. Where there is none that may be taken, c is being closed and ok is false.
+// next reads one frame: the payload of a control frame is returned, that of another one added to the message. Where there
+// is none that may be taken, c is being closed and ok is false.
 func (c *client) next(state ws.State) (h ws.Header, payload []byte, ok bool) {
 	h, err := ws.ReadHeader(c.in)
 	if err != nil {
@@ -72,17 +76,68 @@ func (c *client) next(state ws.State) (h ws.Header, payload []byte, ok bool) {
 		c.shut(ws.StatusProtocolError, err.Error())
 		return h, nil, false
 	}
-	if h.Length > maxMessage || !h.OpCode.IsControl() && len(c.message)+int(h.Length) > maxMessage {
-		c.shut(ws.StatusMessageTooBig, "message too big")
-		return h, nil, false
+	if h.OpCode.IsControl() {
+		payload = make([]byte, h.Length)
+		_, err = io.ReadFull(c.in, payload)
+		ws.Cipher(payload, h.Mask, 0)
+	} else {
+		if h.Length > maxMessage-int64(len(c.message)) {
+			c.shut(ws.StatusMessageTooBig, "message too big")
+			return h, nil, false
+		}
+		err = c.body(h)
 	}
-	payload = make([]byte, h.Length)
-	if _, err := io.ReadFull(c.in, payload); err != nil {
+	if err != nil {
 		c.lost(err)
 		return h, nil, false
 	}
-	ws.Cipher(payload, h.Mask, 0)
 	return h, payload, true
+}
+
+// errTooMuch ends who sends while too much of too many messages is here.
+var errTooMuch = errors.New("too many unfinished messages")
+
+// body reads the payload of a frame and adds it to the message, in steps: what is only announced takes no memory.
+func (c *client) body(h ws.Header) error {
+	if c.messageBy.IsZero() {
+		c.messageBy = time.Now().Add(messageWithin)
+		c.expect()
+	}
+	from := len(c.message)
+	for left := int(h.Length); left > 0; {
+		at := len(c.message)
+		n := min(left, max(at, readAtOnce))
+		if c.hub.reading.Add(int64(n)) > maxMessages {
+			c.hub.reading.Add(-int64(n))
+			return errTooMuch
+		}
+		c.message = slices.Grow(c.message, n)[:at+n]
+		if _, err := io.ReadFull(c.in, c.message[at:]); err != nil {
+			return err
+		}
+		left -= n
+	}
+	ws.Cipher(c.message[from:], h.Mask, 0)
+	return nil
+}
+
+// forgetMessage makes room for the next one.
+func (c *client) forgetMessage() {
+	c.hub.reading.Add(-int64(len(c.message)))
+	c.message, c.messageBy = nil, time.Time{}
+}
+
+// expect gives the other side until then to be heard of.
+func (c *client) expect() {
+	by := c.pongBy
+	if !c.messageBy.IsZero() && c.messageBy.Before(by) {
+		by = c.messageBy
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending { // the writer's farewell has its own deadline
+		_ = c.conn.SetReadDeadline(by)
+	}
 }
 
 // handle answers one whole message.
@@ -118,35 +173,39 @@ func (c *client) pingPong(op ws.OpCode, payload []byte) {
 		c.say(control(ws.OpPong, payload))
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ending { // the writer's farewell has its own deadline
-		_ = c.conn.SetReadDeadline(time.Now().Add(pongWithin))
-	}
+	c.pongBy = time.Now().Add(pongWithin)
+	c.expect()
 }
 
 // lost ends a connection that cannot be read any more.
 func (c *client) lost(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, errTooMuch):
+		c.shut(ws.StatusPolicyViolation, err.Error())
+	case errors.Is(err, os.ErrDeadlineExceeded) && !c.messageBy.IsZero() && c.messageBy.Before(c.pongBy):
+		c.shut(ws.StatusPolicyViolation, "message takes too long")
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.shut(ws.StatusPolicyViolation, "no pong")
-		return
+	default:
+		c.shut(0, "")
+		_ = c.conn.Close()
 	}
-	c.shut(0, "")
-	_ = c.conn.Close()
 }
 
-// rate counts a client's frames: a bucket of controlBurst that refills with controlPerSec a second.
+// rate counts a client's frames: a bucket of controlBurst that refills with controlPerSec a second. A long frame counts
+// as several.
 type rate struct {
 	tokens float64
 	at     time.Time
 }
 
-func (r *rate) allow(now time.Time) bool {
+func (r *rate) allow(now time.Time, length int64) bool {
 	r.tokens = min(controlBurst, r.tokens+controlPerSec*now.Sub(r.at).Seconds())
 	r.at = now
-	if r.tokens < 1 {
+	cost := 1 + float64(length/controlLong)
+	if r.tokens < cost {
 		return false
 	}
-	r.tokens--
+	r.tokens -= cost
 	return true
 }

@@ -93,17 +93,11 @@ func (s *Server) routes() http.Handler {
 		panic(fmt.Sprintf("serve: gzip: %v", err)) // the options above are constants
 	}
 	mux := http.NewServeMux()
-	for _, below := range []string{"", "/market", "/public"} {
-		mux.HandleFunc(below+"/ws", s.serveStreams)
-		mux.HandleFunc(below+"/ws/{names...}", s.serveStreams)
-		mux.HandleFunc(below+"/stream", s.serveStreams)
-		mux.HandleFunc(below+"/stream/{$}", s.serveStreams)
-	}
 	for _, path := range []string{"/private/ws", "/private/ws/{names...}", "/private/stream", "/private/stream/{$}"} {
 		mux.Handle(path, http.StripPrefix("/private", http.HandlerFunc(s.servePrivate)))
 	}
 	mux.Handle("/", s.getOnly(zip(rest)))
-	return mux
+	return s.streamsBefore(mux)
 }
 
 // getOnly opens next to every origin for GET. Other methods are the exchange's, or refused.

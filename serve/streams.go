@@ -46,8 +46,7 @@ type wanted struct {
 // query. Other values of these, and other keys, ask for nothing: the exchange ignores what it does not know.
 func wantedBy(u *url.URL) wanted {
 	query := u.Query()
-	path := strings.TrimPrefix(strings.TrimPrefix(u.Path, "/market"), "/public")
-	list, bare := strings.CutPrefix(path, "/ws")
+	list, bare, _ := streamPath(u.Path)
 	if !bare {
 		list = query.Get("streams")
 	}
@@ -58,6 +57,38 @@ func wantedBy(u *url.URL) wanted {
 		}
 	}
 	return want
+}
+
+// streamPath takes a path apart that leads to streams: /ws and what is below it, whose frames are bare, and /stream. One
+// with slashes too many, as addresses have that are put together, leads to the same.
+func streamPath(path string) (list string, bare, ok bool) {
+	path = strings.TrimLeft(path, "/")
+	for _, routed := range []string{"market/", "public/"} {
+		if rest, ok := strings.CutPrefix(path, routed); ok {
+			path = strings.TrimLeft(rest, "/")
+			break
+		}
+	}
+	first, list, _ := strings.Cut(path, "/")
+	switch first {
+	case "ws":
+		return list, true, true
+	case "stream":
+		return "", false, strings.Trim(list, "/") == ""
+	}
+	return "", false, false
+}
+
+// streamsBefore serves the paths of streams, and leaves the others to next. A ServeMux would redirect those with slashes
+// too many, and WebSocket clients do not follow.
+func (s *Server) streamsBefore(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := streamPath(r.URL.Path); ok {
+			s.serveStreams(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // resolve finds what a stream name stands for. Names of nothing are subscribed and stay silent, as on the exchange. Its
