@@ -94,6 +94,9 @@ func TestForwardBudget(t *testing.T) {
 		if _, err := pass(t, r, true, httptest.NewRequest("GET", "/fapi/v1/unheard", nil)); err != nil {
 			t.Errorf("untouched: %v", err)
 		}
+		if n := testutil.ToFloat64(r.o.Metrics.RESTRequests.WithLabelValues("other", "200")); n != 5 { // not by their names: who asks could make up any number
+			t.Errorf("%v counted", n)
+		}
 		if used := r.budget.Used(); used != 4*unknownWeight+1 {
 			t.Errorf("%d used", used)
 		}

@@ -30,6 +30,9 @@ func appendRow(dst []byte, k *market.Kline, interval market.Interval, sym *marke
 	return append(dst, `,"0"]`...)
 }
 
+// rowsWriter appends rows as a body.
+type rowsWriter func(dst []byte, rows []market.Kline, interval market.Interval, sym *market.Symbol) []byte
+
 // appendRows writes the body of a klines answer.
 func appendRows(dst []byte, rows []market.Kline, interval market.Interval, sym *market.Symbol) []byte {
 	dst = append(dst, '[')

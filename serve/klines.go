@@ -31,7 +31,7 @@ func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.answerKlines(w, r, &q)
+	return s.answerKlines(w, r, &q, appendRows)
 }
 
 // continuousKlines answers GET /fapi/v1/continuousKlines likewise.
@@ -40,10 +40,11 @@ func (s *Server) continuousKlines(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	return s.answerKlines(w, r, &q)
+	return s.answerKlines(w, r, &q, appendRows)
 }
 
-func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query) error {
+// answerKlines answers with the rows that q asks for, as write makes a body of them.
+func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query, write rowsWriter) error {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	sc, _ := s.scratches.Get().(*scratch)
@@ -55,7 +56,7 @@ func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query) 
 	if err != nil {
 		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
 	}
-	sc.body = appendRows(sc.body[:0], rows, q.series.Interval, &q.symbol)
+	sc.body = write(sc.body[:0], rows, q.series.Interval, &q.symbol)
 	w.Header().Set("X-Klined-State", string(appendState(nil, rows)))
 	w.Header().Set("Content-Length", strconv.Itoa(len(sc.body))) // or it would be written in chunks
 	writeJSON(w, http.StatusOK, sc.body)

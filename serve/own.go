@@ -1,13 +1,14 @@
 package serve
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"klined/market"
 )
 
 // ownRoutes lays out the paths that the exchange does not have.
@@ -82,25 +83,21 @@ func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-	defer cancel()
-	sc := new(scratch)
-	rows, err := s.answer(ctx, sc, &q, whose(r))
-	if err != nil {
-		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
-	}
-	body := []byte{'['}
+	return s.answerKlines(w, r, &q, appendStandings)
+}
+
+// appendStandings is appendRows with those two values.
+func appendStandings(dst []byte, rows []market.Kline, interval market.Interval, sym *market.Symbol) []byte {
+	dst = append(dst, '[')
 	for i := range rows {
 		if i > 0 {
-			body = append(body, ',')
+			dst = append(dst, ',')
 		}
-		body = appendRow(body, &rows[i], q.series.Interval, &q.symbol)
-		body = append(append(append(body[:len(body)-1], `,"`...), standing(&rows[i])...), `",`...)
-		body = append(strconv.AppendInt(body, int64(rows[i].Revision), 10), ']')
+		dst = appendRow(dst, &rows[i], interval, sym)
+		dst = append(append(append(dst[:len(dst)-1], `,"`...), standing(&rows[i])...), `",`...)
+		dst = append(strconv.AppendInt(dst, int64(rows[i].Revision), 10), ']')
 	}
-	w.Header().Set("X-Klined-State", string(appendState(nil, rows)))
-	writeJSON(w, http.StatusOK, append(body, ']'))
-	return nil
+	return append(dst, ']')
 }
 
 // writeValue answers with v as indented JSON: people read these.

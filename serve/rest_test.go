@@ -170,6 +170,64 @@ func TestFixedAnswers(t *testing.T) {
 	}
 }
 
+// TestAnswers: over a socket every answer of the exchange's paths has the same headers, packed or not, with a body or without.
+func TestAnswers(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:09:30")))
+	w.live.rows[minutes(btc)] = run(market.OneMinute, at("11:00:00"), at("12:10:00"), market.StateClosed)
+	server := httptest.NewServer(w.Handler())
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	for path, status := range map[string]int{
+		"/fapi/v1/ping": 200, "/fapi/v1/time": 200, "/fapi/v1/exchangeInfo": 200, "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=60": 200,
+		"/fapi/v1/klines": 400, "/fapi/v1/klines?symbol=NOPE&interval=1m": 400, "/fapi/v1/ticker/price": 200, "/fapi/v1/continuousKlines": 400,
+	} {
+		var whole string
+		for _, c := range []struct{ method, encoding string }{{"GET", ""}, {"GET", "gzip"}, {"HEAD", ""}} {
+			req, err := http.NewRequestWithContext(t.Context(), c.method, server.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept-Encoding", c.encoding)
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := read(t, resp)
+			if c.method == "GET" && c.encoding == "" {
+				whole = body
+			}
+			h := resp.Header
+			if resp.StatusCode != status || h.Get("Content-Type") != "application/json" || h.Get("X-Content-Type-Options") != "nosniff" ||
+				h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-MBX-USED-WEIGHT-1M") == "" {
+				t.Errorf("%s %s %s: %d %v", c.method, c.encoding, path, resp.StatusCode, h)
+			}
+			if c.method == "HEAD" && body != "" || c.method == "GET" && (body != whole || whole == "") {
+				t.Errorf("%s %s %s: %q, want %q", c.method, c.encoding, path, body, whole)
+			}
+		}
+	}
+}
+
+// read is the body of an answer, unpacked.
+func read(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	from := io.Reader(resp.Body)
+	if resp.Header.Get("Content-Encoding") == "gzip" {
+		zip, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from = zip
+	}
+	body, err := io.ReadAll(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
 func TestGzip(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:09:30")))
 	w.live.rows[minutes(btc)] = run(market.OneMinute, at("11:00:00"), at("12:10:00"), market.StateClosed)

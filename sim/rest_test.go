@@ -50,6 +50,17 @@ func TestRESTErrors(t *testing.T) {
 		{"ticker/price?symbol=BTCUSDT", 200, ``, "1"},
 		{"ticker/price", 200, ``, "2"},
 		{"exchangeInfo", 200, ``, "1"},
+		{"klines?symbol=BTCUSDT&interval=1m&limit=%2B5", 400, `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`, "5"},
+		{"klines?symbol=BTCUSDT&symbol=BTCUSDT&interval=1m", 400, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "5"},
+		{"klines?symbol=NOPE&interval=7m&limit=0", 400, `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`, "1"},
+		{"klines?symbol=NOPE&interval=7m", 400, `{"code":-1120,"msg":"Invalid interval."}`, "5"},
+		{"continuousKlines?pair=NOPE&contractType=FOREVER&interval=7m", 400, `{"code":-4104,"msg":"Invalid contract type"}`, "5"},
+		{"depth?symbol=BTCUSDT", 200, ``, "10"},
+		{"depth?symbol=BTCUSDT&limit=7", 400, `{"code":-4021,"msg":"7 is not valid depth limit"}`, "2"},
+		{"premiumIndex?symbol=BTCUSDT", 200, ``, "1"},
+		{"openInterest?symbol=BTCUSDT", 200, ``, "1"},
+		{"ticker/24hr?symbol=BTCUSDT", 200, ``, "1"},
+		{"../v2/account", 401, `{"code":-2014,"msg":"API-key format invalid."}`, "1"},
 	}
 	served(t, Options{Symbols: 40, Rate: 10, Seed: 3}, func(t *testing.T, e *Exchange, v *visitor) {
 		for _, test := range tests {

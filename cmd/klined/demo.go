@@ -65,7 +65,7 @@ func runDemo(ctx context.Context, o serveOptions, so simOptions, stdout io.Write
 	}
 	x, err := sim.New(so.Options)
 	if err != nil {
-		return &usageError{err}
+		return &usageError{fmt.Errorf("--%w", err)}
 	}
 	listener, err := network{}.listen(so.listen)
 	if err != nil {

@@ -204,33 +204,55 @@ func testRecipes(t *testing.T, klined string) {
 		{"binance", "recipe.mjs", "```js\nimport { USDMClient", `(?s)17991\d{8},.*x: (true|false)`},
 		{"official", "recipe.mjs", "```js\nimport { DerivativesTradingUsdsFutures", `(?s)17991\d{8},.*x: (true|false)`},
 		{"freqtrade", "freqtrade.json", "```json\n{\n  \"trading_mode\"", `(?s)'BTC/USDT:USDT'.*17991\d{8},.*\n\]\n.*17991\d{8},`},
+		{"lightweight-charts", "chart.mjs", "```js\nconst rows = await", `(?s)setData 500\n.*update 17991\d{5}\n`},
+		{"curl", "curl.sh", "```sh\ncurl 'http://127.0.0.1:8080/fapi/v1/klines", `(?s)(\[\[17991\d{8},.*){2}`},
 		{"go-binance", "main.go", "```go\npackage main", `(?s)17991\d{8}.*IsFinal:(true|false)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			_, block, shown := strings.Cut(text, c.begins)
+			begins := strings.ReplaceAll(c.begins, "127.0.0.1:8080", klined)
+			_, block, shown := strings.Cut(text, begins)
 			if !shown {
 				t.Fatalf("README shows nothing that begins with %q", c.begins)
 			}
-			block, _, _ = strings.Cut(c.begins[strings.Index(c.begins, "\n")+1:]+block, "\n```")
-			node, dir := "", t.TempDir()
-			if c.file != "main.go" {
-				node, dir = nodeFolder(t)
-			}
-			file := filepath.Join(dir, c.file)
-			if err := os.WriteFile(file, []byte(block+"\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(node, file)
-			switch c.file {
-			case "freqtrade.json":
-				cmd = exec.Command(node, filepath.Join(dir, "freqtrade.mjs"), file)
-			case "main.go":
-				cmd = exec.Command(goProgram(t, file))
-			}
+			block, _, _ = strings.Cut(begins[strings.Index(begins, "\n")+1:]+block, "\n```")
+			cmd := recipe(t, c.file, block+"\n")
 			printed(t, cmd, regexp.MustCompile(c.want))
 		})
 	}
+}
+
+// recipe is the command that runs what README shows.
+func recipe(t *testing.T, name, text string) *exec.Cmd {
+	t.Helper()
+	node, dir := "", t.TempDir()
+	if name != "main.go" && name != "curl.sh" {
+		node, dir = nodeFolder(t)
+	}
+	file := filepath.Join(dir, name)
+	switch name {
+	case "chart.mjs": // the series of a chart, without one
+		text = "const series = { setData: (bars) => console.log('setData', bars.length), update: (bar) => console.log('update', bar.time) }\n" + text
+	case "curl.sh":
+		if _, err := exec.LookPath("curl"); err != nil {
+			t.Skip("needs curl")
+		}
+		text = regexp.MustCompile("(?m)^websocat .*").ReplaceAllString(text, "")
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	switch name {
+	case "main.go":
+		return exec.Command(goProgram(t, file))
+	case "curl.sh":
+		return exec.Command("sh", file)
+	case "chart.mjs":
+		return exec.Command(node, "--experimental-websocket", file)
+	case "freqtrade.json":
+		return exec.Command(node, filepath.Join(dir, "freqtrade.mjs"), file)
+	}
+	return exec.Command(node, file)
 }
 
 // printed runs a command until its output matches.

@@ -24,11 +24,11 @@ const screenshots = "KLINED_SCREENSHOTS"
 func TestE2EPage(t *testing.T) {
 	t.Parallel()
 	node, chromium := browser(t)
-	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "800", "--rate", "300", "--start", "2027-01-05T20:00:45Z")
+	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "800", "--rate", "200", "--start", "2027-01-05T20:00:45Z")
 	dir, listen := filepath.Join(t.TempDir(), "store"), "127.0.0.1:0"
 	serve := func() (*process, string) {
 		return launch(t, serveAddress, "serve", "--listen", listen, "--dir", dir, "--rest", "http://"+xAddr, "--ws", "ws://"+xAddr,
-			"--intervals", "1s,5s,1m,1h,2h,1d", "--backfill", "0", "--rest-weight", "2400")
+			"--intervals", "1s,5s,1m,1h,2h,1d", "--backfill", "0", "--rest-weight", "2400", "--redundancy", "1")
 	}
 	server, addr := serve()
 	listen = addr

@@ -84,8 +84,11 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
+	if err = checkListen(o.Listen); err != nil {
 		return err
+	}
+	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
+		return fmt.Errorf("--intervals: %w", err)
 	}
 	if o.Retain, err = parseRetain(o.texts.retain, o.Intervals); err != nil {
 		return err
@@ -130,6 +133,18 @@ func (o *serveOptions) parse() error {
 	}
 	if o.PushEvery < 10*time.Millisecond || o.PushEvery > time.Minute {
 		return fmt.Errorf("--push-every %s: want 10ms to 1m", o.PushEvery)
+	}
+	return nil
+}
+
+// checkListen refuses what is no address to listen on.
+func checkListen(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %q: want HOST:PORT, like 127.0.0.1:8080", addr)
 	}
 	return nil
 }

@@ -77,6 +77,9 @@ REST is the archive's where it begins with /data. These kinds take these fields:
 
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {
+	if err := checkListen(o.listen); err != nil {
+		return err
+	}
 	if o.Symbols < 2 || o.Symbols > 1000 {
 		return fmt.Errorf("--symbols %d: want 2 to 1000", o.Symbols)
 	}
@@ -101,7 +104,7 @@ func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) erro
 	x, err := sim.New(o.Options)
 	if err != nil {
 		listener.Close()
-		return &usageError{err}
+		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
 	}
 	addr := listener.Addr().String()
 	fmt.Fprintf(stdout, "simulated exchange: --rest http://%[1]s --ws ws://%[1]s --archive http://%[1]s\n", addr)

@@ -21,7 +21,10 @@ const chart = new Chart(element("chart"), {
 
 const series = new Series(chart, {
   live: () => feed.live,
-  onChange: (before) => header.show(before),
+  onChange: (before) => {
+    header.show(before);
+    tellNotice();
+  },
   onFailure: showFailure,
   onLoading: (on) => element("chart").toggleAttribute("data-loading", on),
 });
@@ -76,12 +79,16 @@ let failure; // to load klines
 function showFailure(next) {
   failure = next;
   element("retry").hidden = !failure;
-  tellFailure();
+  tellNotice();
 }
 
-function tellFailure() {
-  element("notice").hidden = !failure;
-  if (!failure) return;
+/** Says why there are no klines, and when they are asked for again. */
+function tellNotice() {
+  element("notice").hidden = !failure && !series.empty;
+  if (!failure) {
+    write(element("notice-text"), `No klines of ${series.interval} here yet: they begin with the first whole minute.`);
+    return;
+  }
   const again = failure.at > Date.now() ? ` Again in ${duration(failure.at - Date.now() + 999)}.` : "";
   write(element("notice-text"), `Klines cannot be loaded: ${failure.text.replace(/\.$/, "")}.${again}`);
 }
@@ -158,7 +165,7 @@ function begin() {
   for (const dialog of dialogs) dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   addEventListener("keydown", onKey);
   addEventListener("hashchange", () => go(...wanted()));
-  setInterval(tellFailure, 1000);
+  setInterval(tellNotice, 1000);
   setInterval(() => feed.live && !document.hidden && setClock(), 60_000);
   go(...wanted());
 }

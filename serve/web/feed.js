@@ -1,7 +1,7 @@
 // One WebSocket to this server, opened again when it is lost.
 
 const firstPause = 400; // ms before the first attempt to come back; doubled for each further one
-const longestPause = 5000;
+const longestPause = 3000;
 const askEvery = 10_000; // ms between signs of life; a connection that leaves one unanswered is lost
 
 /**

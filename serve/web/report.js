@@ -2,7 +2,8 @@
 
 import { bytes, clock, count, duration, make } from "./dom.js";
 
-const longest = 40; // lines of a list
+const longest = 30; // lines of a list
+const fewest = 12; // of the one with much below it
 
 /** The server's standing in a word and in a sentence. */
 export function headline(status) {
@@ -75,7 +76,9 @@ function symbols(states, all, now) {
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
     [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
-  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …"));
+  const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …", fewest);
+  made.classList.add("symbols");
+  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), made);
 }
 
 // Shares are cut, not rounded: 100 % means all.
@@ -129,11 +132,11 @@ function section(title, ...children) {
 }
 
 // A table of texts, and how many lines more there are.
-function table(heads, rows, none) {
+function table(heads, rows, none, most = longest) {
   if (rows.length === 0) return make("p", {}, none);
   const line = (tag, cells) => make("tr", {}, ...cells.map((cell) => make(tag, {}, cell)));
-  const body = rows.slice(0, longest).map((cells) => line("td", cells));
+  const body = rows.slice(0, most).map((cells) => line("td", cells));
   const made = make("table", {}, make("thead", {}, line("th", heads)), make("tbody", {}, ...body));
-  const more = rows.length - longest;
+  const more = rows.length - most;
   return make("div", { class: "table" }, made, ...(more > 0 ? [make("p", {}, `and ${count(more)} more`)] : []));
 }

@@ -3,9 +3,11 @@
 import { follows, klineOfEvent, klineOfRow, mayReplace } from "./kline.js";
 
 const rowsAtOnce = 1000;
+const fewRows = 10; // rows that are taken in one by one
 const retryAfter = 3000; // ms, where the server does not say
 const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled
-const settleEvery = 10_000; // ms
+const lookEvery = 5000; // ms without an event, until the latest klines are asked for
+const shownFor = 400; // ms that another series stays in view while this one is being loaded
 
 export class Series {
   symbol = "";
@@ -19,6 +21,8 @@ export class Series {
   #waiting = []; // events that came while klines were being loaded
   #first = false; // nothing comes before the first kline shown
   #timer = 0; // of the next attempt, after a failure
+  #heard = 0; // when its last event came
+  #leave = 0; // the timer at whose end another series leaves the view
   #live = () => false;
 
   /** onChange(before) follows each change of what is shown, with the last price before it; onFailure({text, at, retry}) says
@@ -28,7 +32,7 @@ export class Series {
     this.#chart = chart;
     this.#on = handlers;
     this.#live = live;
-    setInterval(() => this.#settle(), settleEvery);
+    setInterval(() => this.#look(), lookEvery);
   }
 
   /** Shows another series; it appears when its klines are here. */
@@ -37,7 +41,15 @@ export class Series {
     this.#digits = digits;
     this.#fresh = true;
     this.#first = false;
+    this.#heard = 0;
+    clearTimeout(this.#leave);
+    this.#leave = setTimeout(() => this.#clear(), shownFor);
     this.#load();
+  }
+
+  /** Whether it is known that there are no klines of it. */
+  get empty() {
+    return !this.#fresh && this.#chart.klines.length === 0;
   }
 
   /** Asks for what may have been missed. */
@@ -63,12 +75,20 @@ export class Series {
   /** Takes an event of the stream. */
   apply(event) {
     if (event.k.s !== this.symbol || event.k.i !== this.interval) return;
+    this.#heard = Date.now();
     if (this.#loading || this.#fresh) {
       this.#waiting.push(event);
       return;
     }
     const before = this.#chart.last?.close;
     if (this.#take(klineOfEvent(event.k))) this.#on.onChange(before);
+  }
+
+  // Takes another series out of view, where this one is not here yet.
+  #clear() {
+    if (!this.#fresh) return;
+    this.#chart.begin([], this.#digits, this.interval.endsWith("s"));
+    this.#on.onChange();
   }
 
   #take(kline) {
@@ -100,6 +120,10 @@ export class Series {
     if (klines.length === 0) return;
     const before = this.#chart.klines.filter((kline) => kline.time < klines[0].time);
     const joins = before.length > 0 && (this.interval.endsWith("s") || follows(before.at(-1), klines[0]));
+    if (joins && klines.length <= fewRows) {
+      klines.forEach((kline) => this.#chart.update(kline));
+      return;
+    }
     if (!joins) this.#first = false;
     this.#chart.show(joins ? [...before, ...klines] : klines);
   }
@@ -119,6 +143,7 @@ export class Series {
     } catch (error) {
       if (mine.signal.aborted) return;
       const pause = error.pause ?? retryAfter;
+      this.#clear();
       const again = () => {
         clearTimeout(this.#timer);
         this.#timer = 0;
@@ -153,16 +178,23 @@ export class Series {
     return history.t?.[0] ?? 0;
   }
 
-  // What is settled equal is not pushed again: it is asked for.
+  // Looks for what is not pushed: the running kline of a symbol that is not whole yet, and what has become of closed ones.
+  async #look() {
+    const busy = () => this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live();
+    if (!busy() && Date.now() - this.#heard > lookEvery) await this.#load();
+    if (!busy()) await this.#settle();
+  }
+
+  // What is settled equal is not pushed again, and what closed without all trades only later.
   async #settle() {
-    if (this.#loading || this.#fresh || this.#timer || document.hidden || !this.#live() || this.interval.endsWith("s")) return;
-    const recent = this.#chart.klines.slice(-settlesWithin);
-    const from = recent.find((kline) => kline.state === "closed");
+    const settles = !this.interval.endsWith("s");
+    const recent = this.#chart.klines.slice(-settlesWithin, -1);
+    const from = recent.find((kline) => kline.state === "open" || (settles && kline.state === "closed"));
     if (!from) return;
     const { symbol, interval } = this;
     const klines = await this.#fetch({ startTime: 1000 * from.time, limit: settlesWithin }, undefined).catch(() => []);
     if (symbol !== this.symbol || interval !== this.interval || this.#loading) return;
-    if (klines.filter((kline) => kline.state === "settled" && this.#take(kline)).length > 0) this.#on.onChange();
+    if (klines.filter((kline) => kline.state !== "open" && this.#take(kline)).length > 0) this.#on.onChange();
   }
 }
 

@@ -79,6 +79,7 @@ export class Status {
     if (!element("status").open) return;
     write(element("status-headline"), long);
     element("status-headline").dataset.state = state;
+    element("status-body").toggleAttribute("data-stale", !latest);
     if (latest) element("status-body").replaceChildren(...sections(this.#seen, this.#lists));
   }
 }
