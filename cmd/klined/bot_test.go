@@ -20,6 +20,9 @@ import (
 // with startTime, packed, over 20 connections. Every answer is as long as asked, has the kline that has just closed, and ends
 // with the running one; nobody waits for longer than that close.
 func TestBot(t *testing.T) {
+	if raced {
+		t.Skip("make test runs it without the race detector, too")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		o := options(t, market.SourceTrade)
 		o.Grace = 500 * time.Millisecond
