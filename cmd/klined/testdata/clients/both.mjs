@@ -9,6 +9,7 @@ export class Notes {
   same = {} // by name: what must be the same, key for key
   rows = {} // by name: klines by open time, the first value of each; the running one may differ
   live = {} // by name: {running: how many updates of running klines came, closed: the closed ones, values by key}
+  facts = {} // by name: [id, event] of each event that is the exchange's own, passed on
   own = {} // by name, of klined alone: the open times of klines of 1s that closed, an interval that the exchange has not
 
   // refused notes what call is refused with, as show makes it of the error.
@@ -31,6 +32,12 @@ export function hear(notes, name) {
 export function hearOwn(notes, name) {
   const opens = (notes.own[name] = [])
   return (k) => k.x && opens.push(k.t)
+}
+
+// hearFacts notes events by id(event); a name that begins with a trade's has ids without holes.
+export function hearFacts(notes, name, id) {
+  const facts = (notes.facts[name] = [])
+  return (event) => facts.push([id(event), event])
 }
 
 // both plays scenario({host, isKlined, now, soon, notes}) against the exchange and against klined. now is the exchange's time;
