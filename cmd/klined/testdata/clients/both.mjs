@@ -41,11 +41,13 @@ export function hearFacts(notes, name, id) {
 }
 
 // both plays scenario({host, isKlined, now, soon, notes}) against the exchange and against klined. now is the exchange's time;
-// soon is a promise of a good while after its next minute has begun: by then what closes with that minute has been pushed.
+// soon is a promise of a good while after its next minute has begun, or the one after that where the next is too near to be
+// listening by then: what closes with that minute has been pushed.
 export async function both(scenario) {
   const [exchange, klined] = process.argv.slice(2)
   const { serverTime: now } = await (await fetch(`http://${exchange}/fapi/v1/time`)).json()
-  const soon = new Promise((done) => setTimeout(done, minute - (now % minute) + 6000))
+  const left = minute - (now % minute)
+  const soon = new Promise((done) => setTimeout(done, (left < 10_000 ? left + minute : left) + 6000))
   const play = async (host) => {
     const notes = new Notes()
     await scenario({ host, isKlined: host === klined, now, soon, notes })
