@@ -92,10 +92,10 @@ function settled({ at_once: once, checked }) {
     ["all nine values", ...spans.map(whole(once))],
     ...values.map((field) => [field.replaceAll("_", " "), ...spans.map((span) => share(once[span].shares[field]))]),
     ["minutes compared", ...spans.map((span) => count(once[span].compared))],
-    ["settled ones read again, equal", ...spans.map(whole(checked))],
+    ["settled, read again", ...spans.map(whole(checked))],
   ];
   const shown = once.start.compared + checked.start.compared > 0 ? rows : [];
-  const made = table(["", "Last hour", "Last day", "Since the start"], shown, "No minute has been compared with the exchange's own yet.");
+  const made = table(["", "Last hour", "Last day", "In all"], shown, "No minute has been compared with the exchange's own yet.");
   made.classList.add("figures");
   return section("Equal to the exchange's klines, at once", made);
 }
