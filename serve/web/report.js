@@ -64,21 +64,21 @@ function tiles(seen) {
 }
 
 function symbols(states, all, now) {
-  const bar = make("div", { class: "share", "aria-hidden": "true" });
+  const line = make("div", { class: "share", "aria-hidden": "true" });
   const words = [];
   for (const state of ["whole", "waiting", "behind", "ended"]) {
     const n = states[state] ?? 0;
     if (n === 0 && state !== "whole") continue;
     const part = make("i", { "data-state": state });
     part.style.flexGrow = n;
-    bar.append(part);
+    line.append(part);
     words.push(make("span", { "data-state": state }, make("b", {}, count(n)), ` ${state}`));
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
     [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
   const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …", fewest);
   made.classList.add("symbols");
-  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), made);
+  return section("Symbols", line, make("p", { class: "legend-line" }, ...words), made);
 }
 
 // Shares are cut, not rounded: 100 % means all.
