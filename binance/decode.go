@@ -50,8 +50,8 @@ func reasons() map[error]string {
 // maxName bounds the bytes of a symbol's name; the exchange's longest has 17.
 const maxName = 64
 
-// Decoder turns frames into trades, official klines and tickers, in place: nothing of a frame is kept. It belongs to
-// one connection (or one file) and is not safe for concurrent use.
+// Decoder turns frames into trades, official klines and tickers, in place: a batch's payloads lie in the frames, and nothing
+// else of a frame is kept. It belongs to one connection (or one file) and is not safe for concurrent use.
 type Decoder struct {
 	// OnUnknown, where set, is told the name of a symbol that is not registered; the bytes are valid during the call.
 	// A name that it registers is known at once: the frame, or the ticker's row, counts.
@@ -121,7 +121,7 @@ const (
 // strict decodes a frame whose text is exactly as the wire writes it; of any other it is not sure.
 func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, err error) {
 	if len(frame) > len(d.head) && string(frame[:len(d.head)]) == d.head {
-		return d.strictTrade(frame[len(d.head):], b)
+		return d.strictTrade(frame, b)
 	}
 	payload, ok := unwrap(frame)
 	if !ok {
@@ -131,7 +131,7 @@ func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, e
 		return KindOther, !d.Tickers, nil
 	}
 	if len(payload) > len(d.head) && string(payload[:len(d.head)]) == d.head {
-		return d.strictTrade(payload[len(d.head):], b)
+		return d.strictTrade(payload, b)
 	}
 	if !bytes.HasPrefix(payload, []byte(eventHead)) {
 		return 0, false, nil
@@ -151,19 +151,21 @@ func (d *Decoder) strict(frame []byte, b *market.Batch) (kind Kind, sure bool, e
 
 // strictTrade decodes a record into its place in b, where it stays if it counts: to copy it there costs as much as an
 // eighth of the decoding.
-func (d *Decoder) strictTrade(text []byte, b *market.Batch) (kind Kind, sure bool, err error) {
+func (d *Decoder) strictTrade(payload []byte, b *market.Batch) (kind Kind, sure bool, err error) {
 	n := len(b.Trades)
 	if n == cap(b.Trades) {
 		b.Trades = slices.Grow(b.Trades, 1)
 	}
 	b.Trades = b.Trades[:n+1]
 	t := &b.Trades[n]
-	name, ok := strictTrade(text, d.source, t)
+	name, ok := strictTrade(payload[len(d.head):], d.source, t)
 	known := false
 	if ok {
 		known, err = d.check(t, name)
 	}
-	if !known {
+	if known {
+		b.Payloads = append(b.Payloads, payload)
+	} else {
 		b.Trades = b.Trades[:n]
 	}
 	return KindTrade, ok, err
@@ -199,10 +201,10 @@ func plain(text []byte, from int) int {
 }
 
 // take checks a trade, gives it its symbol and appends it.
-func (d *Decoder) take(t *market.Trade, name []byte, b *market.Batch) (Kind, error) {
+func (d *Decoder) take(t *market.Trade, name, payload []byte, b *market.Batch) (Kind, error) {
 	known, err := d.check(t, name)
 	if known {
-		b.Trades = append(b.Trades, *t)
+		b.Trades, b.Payloads = append(b.Trades, *t), append(b.Payloads, payload)
 	}
 	return KindTrade, err
 }

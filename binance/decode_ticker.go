@@ -39,6 +39,9 @@ func (d *Decoder) rows(frame []byte, at int, b *market.Batch) Kind {
 			d.drop("row", frame[from:s.at], err)
 		}
 	}
+	if kind == KindTicker {
+		b.Summaries = append(b.Summaries, frame[at:s.at])
+	}
 	return kind
 }
 
@@ -59,7 +62,7 @@ func (d *Decoder) row(s *scanner, b *market.Batch) (isTicker bool, err error) {
 	if !isText(s.text, o.get('e'), miniTicker) {
 		return false, nil
 	}
-	return true, d.ticker(s.text, &o, b)
+	return true, d.ticker(s.text, span{int32(from), int32(s.at)}, &o, b)
 }
 
 // Whose contract a row speaks of (st); rows without it are of before the two markets were one.
@@ -73,9 +76,9 @@ const (
 //	[{"e":"24hrMiniTicker","E":123456789,"s":"BTCUSDT","ps":"BTCUSDT","c":"0.0025","o":"0.0010","h":"0.0025",
 //	  "l":"0.0010","v":"10000","q":"18","st":1}]
 //
-// COIN-M's rows bring nothing. A symbol that is not registered is offered to OnUnknown where it is USD-M's, and is not
+// It stands at; its values stand at o. COIN-M's rows bring nothing. A symbol that is not registered is offered to OnUnknown where it is USD-M's, and is not
 // counted: such a row loses no trade.
-func (d *Decoder) ticker(frame []byte, o *object, b *market.Batch) error {
+func (d *Decoder) ticker(frame []byte, at span, o *object, b *market.Batch) error {
 	v := values{json: frame}
 	contract := int64(stUSDM)
 	if !o.st.absent() {
@@ -101,7 +104,7 @@ func (d *Decoder) ticker(frame []byte, o *object, b *market.Batch) error {
 	}
 	if known {
 		t.SymbolID = id
-		b.Tickers = append(b.Tickers, t)
+		b.Tickers, b.Rows = append(b.Tickers, t), append(b.Rows, at.of(frame))
 	}
 	return err
 }

@@ -22,9 +22,11 @@ func (d *Decoder) tolerant(frame []byte, b *market.Batch) (Kind, error) {
 		return KindOther, ErrSyntax
 	}
 	var o object
+	from := s.at
 	if err := s.object(&o); err != nil {
 		return KindOther, err
 	}
+	whole := span{int32(from), int32(s.at)}
 	if !s.end() {
 		return KindOther, ErrSyntax
 	}
@@ -32,7 +34,7 @@ func (d *Decoder) tolerant(frame []byte, b *market.Batch) (Kind, error) {
 	case !o.data.absent():
 		return d.wrapped(frame, &o, b)
 	case !o.get('e').absent():
-		return d.payload(frame, &o, b)
+		return d.payload(frame, whole, &o, b)
 	case !o.error.absent():
 		return KindRefusal, nil
 	case !o.result.absent():
@@ -46,35 +48,36 @@ func (d *Decoder) wrapped(frame []byte, o *object, b *market.Batch) (Kind, error
 	if !o.get('e').absent() {
 		return KindOther, ErrField
 	}
-	switch frame[o.data.from] {
+	data := o.data
+	switch frame[data.from] {
 	case '[':
-		return d.rows(frame, int(o.data.from), b), nil
+		return d.rows(frame, int(data.from), b), nil
 	case '{':
 	default:
 		return KindOther, nil
 	}
-	s := scanner{text: frame, at: int(o.data.from)}
+	s := scanner{text: frame, at: int(data.from)}
 	if err := s.object(o); err != nil {
 		return KindOther, err
 	}
-	return d.payload(frame, o, b)
+	return d.payload(frame, data, o, b)
 }
 
-// payload decodes an event whose values stand at o.
-func (d *Decoder) payload(frame []byte, o *object, b *market.Batch) (Kind, error) {
+// payload decodes the event that stands at; its values stand at o.
+func (d *Decoder) payload(frame []byte, at span, o *object, b *market.Batch) (Kind, error) {
 	switch {
 	case isText(frame, o.get('e'), d.event):
-		return d.trade(frame, o, b)
+		return d.trade(frame, at, o, b)
 	case isText(frame, o.get('e'), "kline"):
 		return d.kline(frame, o, b)
 	case d.Tickers && isText(frame, o.get('e'), miniTicker):
-		return KindTicker, d.ticker(frame, o, b)
+		return KindTicker, d.ticker(frame, at, o, b)
 	}
 	return KindOther, nil
 }
 
 // trade decodes a record of the decoder's source.
-func (d *Decoder) trade(frame []byte, o *object, b *market.Batch) (Kind, error) {
+func (d *Decoder) trade(frame []byte, at span, o *object, b *market.Batch) (Kind, error) {
 	var t market.Trade
 	var err error
 	if d.source == market.SourceTrade {
@@ -89,7 +92,7 @@ func (d *Decoder) trade(frame []byte, o *object, b *market.Batch) (Kind, error) 
 	if err != nil {
 		return KindTrade, err
 	}
-	return d.take(&t, name, b)
+	return d.take(&t, name, at.of(frame), b)
 }
 
 // aggTradeOf reads an aggTrade, of a frame or of a REST row; its symbol is left to the caller.

@@ -86,7 +86,7 @@ func (f *framer) fill() error {
 }
 
 // next hands out the next message, or the next control frame; false where the rest of it has not been read yet.
-// The payload is valid until the next call of fill or next.
+// The payload is valid until the next call of fill.
 func (f *framer) next() (op ws.OpCode, payload []byte, ok bool, err error) {
 	for {
 		h, size, ok, err := f.header()
@@ -105,7 +105,7 @@ func (f *framer) next() (op ws.OpCode, payload []byte, ok bool, err error) {
 		f.parts = append(f.parts, payload...)
 		if h.Fin {
 			op := f.started
-			payload, f.parts, f.started = f.parts, f.parts[:0], ws.OpContinuation
+			payload, f.parts, f.started = f.parts, nil, ws.OpContinuation
 			return op, payload, true, nil
 		}
 		if h.OpCode != ws.OpContinuation {

@@ -25,7 +25,8 @@ type Stream struct {
 	conn    net.Conn
 	began   time.Time
 	symbols *market.Symbols
-	suffix  string // what the names of symbols' streams end in
+	suffix  string                     // what the names of symbols' streams end in
+	sink    func(name, payload []byte) // takes wrapped events as they are; nil: they are decoded
 	subs    *subscriptions
 	frames  atomic.Uint64
 	counted prometheus.Counter // nil where nothing counts
@@ -132,6 +133,12 @@ var errUnreadable = errors.New("an answer that cannot be read")
 // message decodes one message; the error is a refusal, which ends the connection. A bad answer is dropped like any bad
 // frame.
 func (s *Stream) message(payload []byte, b *market.Batch) error {
+	if s.sink != nil {
+		if name, event, ok := eventOf(payload); ok {
+			s.sink(name, event)
+			return nil
+		}
+	}
 	kind, err := s.decoder.Frame(payload, b)
 	if err != nil || kind != KindAck && kind != KindRefusal {
 		return nil

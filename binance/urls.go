@@ -1,6 +1,11 @@
 package binance
 
-import "klined/market"
+import (
+	"strings"
+	"unicode/utf8"
+
+	"klined/market"
+)
 
 // The exchange's production addresses.
 const (
@@ -10,11 +15,39 @@ const (
 )
 
 // Where streams are served (WebSocket Market Streams, "Important WebSocket Change Notice"). A stream that is asked for
-// on another path is acknowledged and silent. On /ws frames come bare.
+// on another path is acknowledged and silent.
 const (
-	marketPath = "/market/ws" // aggTrade, kline, miniTicker
-	publicPath = "/public/ws" // trade
+	marketPath = "/market"
+	publicPath = "/public" // the book, and trade
+
+	bareMode    = "/ws"     // behind the path: events come as they are
+	wrappedMode = "/stream" // events come with their stream's name
 )
+
+// pathOf is where a stream is served.
+func pathOf(name string) string {
+	subject, kind, _ := strings.Cut(name, "@")
+	if kind == "bookTicker" || kind == "trade" || strings.HasPrefix(kind, "depth") || strings.HasPrefix(kind, "rpiDepth") || subject == "!bookTicker" {
+		return publicPath
+	}
+	return marketPath
+}
+
+// longestStream bounds a stream's name in bytes: a symbol's may have 64.
+const longestStream = 128
+
+// isMarketStream reports whether a name looks like those of the market's streams: <symbol>@<kind>, !<kind>@arr, !<kind>, or the
+// one that is neither.
+func isMarketStream(name string) bool {
+	if len(name) > longestStream || !utf8.ValidString(name) || strings.ContainsFunc(name, isOdd) {
+		return false
+	}
+	subject, kind, _ := strings.Cut(name, "@")
+	return subject != "" && kind != "" || len(name) > 1 && name[0] == '!' || name == "tradingSession"
+}
+
+// isOdd reports whether no name has such a character.
+func isOdd(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r == '/' || r == 0x7f }
 
 // The streams' names after the symbol's.
 const (

@@ -63,18 +63,27 @@ func NewVenue(o VenueOptions) *Venue {
 // labels its figures.
 func (v *Venue) DialTrades(ctx context.Context, name string, symbols []market.SymbolID) (*Stream, error) {
 	path, stream := tradesOf(v.o.Source)
-	return v.dial(ctx, name, path, stream, streamNames(v.o.Symbols, symbols, stream))
+	return v.dial(ctx, name, path+bareMode, stream, streamNames(v.o.Symbols, symbols, stream))
 }
 
 // DialKlines opens a connection for the official 1m klines of symbols, as DialTrades does for trades.
 func (v *Venue) DialKlines(ctx context.Context, name string, symbols []market.SymbolID) (*Stream, error) {
-	return v.dial(ctx, name, marketPath, klineStream, streamNames(v.o.Symbols, symbols, klineStream))
+	return v.dial(ctx, name, marketPath+bareMode, klineStream, streamNames(v.o.Symbols, symbols, klineStream))
 }
 
 // DialTickers opens a connection for the tickers of everything that is traded: rows of symbols that are not registered
 // are offered to OnUnknown, and bring nothing.
 func (v *Venue) DialTickers(ctx context.Context, name string) (*Stream, error) {
-	return v.dial(ctx, name, marketPath, tickerStream, []string{allTickers})
+	return v.dial(ctx, name, marketPath+bareMode, tickerStream, []string{allTickers})
+}
+
+// dialRelay opens a connection that carries streams as they are: sink takes their events, during Read.
+func (v *Venue) dialRelay(ctx context.Context, name, path string, sink func(name, payload []byte)) (*Stream, error) {
+	s, err := v.dial(ctx, name, path+wrappedMode, "", nil)
+	if err == nil {
+		s.sink = sink
+	}
+	return s, err
 }
 
 // dial opens a connection that carries the given streams; suffix is what the names of further symbols' streams end in.

@@ -31,7 +31,7 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]whole) {
 	if revised > manyRevised {
 		c.Updates = newestOnly(c.Updates)
 	}
-	if len(c.Updates) > 0 || len(c.Differ) > 0 || c.UpTo != upTo {
+	if len(c.Updates) > 0 || len(c.Differ) > 0 || len(c.Relayed) > 0 || c.UpTo != upTo {
 		l.f.drain(c)
 	}
 	for _, w := range *wholes {
@@ -50,6 +50,7 @@ func (l *lane) collect(c *market.Changes, wholes *[]whole) (closes bool, revised
 	defer l.unlock(l.lock())
 	c.Updates = l.engine.Drain(c.Updates)
 	c.Differ, l.differ = l.differ, c.Differ[:0]
+	c.Relayed = l.relays.take(c.Relayed)
 	now := l.engine.Counts().Revised
 	revised, l.drained = now-l.drained, now
 	closes = len(c.Updates) > 0 || c.UpTo != l.upTo
@@ -98,6 +99,9 @@ func newestOnly(updates []market.Update) []market.Update {
 func (l *lane) tick(t market.Time, now time.Time) {
 	defer l.unlock(l.lock())
 	l.poll(now)
+	if len(l.relays.waiting) > 0 {
+		l.signal()
+	}
 	l.caughtUp()
 	ended := l.engine.Base().Open(t)
 	if done := max(l.upTo, l.from); ended > done+stride {

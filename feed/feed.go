@@ -39,6 +39,7 @@ type Options struct {
 	DialTickers Dial                                                      // the venue's summary of all symbols; nil: no such witness
 	Healer      Healer                                                    // how missing trades are asked for
 	Drain       func(*market.Changes)                                     // takes what a lane's drain brought; called by one goroutine a lane
+	Tickers     func(*market.Batch)                                       // takes the rows that DialTickers' connection brings, of one connection at a time; its reader waits meanwhile; nil: nobody wants them
 	OnWhole     func(symbol market.SymbolID, lane int, since market.Time) // after the drain that made the symbol whole: what contains since and all after it has left, or will; may be nil
 	Clock       interface{ Now() market.Time }
 	Doubt       func(context.Context)        // has the clock measured anew, and returns when that is done; nil: it is always right
@@ -73,8 +74,10 @@ type Feed struct {
 	healer     *healer
 	ahead      aheadLog
 
-	lastTicker   atomic.Int64 // Unix ns of the last row of the venue's summary
-	clockDoubted atomic.Int64 // Unix ns of when the clock was last doubted
+	tickers      func(*market.Batch)
+	summarises   atomic.Pointer[session] // the connection whose rows are handed on
+	lastTicker   atomic.Int64            // Unix ns of the last row of the venue's summary
+	clockDoubted atomic.Int64            // Unix ns of when the clock was last doubted
 
 	clock   interface{ Now() market.Time }
 	doubt   func(context.Context)
@@ -102,7 +105,7 @@ func New(o Options) (*Feed, error) {
 	o.Rotate = orDefault(o.Rotate, rotateAfter)
 	f := &Feed{
 		intervals: o.Intervals, source: o.Source, carried: len(o.Symbols), redundancy: orDefault(o.Redundancy, 2), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
-		settles: o.Settle, onWhole: o.OnWhole, metrics: o.Metrics, log: o.Log.With("target", "feed"),
+		settles: o.Settle, onWhole: o.OnWhole, tickers: o.Tickers, metrics: o.Metrics, log: o.Log.With("target", "feed"),
 	}
 	if f.name == nil {
 		f.name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }

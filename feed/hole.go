@@ -11,8 +11,9 @@ import (
 // heldTrade waits for the ids below it.
 type heldTrade struct {
 	market.Trade
-	since time.Time // when the hole below it was first seen
-	era   int       // lane.era when it was received
+	since   time.Time // when the hole below it was first seen
+	era     int       // lane.era when it was received
+	payload []byte    // its own copy, where somebody wanted the symbol's trades then
 }
 
 // hole is the ids from the sequence's next to below its first held trade.
@@ -95,7 +96,7 @@ func (l *lane) release(slot engine.Slot, s *symbol) {
 	n := 0
 	for n < len(s.held) && s.held[n].ID <= s.next {
 		if s.held[n].ID == s.next {
-			l.pass(slot, s, &s.held[n].Trade, s.held[n].era)
+			l.pass(slot, s, &s.held[n].Trade, s.held[n].era, s.held[n].payload)
 		}
 		n++
 	}

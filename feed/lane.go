@@ -54,6 +54,8 @@ type lane struct {
 	counted     engine.Counts // what the counters have been told of the engine's
 	cause       string        // why what is applied now revises klines that have closed
 	spans       []market.Span // scratch of mark
+	relays      relays
+	payload     []byte // of the trade that is being taken, where somebody takes trades of the lane
 
 	wake chan struct{} // of the drainer; holds one
 }
@@ -81,6 +83,8 @@ type symbol struct {
 	said         [2]market.Kline // the venue's own of the youngest two minutes, by ordinal, as frames brought them
 	seen         seen            // of the venue's own summary
 	watch        uint64          // bit i: somebody wants the running kline of Feed.intervals[i]
+	relayed      bool            // somebody wants its trades as they come
+	relayFrom    int64           // the id from which on they have been kept for it
 }
 
 // lock takes the mutex. Give what it returns to unlock.
@@ -107,9 +111,13 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	}
 	now, newest := l.f.clock.Now(), market.Time(0)
 	for i := range b.Trades {
+		if l.relays.symbols > 0 && i < len(b.Payloads) {
+			l.payload = b.Payloads[i]
+		}
 		l.accept(from, &b.Trades[i], b.Received, now)
 		newest = max(newest, b.Trades[i].Time)
 	}
+	l.payload = nil
 	from.last = brought{at: b.Received, newest: newest, lag: now.Sub(newest)}
 	l.newest = max(l.newest, min(newest, now))
 	l.count(l.cause)
@@ -177,13 +185,13 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 	}
 	switch p {
 	case isNext:
-		l.pass(slot, s, t, era)
+		l.pass(slot, s, t, era, l.payload)
 		l.release(slot, s)
 	case isDuplicate:
 		l.counts.duplicates++
 		l.jump(from, slot, s, t.ID)
 	case isAhead:
-		l.hold(slot, s, i, heldTrade{*t, received, era})
+		l.hold(slot, s, i, heldTrade{*t, received, era, s.keep(l.payload)})
 		l.jump(from, slot, s, t.ID)
 	case isMissing:
 		l.late(slot, s, i, t)
@@ -197,8 +205,9 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 // noEra is the era of a trade that no connection has brought.
 const noEra = -1
 
-// pass applies the next trade in order, received in the given era.
-func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
+// pass applies the next trade in order, received in the given era. Whoever wants the symbol's trades gets its payload, where
+// there is one.
+func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, payload []byte) {
 	switch {
 	case s.next == 0:
 		l.firstEver(slot, s, t)
@@ -210,6 +219,9 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int) {
 	}
 	s.note(t)
 	l.apply(slot, t)
+	if s.relayed && payload != nil && t.ID >= s.relayFrom {
+		l.relays.add(s.id, payload)
+	}
 	if len(s.held) > 0 && s.held[0].ID > s.next {
 		l.underneath(slot, s, t)
 	}
@@ -240,7 +252,7 @@ func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 		h := s.held[0]
 		s.burn(h.ID, h.Time)
 		l.unhold(slot, s, 0, 1)
-		l.pass(slot, s, &h.Trade, h.era)
+		l.pass(slot, s, &h.Trade, h.era, h.payload)
 		l.release(slot, s)
 		l.boundGaps(slot, s)
 	}

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"klined/engine"
@@ -177,6 +176,7 @@ func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time
 	}
 	from := min(s.lastTime, at)
 	s.first, s.next, s.lastTime, s.edges = 0, latest+1, at, [2]edge{} // nothing lies shortly before it any more
+	s.relayFrom = 0
 	for _, c := range l.conns {
 		c.runs[slot] = run{newest: latest}
 	}
@@ -263,21 +263,35 @@ func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 // dropAhead drops the trades that are too far ahead of now, and of what their lane has had: the exchange's clock may have
 // stepped back while they were on their way.
 func (f *Feed) dropAhead(b *market.Batch, now market.Time) {
-	b.Trades = slices.DeleteFunc(b.Trades, func(t market.Trade) bool {
-		if t.Time <= now+aheadBound {
-			return false
+	n := 0
+	for i := range b.Trades {
+		if f.isAhead(&b.Trades[i], now) {
+			continue
 		}
-		l, slot := f.laneOf(t.SymbolID)
-		if l == nil {
-			f.metrics.Disbelieved.WithLabelValues(lieTime).Inc()
-			return true
+		b.Trades[n] = b.Trades[i]
+		if i < len(b.Payloads) {
+			b.Payloads[n] = b.Payloads[i]
 		}
-		defer l.unlock(l.lock())
-		if t.Time <= l.newest+aheadBound {
-			return false
-		}
-		l.lie(lieTime)
-		l.distrust(slot, &l.symbols[slot], t.ID, now)
+		n++
+	}
+	b.Trades, b.Payloads = b.Trades[:n], b.Payloads[:min(n, len(b.Payloads))]
+}
+
+// isAhead reports whether a trade is dropped because its time has not come.
+func (f *Feed) isAhead(t *market.Trade, now market.Time) bool {
+	if t.Time <= now+aheadBound {
+		return false
+	}
+	l, slot := f.laneOf(t.SymbolID)
+	if l == nil {
+		f.metrics.Disbelieved.WithLabelValues(lieTime).Inc()
 		return true
-	})
+	}
+	defer l.unlock(l.lock())
+	if t.Time <= l.newest+aheadBound {
+		return false
+	}
+	l.lie(lieTime)
+	l.distrust(slot, &l.symbols[slot], t.ID, now)
+	return true
 }

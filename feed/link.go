@@ -159,6 +159,7 @@ func (k *link) open(ctx context.Context) (*session, error) {
 		err := k.read(ctx, s)
 		stop()
 		conn.Close("done")
+		k.f.summarises.CompareAndSwap(s, nil)
 		if k.lane != nil && ctx.Err() == nil {
 			k.lane.lost(s.carrier, s.heard)
 		}
@@ -219,6 +220,7 @@ func (k *link) hand(ctx context.Context, s *session, b *market.Batch) {
 	if k.lane == nil {
 		k.f.frames(b.Official)
 		k.f.witness(b.Tickers, s.up)
+		k.f.summarise(s, b)
 		if !s.delivered && b.Ready && len(b.Official)+len(b.Tickers) > 0 {
 			s.delivered = true
 			close(s.carried)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"klined/engine"
@@ -29,6 +30,8 @@ type tape struct {
 	lost    [][]bool         // as trades: nobody brings it
 	down    [2][]market.Span // when a connection is away
 	brought [2][]delivery
+
+	disorder bool // they come out of order, too
 }
 
 // delivery is one trade as it comes over a connection.
@@ -87,6 +90,7 @@ func (p *tape) firstTrade(symbol int) market.Time {
 // complementary, what one connection drops the other brings, if it is there.
 func (p *tape) cut(seed uint64, drop float64, complementary, disorder bool) {
 	random := rand.New(rand.NewPCG(seed, 11))
+	p.disorder = disorder
 	p.lost = make([][]bool, len(p.trades))
 	p.brought = [2][]delivery{}
 	lag := [2]market.Time{100 + market.Time(random.IntN(100)), 100 + market.Time(random.IntN(300))}
@@ -172,6 +176,7 @@ type player struct {
 	now   market.Time
 	last  map[market.Update]market.Kline  // by series and open time: what was handed on last
 	ahead map[market.SymbolID]market.Time // when a lie that was ahead of its time was told last
+	sent  map[market.SymbolID][]string    // what was relayed
 	c     market.Changes
 	w     []whole
 }
@@ -188,7 +193,8 @@ type event struct {
 
 func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interval) *player {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}, ahead: map[market.SymbolID]market.Time{}}
+	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}, ahead: map[market.SymbolID]market.Time{},
+		sent: map[market.SymbolID][]string{}}
 	o := Options{Intervals: intervals, Source: p.source, Lanes: 1, Clock: y, Metrics: health.NewMetrics(),
 		Watchdog: health.NewWatchdog(log), Log: log, Drain: func(*market.Changes) {}}
 	if p.rest { // heal asks itself
@@ -304,7 +310,7 @@ func (y *player) lie(random *rand.Rand, c int) {
 	case 2:
 		t.ID = s.first - 2_000_000
 	}
-	b := market.Batch{Ready: true, Received: local(y.now), Trades: []market.Trade{t}}
+	b := market.Batch{Ready: true, Received: local(y.now), Trades: []market.Trade{t}, Payloads: [][]byte{[]byte("a lie")}}
 	y.f.believeTimes(context.Background(), &b)
 	if len(b.Trades) > 0 {
 		y.l.take(y.conns[c], &b)
@@ -331,7 +337,7 @@ func (y *player) reads(random *rand.Rand) (events []event) {
 			}
 			b := market.Batch{Ready: true, Received: local(rest[n-1].at)}
 			for _, d := range rest[:n] {
-				b.Trades = append(b.Trades, d.Trade)
+				b.Trades, b.Payloads = append(b.Trades, d.Trade), append(b.Payloads, strconv.AppendInt(nil, d.ID, 10))
 			}
 			events = append(events, event{rest[n-1].at, func() { y.l.take(y.conns[c], &b) }})
 			rest = rest[n:]
@@ -354,6 +360,9 @@ func (y *player) official(random *rand.Rand, open market.Time, share float64) {
 
 func (y *player) drain() {
 	y.l.collect(&y.c, &y.w)
+	for _, r := range y.c.Relayed {
+		y.sent[r.Symbol] = append(y.sent[r.Symbol], string(r.Payload))
+	}
 	for _, u := range y.c.Updates {
 		key := market.Update{Series: u.Series}
 		key.OpenTime = u.OpenTime

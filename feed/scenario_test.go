@@ -43,6 +43,7 @@ var rewrite = flag.Bool("rewrite", false, "write what came into the scenario fil
 //	row BTC 1:00 PRICE COUNT [confirmed]
 //	                        REST brings an official 1m kline
 //	ticks BTC PRICE VOLUME  a row of the venue's summary; set witness lets it come
+//	take BTC, leave BTC     somebody wants its trades as they come, or nobody any more: 3/A is 3 as A brought it
 //	show                    standings, gaps, counters
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -207,6 +208,10 @@ func (s *scenario) do(words []string) error {
 		volume, err := strconv.ParseInt(words[3], 10, 64)
 		s.ticks(id, words[2], volume)
 		return err
+	case "take", "leave":
+		id, err := s.id(words[1])
+		s.f.WatchTrades(id, words[0] == "take")
+		return err
 	case "show":
 		s.show()
 	default:
@@ -274,6 +279,10 @@ func (s *scenario) read(conns, symbol string, trades []string) error {
 	}
 	b := market.Batch{Ready: !strings.HasSuffix(conns, "~"), Trades: parsed}
 	for _, c := range strings.TrimSuffix(conns, "~") {
+		b.Payloads = nil
+		for _, t := range parsed {
+			b.Payloads = append(b.Payloads, fmt.Appendf(nil, "%d/%c", t.ID, c))
+		}
 		s.bring(connName(string(c)), b)
 	}
 	return nil
@@ -404,6 +413,9 @@ func (s *scenario) print() {
 		return
 	}
 	for _, d := range s.take() {
+		for _, r := range d.Relayed {
+			fmt.Fprintf(&s.out, "%s  %s relays %s\n", clockText(market.TimeOf(d.at)), s.symbols[r.Symbol], r.Payload)
+		}
 		for _, u := range d.Updates {
 			fmt.Fprintf(&s.out, "%s  %s %s %s  %s\n", clockText(market.TimeOf(d.at)), s.symbols[u.Symbol], u.Interval,
 				strings.TrimSuffix(clockText(u.OpenTime), ".000"), klineText(&u.Kline))

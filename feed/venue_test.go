@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,8 @@ func (c *conn) Read(b *market.Batch) error {
 	case got := <-c.batches:
 		c.frames.Add(uint64(len(got.Trades) + len(got.Official)))
 		b.Trades, b.Official = append(b.Trades, got.Trades...), append(b.Official, got.Official...)
-		b.Tickers = append(b.Tickers, got.Tickers...)
+		b.Tickers, b.Payloads = append(b.Tickers, got.Tickers...), append(b.Payloads, got.Payloads...)
+		b.Rows, b.Summaries = append(b.Rows, got.Rows...), append(b.Summaries, got.Summaries...)
 		b.Received, b.Ready = time.Now(), got.Ready
 		return nil
 	case <-c.ended:
@@ -198,6 +200,10 @@ func (r *rig) drain(c *market.Changes) {
 	defer r.mu.Unlock()
 	d := drained{Changes: *c, at: time.Now()}
 	d.Updates = append([]market.Update(nil), c.Updates...)
+	d.Relayed = nil
+	for _, x := range c.Relayed {
+		d.Relayed = append(d.Relayed, market.Relayed{Symbol: x.Symbol, Payload: bytes.Clone(x.Payload)})
+	}
 	r.drained = append(r.drained, d)
 }
 

@@ -83,18 +83,23 @@ type Ticker struct {
 }
 
 // Batch is what one read of a connection brought, in the order of the wire. Its reader owns it and fills it again at
-// the next read: whoever wants to keep a part of it copies.
+// the next read: whoever wants to keep a part of it copies. Payloads, Rows and Summaries are the venue's own bytes, taken out of
+// whatever they were wrapped in.
 type Batch struct {
-	Trades   []Trade
-	Official []Update  // the venue's own closed klines (x:true), State Settled
-	Tickers  []Ticker  // of a connection that carries them
-	Received time.Time // when the read returned
-	Ready    bool      // the venue has acknowledged every stream of the connection
-	Pong     bool      // the venue has answered a ping: all that it had sent before has come
+	Trades    []Trade
+	Payloads  [][]byte  // of Trades, one each; none where they are not from a connection
+	Official  []Update  // the venue's own closed klines (x:true), State Settled
+	Tickers   []Ticker  // of a connection that carries them
+	Rows      [][]byte  // of Tickers, one each
+	Summaries [][]byte  // of frames of many tickers, whole: rows of symbols that are not known here among them
+	Received  time.Time // when the read returned
+	Ready     bool      // the venue has acknowledged every stream of the connection
+	Pong      bool      // the venue has answered a ping: all that it had sent before has come
 }
 
 // Reset empties b and keeps its memory.
 func (b *Batch) Reset() {
 	b.Trades, b.Official, b.Tickers = b.Trades[:0], b.Official[:0], b.Tickers[:0]
+	b.Payloads, b.Rows, b.Summaries = b.Payloads[:0], b.Rows[:0], b.Summaries[:0]
 	b.Received, b.Ready, b.Pong = time.Time{}, false, false
 }

@@ -64,10 +64,13 @@ func (h *hub) fact(name string) *facts {
 	h.mu.RLock()
 	f := h.facts[name]
 	h.mu.RUnlock()
-	if f != nil || h.server.opt.Facts == nil || strings.ContainsFunc(name, quotes) {
+	if f != nil || strings.ContainsFunc(name, quotes) {
 		return f
 	}
-	source := h.server.opt.Facts(name)
+	source := h.server.relays(name)
+	if source == nil && h.server.opt.Facts != nil {
+		source = h.server.opt.Facts(name)
+	}
 	if source == nil {
 		return nil
 	}

@@ -49,7 +49,7 @@ func TestForwarding(t *testing.T) {
 		{"GET", "/futures/data/openInterestHist", "", fmt.Sprintf(noPath, "/futures/data/openInterestHist", "GET"), "", ""},
 		{"GET", "/fapi/v2/account?timestamp=1&signature=ab", "", fmt.Sprintf(noPath, "/fapi/v2/account", "GET"), keyRefused, ""},
 		{"GET", "/fapi/v1/historicalTrades?symbol=A", "k", fmt.Sprintf(noPath, "/fapi/v1/historicalTrades", "GET"), keyRefused, ""},
-		{"POST", "/fapi/v1/order", "k", fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), ""},
+		{"POST", "/fapi/v1/order", "k", fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), keyRefused, ""},
 		{"PUT", "/fapi/v1/ping", "", fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), ""},
 		{"POST", "/sapi/v1/order", "k", fmt.Sprintf(noPath, "/sapi/v1/order", "POST"), fmt.Sprintf(noPath, "/sapi/v1/order", "POST"), fmt.Sprintf(noPath, "/sapi/v1/order", "POST")},
 		{"GET", "/fapi/v1/ping", "k", "{}", "{}", "{}"},

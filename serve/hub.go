@@ -78,6 +78,9 @@ func newHub(s *Server) *hub {
 func (h *hub) publish(changes *market.Changes) {
 	r := h.round()
 	defer r.end()
+	for i := range changes.Relayed {
+		h.relay(r, &changes.Relayed[i])
+	}
 	for i := range changes.Updates {
 		u := &changes.Updates[i]
 		if u.State == market.StateAbsent {

@@ -67,7 +67,11 @@ type Options struct {
 	Forward Forwarder
 	// ForwardAll says that it takes every request and method, those that carry a key among them.
 	ForwardAll bool
-	// Facts finds what is behind a stream that carries no klines of ours: watch is told when the first client subscribes
+	// Source is which of the exchange's records the klines are built from. Their trades are streamed as they came: WatchTrades is
+	// told whether somebody takes a symbol's, in that order, and does not wait; they come in Changes.Relayed. nil: there are none.
+	Source      market.Source
+	WatchTrades func(id market.SymbolID, on bool)
+	// Facts finds what is behind any other stream that carries no klines of ours: watch is told when the first client subscribes
 	// and when the last has left, in that order, and must not wait; what comes in between is handed to Deliver. nil is for
 	// a stream without anything behind it. Facts itself may be nil: there are no such streams.
 	Facts func(stream string) (watch func(on bool))

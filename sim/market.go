@@ -78,6 +78,9 @@ func (e *Exchange) happen(s *symbol) {
 	if s.streams.trade != nil {
 		e.publishFills(s, &f)
 	}
+	if s.streams.quotes.book != nil || e.streams.quotes.book != nil {
+		e.pushBook(s, &f)
+	}
 	s.mem.add(f)
 	s.trade(&f)
 	e.live.held++

@@ -9,13 +9,19 @@ import (
 // miniRows is how many rows of !miniTicker@arr one frame holds; what is more comes in further frames.
 const miniRows = 500
 
-// pushMinis sends the miniTickers: of all symbols that traded since, every second, and of one symbol every other one.
-func (e *Exchange) pushMinis(now market.Time) {
-	if now < e.minis.next {
+// pushSecond sends what is due once in a second.
+func (e *Exchange) pushSecond(now market.Time) {
+	if now < e.seconds.next {
 		return
 	}
+	e.seconds.next = now - now%market.Second + market.Second
+	e.pushMinis(now)
+	e.pushQuotes(now)
+}
+
+// pushMinis sends the miniTickers: of all symbols that traded since, every second, and of one symbol every other one.
+func (e *Exchange) pushMinis(now market.Time) {
 	even := now/market.Second%2 == 0
-	e.minis.next = now - now%market.Second + market.Second
 	var rows []byte
 	n := 0
 	for _, s := range e.symbols {
@@ -40,12 +46,7 @@ func (e *Exchange) pushMinis(now market.Time) {
 
 // pushAllMinis sends rows, each with a comma behind it, as one frame and gives back their memory.
 func (e *Exchange) pushAllMinis(rows []byte) []byte {
-	if len(rows) > 0 && e.streams.allMini != nil {
-		e.publish(e.streams.allMini, func(dst []byte) []byte {
-			dst = append(append(dst, '['), rows[:len(rows)-1]...)
-			return append(dst, ']')
-		})
-	}
+	e.pushRows(e.streams.allMini, rows)
 	return rows[:0]
 }
 

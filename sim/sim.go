@@ -68,7 +68,7 @@ type Exchange struct {
 	faults  []*trouble
 	holding []*conn // those with a frame held back, longest first
 	tape    tapeRing
-	minis   miniState
+	seconds everySecond
 	asked   ArchiveStatus
 	ended   bool
 
@@ -164,7 +164,7 @@ func (e *Exchange) step() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.catchUp()
-	nap := min(e.live.nextEvent(), e.minis.next).Sub(e.Now())
+	nap := min(e.live.nextEvent(), e.seconds.next).Sub(e.Now())
 	if len(e.holding) > 0 {
 		nap = min(nap, time.Until(e.holding[0].held.until))
 	}
@@ -175,7 +175,7 @@ func (e *Exchange) step() time.Duration {
 func (e *Exchange) catchUp() market.Time {
 	now := e.advance(e.Now())
 	e.pushKlines(now)
-	e.pushMinis(now)
+	e.pushSecond(now)
 	e.releaseDue()
 	e.wakeAll()
 	return now

@@ -22,6 +22,7 @@ type stream struct {
 // symbolStreams are the streams of a symbol that somebody subscribes to, other than its klines'; else nil.
 type symbolStreams struct {
 	agg, trade, mini *stream
+	quotes           quoteStreams
 }
 
 // registry finds streams by name.
@@ -30,7 +31,9 @@ type registry struct {
 	pairs   map[string]*symbol // by pair_contract in lower case
 	live    map[string]*stream
 	allMini *stream
-	buf     []byte // scratch of publish
+	quotes  quoteStreams // of all symbols
+	timed   int          // streams of quotes
+	buf     []byte       // scratch of publish
 	frame   []byte
 }
 
@@ -73,7 +76,8 @@ func (e *Exchange) subscribe(c *conn, name string) {
 
 // pathOf is the path on which a stream's name is delivered.
 func pathOf(name string) string {
-	if strings.HasSuffix(name, "@trade") {
+	_, kind, _ := strings.Cut(name, "@")
+	if kind == "trade" || kind == bookKind || name == "!"+bookKind {
 		return pathPublic
 	}
 	return pathMarket
@@ -83,6 +87,10 @@ func pathOf(name string) string {
 func (e *Exchange) feed(st *stream) bool {
 	if st.name == allMiniName {
 		e.streams.allMini, st.stop = st, func() { e.streams.allMini = nil }
+		return true
+	}
+	if slot := e.streams.quotes.slotOfAll(st.name); slot != nil {
+		e.fillSlot(slot, st)
 		return true
 	}
 	if st.of == nil {
@@ -97,7 +105,21 @@ func (e *Exchange) feed(st *stream) bool {
 		iv, ok := exchangeInterval(name)
 		return ok && e.feedLane(st, st.of, func(l *klineLane) { l.kline = st }, iv)
 	}
+	if slot := st.of.streams.quotes.slot(kind); slot != nil {
+		e.fillSlot(slot, st)
+		return true
+	}
 	return st.of.feed(st, kind)
+}
+
+// fillSlot notes a stream of quotes.
+func (e *Exchange) fillSlot(slot **stream, st *stream) {
+	*slot = st
+	e.streams.timed++
+	st.stop = func() {
+		*slot = nil
+		e.streams.timed--
+	}
 }
 
 const continuousPrefix = "continuousKline_"
@@ -191,5 +213,5 @@ func appendFrame(dst []byte, op ws.OpCode, before, payload, after []byte) []byte
 	return append(dst, after...)
 }
 
-// miniState is when the miniTickers are due.
-type miniState struct{ next market.Time }
+// everySecond is when what is sent once a second is due.
+type everySecond struct{ next market.Time }

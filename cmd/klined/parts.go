@@ -128,7 +128,8 @@ func (s *server) buildFeed(carried []market.SymbolID) error {
 			return asConn(s.venue.DialTickers(ctx, name))
 		},
 		Healer: s.healer(), Grace: s.o.Grace, Rotate: s.o.rotate, Settle: s.o.Settle,
-		Doubt: s.clock.Doubt, Name: func(id market.SymbolID) string { return s.symbols.Get(id).Name },
+		Tickers: func(b *market.Batch) { s.serve.PublishTickers(b) },
+		Doubt:   s.clock.Doubt, Name: func(id market.SymbolID) string { return s.symbols.Get(id).Name },
 		Drain: func(c *market.Changes) {
 			s.store.Put(c)
 			s.serve.Publish(c)
@@ -172,7 +173,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 	o := serve.Options{
 		Symbols: s.symbols, Carries: s.feed.Carries, Contract: func(id market.SymbolID) string { return s.contracts[id] },
 		Intervals: s.o.Intervals, Clock: s.clock,
-		Live: s.feed, Last: s.feed.Last, Store: s.store, Kept: s.store.Kept,
+		Live: s.feed, Last: s.feed.Last, Source: s.o.Source, WatchTrades: s.feed.WatchTrades, Store: s.store, Kept: s.store.Kept,
 		Fetch: s.history.Fetch, Upstream: s.history.Upstream,
 		ExchangeInfo: s.info.get,
 		Status:       func() any { return s.status() },
@@ -189,8 +190,27 @@ func (s *server) buildServe() (*serve.Server, error) {
 			return nil, err
 		}
 		o.Forward, o.ForwardAll = forwarder, s.o.Forward == forwardAll
+		o.Facts = s.buildRelay()
 	}
 	return serve.New(o), nil
+}
+
+// buildRelay makes what carries the streams that are not made here, and finds them by name.
+func (s *server) buildRelay() (find func(stream string) func(on bool)) {
+	s.relay = binance.NewRelay(binance.RelayOptions{Venue: s.venue, Metrics: s.metrics, Log: s.log,
+		Sink: func(name, payload []byte) { s.serve.Deliver(string(name), payload) }})
+	return func(stream string) func(on bool) {
+		if !s.relay.Takes(stream) {
+			return nil
+		}
+		return func(on bool) {
+			if on {
+				s.relay.Subscribe(stream)
+			} else {
+				s.relay.Unsubscribe(stream)
+			}
+		}
+	}
 }
 
 // ready reports whether clock, store and feed are up and nearly all symbols are whole.

@@ -65,7 +65,8 @@ TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/
 
 What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
 /futures/data that needs no key, within --rest-weight; with all every request, untouched, and only where --listen is an
-address of this machine alone; with off nothing.
+address of this machine alone; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines
+are built from (--source) are klined's own; any other of the market's is relayed, with off it is silent.
 
 x:true goes out once for each kline, when it closes. A WebSocket address with ?final=settled gets it when the kline is
 settled, with the exchange's own values: some 2 s after the boundary, at most 10, then as it is; in between nothing of it
@@ -136,6 +137,7 @@ type server struct {
 	store     *store.Store
 	feed      *feed.Feed
 	history   *history.History
+	relay     *binance.Relay // nil where nothing is passed on
 	serve     *serve.Server
 }
 
@@ -224,6 +226,9 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
+	if s.relay != nil {
+		g.Go(func() error { return s.relay.Run(ctx) })
+	}
 	if s.o.Settle {
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
 	}
