@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,8 @@ type found struct {
 		Running int
 		Closed  []map[string]any
 	}
-	Own map[string][]float64
+	Facts map[string][][2]any
+	Own   map[string][]float64
 }
 
 // compareFound runs a client against both and compares what it found.
@@ -152,6 +154,9 @@ func compareFound(t *testing.T, cmd *exec.Cmd) {
 			t.Errorf("%s: closed (-exchange +klined):\n%s", name, diff)
 		}
 	}
+	for name, facts := range x.Facts {
+		compareFacts(t, name, facts, k.Facts[name])
+	}
 	for name, opens := range k.Own {
 		for i, open := range opens {
 			if i > 0 && open != opens[i-1]+1000 {
@@ -163,6 +168,37 @@ func compareFound(t *testing.T, cmd *exec.Cmd) {
 			t.Errorf("%s: closed %v", name, opens)
 		}
 	}
+}
+
+// compareFacts compares events that klined passes on: each once, in the exchange's order, the same.
+func compareFacts(t *testing.T, name string, of, got [][2]any) {
+	t.Helper()
+	exchange := make(map[any]any, len(of))
+	for _, fact := range of {
+		exchange[fact[0]] = fact[1]
+	}
+	both := 0
+	for i, fact := range got {
+		if i > 0 && strings.HasPrefix(name, "aggTrade") && idNumber(fact[0]) != idNumber(got[i-1][0])+1 {
+			t.Errorf("%s: %v after %v", name, fact[0], got[i-1][0])
+		}
+		if event, ok := exchange[fact[0]]; ok {
+			both++
+			if diff := gocmp.Diff(event, fact[1]); diff != "" {
+				t.Errorf("%s %v (-exchange +klined):\n%s", name, fact[0], diff)
+				return
+			}
+		}
+	}
+	if both == 0 {
+		t.Errorf("%s: %d events of the exchange and %d of klined, %d the same", name, len(of), len(got), both)
+	}
+}
+
+// idNumber is an id as a number.
+func idNumber(id any) int64 {
+	n, _ := strconv.ParseInt(fmt.Sprint(id), 10, 64)
+	return n
 }
 
 // compareRows compares klines that were asked for about the same time: a minute may have begun between, and the last of

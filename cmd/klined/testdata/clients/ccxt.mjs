@@ -1,6 +1,6 @@
 // ccxt: see both.mjs.
 import ccxt from 'ccxt'
-import { both, contractRefusals, minute, refusals, shape, shapes, windows } from './both.mjs'
+import { both, contractRefusals, hearFacts, minute, refusals, shape, shapes, windows } from './both.mjs'
 
 const show = (e) => ({ class: e.constructor.name, message: e.message })
 
@@ -59,6 +59,11 @@ async function watch(exchange, isKlined, soon, notes) {
   }
   follow('1m', (row) => (live.running++, rows.set(row[0], row))).catch(() => {}) // ends when the client does
   if (isKlined) follow('1s', (row) => own.set(row[0], row)).catch(() => {})
+  const trade = hearFacts(notes, 'trade', (t) => t.info.t)
+  const trades = async () => {
+    for (;;) for (const t of await exchange.watchTrades('BTC/USDT:USDT')) trade(t)
+  }
+  trades().catch(() => {})
   await soon
   const last = Math.max(...rows.keys())
   live.closed = [...rows.values()].filter(([t]) => t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))
