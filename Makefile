@@ -1,7 +1,7 @@
 # make        everything a change must pass; CI runs the same
 # make build  ./bin/klined, one static binary
 # make bench  the benchmarks beside the code
-# make soak   faults in many combinations, then two hundred kills: about half an hour, not part of check
+# make soak   the window in many cases, faults in many combinations, two hundred kills, clients at full size: about an hour, not part of check
 # make size   what a store of KLINED_ROWS million rows (10) costs: ten seconds a million and 110 MB of TMPDIR for each
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -61,6 +61,7 @@ e2e:
 
 # KLINED_PAIRS trials of two and three faults at once (300) and KLINED_KILLS kills (200); KLINED_SEED plays one again.
 soak:
+	go test -count=1 -tags soak -run SoakWindow -timeout 1h -v ./store
 	go test -count=1 -tags soak -run Soak -timeout 2h -v ./cmd/klined
 
 size:

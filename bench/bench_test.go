@@ -146,3 +146,22 @@ func BenchmarkSocket(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAsk is what one request for 500 klines in memory costs the server's process, plain and packed.
+func BenchmarkAsk(b *testing.B) {
+	for name, packed := range map[string]bool{"plain": false, "gzip": true} {
+		b.Run(name, func(b *testing.B) {
+			r, err := openRest(b.Context(), Options{Peer: startTestPeer})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer r.close()
+			one, err := r.cost(r.server.address, b.N, packed)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(one.value, "µs-CPU/op")
+			b.ReportMetric(one.allocs, "allocs/op")
+		})
+	}
+}

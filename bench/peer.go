@@ -84,6 +84,8 @@ func ServePeer(ctx context.Context, in io.Reader, out io.Writer, args []string) 
 			return serveAs[exchangePeer](ctx, in, out, args[1])
 		case "clients":
 			return serveAs[clientsPeer](ctx, in, out, args[1])
+		case "asker":
+			return serveAs[askerPeer](ctx, in, out, args[1])
 		}
 	}
 	return fmt.Errorf("no such peer: %q", args)

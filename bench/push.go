@@ -55,7 +55,7 @@ type server struct {
 
 // startServer serves what live and store hold.
 func startServer(o serve.Options) (*server, error) {
-	o.Symbols, o.Intervals, o.Clock = registry(), market.ExchangeIntervals(), standing(minute+2*market.Second)
+	o.Symbols, o.Intervals, o.Clock = registry(), market.ExchangeIntervals(), standing(minute+10*market.Second)
 	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

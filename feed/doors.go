@@ -32,13 +32,16 @@ func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Serie
 			l.mu.Unlock()
 			return dst, nil
 		}
-		closed := l.closed
+		closed := make(chan struct{})
+		l.tails = append(l.tails, wait{slot: slot, open: open, closed: closed})
 		l.mu.Unlock()
 		select {
 		case <-ctx.Done():
+			l.waitNoMore(closed)
 			return dst, ctx.Err()
 		case <-closed:
 		case <-deadline.C:
+			l.waitNoMore(closed)
 			open = 0 // what there is
 		}
 	}
@@ -55,6 +58,35 @@ func (f *Feed) Last(id market.SymbolID) (k market.Kline, at market.Time, ok bool
 	defer l.mu.Unlock()
 	k, ok = l.engine.Running(slot, l.engine.Base())
 	return k, l.symbols[slot].lastTime, ok
+}
+
+// wait is a read that waits until what ended at open has closed and was handed on.
+type wait struct {
+	slot   engine.Slot
+	open   market.Time
+	closed chan struct{}
+}
+
+// letGo lets those go on whose close was handed on, and nobody else: at a boundary hundreds may wait, and a lane's closes come
+// in many drains.
+func (l *lane) letGo() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tails = slices.DeleteFunc(l.tails, func(w wait) bool {
+		boundary, begun := l.engine.Boundary(w.slot)
+		over := !begun || boundary > w.open
+		if over {
+			close(w.closed)
+		}
+		return over
+	})
+}
+
+// waitNoMore ends a wait before its time.
+func (l *lane) waitNoMore(closed chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tails = slices.DeleteFunc(l.tails, func(w wait) bool { return w.closed == closed })
 }
 
 // Watch says whether somebody wants the running kline of series with each change.

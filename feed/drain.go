@@ -40,10 +40,7 @@ func (l *lane) drainOnce(c *market.Changes, wholes *[]whole) {
 		}
 	}
 	if closes {
-		l.mu.Lock()
-		close(l.closed)
-		l.closed = make(chan struct{})
-		l.mu.Unlock()
+		l.letGo()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,6 +163,44 @@ func TestTail(t *testing.T) {
 		began := time.Now()
 		if rows, err := r.f.Tail(t.Context(), nil, market.Series{Interval: market.OneMinute}, 0); err != nil || len(rows) == 0 || time.Since(began) != 2500*time.Millisecond {
 			t.Error(len(rows), err, time.Since(began))
+		}
+	})
+}
+
+// TestTailLetsGoOne: a close lets those go on who wait for it, not those who wait for another symbol of the lane.
+func TestTailLetsGoOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, func(o *Options) { o.Intervals = upToDay; o.Lanes = 1 })
+		r.begin()
+		r.at(180100 * time.Millisecond)
+		began := time.Now()
+		var mu sync.Mutex
+		var after []string
+		var asking sync.WaitGroup
+		for id := range market.SymbolID(2) {
+			for range 100 {
+				asking.Go(func() {
+					rows, err := r.f.Tail(t.Context(), nil, market.Series{Symbol: id, Interval: market.OneMinute}, bubbleTime(2*time.Minute))
+					mu.Lock()
+					defer mu.Unlock()
+					after = append(after, fmt.Sprint(id, time.Since(began), len(rows), err))
+				})
+			}
+		}
+		synctest.Wait()
+		l, _ := r.f.laneOf(0)
+		r.trades("trades-0.0", trade(0, 2, "102", "1", bubbleTime(180*time.Second)))
+		synctest.Wait()
+		l.mu.Lock()
+		waiting := len(l.tails)
+		l.mu.Unlock()
+		if waiting != 100 || len(after) != 100 {
+			t.Errorf("%d wait and %d do not, after one of two symbols closed", waiting, len(after))
+		}
+		asking.Wait()
+		slices.Sort(after)
+		if got := slices.Compact(after); !slices.Equal(got, []string{"0 0s 2 <nil>", "1 400ms 2 <nil>"}) {
+			t.Errorf("%q", got)
 		}
 	})
 }

@@ -140,7 +140,7 @@ func (f *Feed) layLanes(o Options) error {
 		if err != nil {
 			return err
 		}
-		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, cause: causeLate, closed: make(chan struct{}), wake: make(chan struct{}, 1)})
+		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, cause: causeLate, wake: make(chan struct{}, 1)})
 	}
 	for i, id := range o.Symbols {
 		l := f.lanes[i%lanes]

@@ -43,7 +43,7 @@ type lane struct {
 	provenBy    time.Time           // see unproven
 	received    time.Time           // of the oldest frame behind what the drainer has not taken; zero where none is
 	wholes      []whole             // since the last drain
-	closed      chan struct{}       // closed and made anew by the drainer after each drain that brought closes
+	tails       []wait              // reads that wait for a close: the drainer lets them go on
 	lags        lags                // of the trades that came first
 	unseenAfter time.Time           // no connection is ended before it because nobody brings a symbol
 	unseen      bool                // at the last look nobody brought some symbol

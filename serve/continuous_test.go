@@ -33,3 +33,18 @@ func TestContinuous(t *testing.T) {
 		}
 	})
 }
+
+// TestCombinedOff: a connection that began with wrapped frames may ask for bare ones.
+func TestCombinedOff(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		p := connect(t, listen, "/stream?streams=btcusdt@kline_1m")
+		if got := p.ask(`{"method":"GET_PROPERTY","params":["combined"],"id":"0xA"}`); got != `{"result":true,"id":"0xA"}` {
+			t.Error(got)
+		}
+		if got := p.ask(`{"method":"SET_PROPERTY","params":["combined",false],"id":2}`); got != `{"result":null,"id":2}` {
+			t.Error(got)
+		}
+		w.publish(minutes(btc), open(0, "1"))
+		wantEvents(t, p, "1.00 open")
+	})
+}

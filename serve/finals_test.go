@@ -154,3 +154,74 @@ func TestFinalSettledBesideOpenKlines(t *testing.T) {
 		wantEvents(t, p, "5.00 open")
 	})
 }
+
+// TestCloseBeforeOpen: a running kline waits for the close of the one before it, for a while; what is older than that does
+// not wait.
+func TestCloseBeforeOpen(t *testing.T) {
+	threes := market.Series{Symbol: btc, Interval: interval("3m")}
+	before := version(3, "1", market.StateSettled, 0, false)
+	for _, c := range []struct {
+		name string
+		play func(w *world, p *peer)
+		want []string
+	}{
+		{"it comes", func(w *world, p *peer) {
+			w.publish(threes, open(6, "2"))
+			time.Sleep(2 * time.Second)
+			wantEvents(p.t, p)
+			w.publish(threes, open(6, "3"))
+			w.publish(threes, before)
+			wantEvents(p.t, p, "1.00 settled x")
+			time.Sleep(250 * time.Millisecond)
+			wantEvents(p.t, p, "3.00 open")
+			time.Sleep(time.Second)
+			w.publish(threes, open(6, "4"))
+		}, []string{"4.00 open"}},
+		{"it came", func(w *world, _ *peer) {
+			w.publish(threes, before)
+			time.Sleep(250 * time.Millisecond)
+			w.publish(threes, open(6, "2"))
+		}, []string{"1.00 settled x", "2.00 open"}},
+		{"it came, and is held", func(w *world, _ *peer) {
+			w.publish(threes, version(3, "1", market.StateClosed, 0, true))
+			w.publish(threes, open(6, "2"))
+		}, []string{"2.00 open"}},
+		{"it does not come", func(w *world, p *peer) {
+			w.publish(threes, open(6, "2"))
+			time.Sleep(closeWithin - time.Millisecond)
+			wantEvents(p.t, p)
+			time.Sleep(time.Millisecond)
+			wantEvents(p.t, p, "2.00 open")
+			time.Sleep(time.Second)
+			w.publish(threes, open(6, "3"))
+		}, []string{"3.00 open"}},
+		{"nor is it waited for later", func(w *world, _ *peer) {
+			time.Sleep(closeWithin)
+			w.publish(threes, open(6, "2"))
+		}, []string{"2.00 open"}},
+		{"the running one closes first", func(w *world, p *peer) {
+			w.publish(threes, open(6, "2"))
+			w.publish(threes, closed(6, "3"))
+			w.publish(threes, open(9, "4"))
+			time.Sleep(time.Second)
+		}, []string{"3.00 closed x", "4.00 open"}},
+		{"another one is far ahead", func(w *world, p *peer) {
+			w.publish(threes, closed(6, "3"))
+			w.publish(threes, open(12, "4"))
+			time.Sleep(6 * time.Minute)
+			wantEvents(p.t, p, "3.00 closed x")
+			time.Sleep(closeWithin - time.Millisecond)
+			wantEvents(p.t, p)
+			time.Sleep(time.Millisecond)
+		}, []string{"4.00 open"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world, listen *pipes) {
+				p := connect(t, listen, "/ws/btcusdt@kline_3m")
+				time.Sleep(6 * time.Minute)
+				c.play(w, p)
+				wantEvents(t, p, c.want...)
+			})
+		})
+	}
+}

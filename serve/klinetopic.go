@@ -71,7 +71,7 @@ func (t *klineTopic) changed(r *round, u *market.Update, received time.Time) {
 	if len(t.list) == 0 || t.versions.reached(t.series.Interval.Ordinal(u.OpenTime)) {
 		return
 	}
-	if !t.waiting && time.Since(t.pushed) >= t.hub.every {
+	if !t.waiting && time.Since(t.pushed) >= t.hub.every && !t.early(u) {
 		t.push(r, u, &mark{received: received})
 		return
 	}
@@ -82,14 +82,27 @@ func (t *klineTopic) changed(r *round, u *market.Update, received time.Time) {
 	}
 }
 
-// pushWaiting is the tick: the newest state goes out.
+// pushWaiting is the tick: the newest state goes out, unless it is early.
 func (t *klineTopic) pushWaiting(r *round) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dirty = false
-	if t.waiting {
+	t.dirty = t.waiting && t.early(&t.next)
+	switch {
+	case t.dirty:
+		t.hub.markDirty(t)
+	case t.waiting:
 		t.push(r, &t.next, nil)
 	}
+}
+
+// closeWithin is how long after its open time a kline waits for the close of the one before it. It is longer than a symbol's
+// first minute takes, which is the exchange's.
+const closeWithin = 3 * time.Second
+
+// early reports whether an open kline is not to go out yet: the close of the one before has not come, and may still. There
+// are clients that keep klines in the order in which they first hear of them.
+func (t *klineTopic) early(u *market.Update) bool {
+	return !t.versions.reached(t.series.Interval.Ordinal(u.OpenTime)-1) && t.hub.clock.Now() < u.OpenTime.Add(closeWithin)
 }
 
 // push hands an open kline to every subscriber.
@@ -142,7 +155,9 @@ func (t *klineTopic) finish(r *round, f *finals, u *market.Update, received time
 		if t.waiting && t.next.OpenTime <= u.OpenTime {
 			t.waiting = false
 		}
-		t.pushed = time.Now()
+		if len(t.list) > 0 {
+			t.pushed = time.Now()
+		}
 		m = &mark{received: received, boundary: u.CloseTime() + 1}
 	}
 	t.deliver(r, u, f.first(), m)

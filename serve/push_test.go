@@ -40,6 +40,8 @@ func wantEvents(t *testing.T, p *peer, want ...string) {
 
 func TestEvent(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		w.before(minutes(btc), 1791382980000)
+		w.before(market.Series{Symbol: moon, Interval: market.OneDay}, 1791331200000)
 		p := connect(t, listen, "/ws/btcusdt@kline_1m")
 		k := market.EmptyKline(1791382980000, fixed.MustParse("83084.9"))
 		w.publish(minutes(btc), k)

@@ -120,6 +120,10 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 				s.elsewhere(w, r)
 				return
 			}
+			if s.opt.Forward != nil && isExchangePath(r) && carriesKey(r) {
+				writeError(w, keyNotForwarded())
+				return
+			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
 			writeError(w, noSuchPath(r, http.StatusMethodNotAllowed))
 		}

@@ -50,6 +50,11 @@ func bubble(t *testing.T, test func(t *testing.T, w *world, listen *pipes)) {
 		server := NewHTTPServer(w.Handler(), w.log)
 		go func() { _ = server.Serve(listen) }()
 		defer func() { _ = server.Close() }()
+		for _, iv := range w.opt.Intervals { // what is open at the start has one before it
+			for _, id := range []market.SymbolID{btc, moon} {
+				w.before(market.Series{Symbol: id, Interval: iv}, bubbleStart)
+			}
+		}
 		test(t, w, listen)
 		w.Close()
 	})
@@ -212,4 +217,10 @@ func (p *peer) events() []string {
 // publish hands one version of a kline of series on.
 func (w *world) publish(series market.Series, k market.Kline) {
 	w.Publish(&market.Changes{Updates: []market.Update{{Series: series, Kline: k}}, Received: time.Now()})
+}
+
+// before publishes the kline before the one that runs at that time.
+func (w *world) before(series market.Series, at market.Time) {
+	iv := series.Interval
+	w.publish(series, kline(iv.OpenAt(iv.Ordinal(at)-1), "1", market.StateSettled))
 }

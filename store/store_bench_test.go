@@ -127,3 +127,26 @@ func BenchmarkRead1500RowsOf800Symbols(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkKlines500 reads what the window has.
+func BenchmarkKlines500(b *testing.B) {
+	s, err := Open(Options{Dir: b.TempDir(), CommitEvery: 1 << 60, Window: 1 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.SaveSymbols(testSymbols(1)); err != nil {
+		b.Fatal(err)
+	}
+	s.BeginLive(0, 1, at("10:00:00"))
+	feedMinutes(s, 0, 0, 1500)
+	last := at("10:00:00") + 1500*market.Minute
+	span := market.Span{From: last - 500*market.Minute, To: last}
+	var rows []market.Kline
+	b.ReportAllocs()
+	for b.Loop() {
+		if rows, _, err = s.Klines(context.Background(), rows[:0], minutesOf0, span); err != nil || len(rows) != 500 {
+			b.Fatal(len(rows), err)
+		}
+	}
+}

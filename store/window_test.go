@@ -265,9 +265,18 @@ func (w *twin) stick(t *testing.T, rt *rapid.T) (release func()) {
 }
 
 // TestWindowIsNoOtherAnswer: whatever is put, fetched, committed or not, repaired, dropped and cut off, and whenever, a store
-// with a window answers as one without, and counts what it takes.
+// with a window answers as one without, and counts what it takes. Each case is long: here are few, and many in TestSoakWindow.
 func TestWindowIsNoOtherAnswer(t *testing.T) {
-	fewerChecks(t, 3)
+	windowIsNoOtherAnswer(t, 8)
+}
+
+func windowIsNoOtherAnswer(t *testing.T, cases int) {
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String()
+	if err := checks.Value.Set(strconv.Itoa(cases)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = checks.Value.Set(before) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := openTwin(t, rt)
@@ -282,19 +291,4 @@ func TestWindowIsNoOtherAnswer(t *testing.T) {
 			}
 		})
 	})
-}
-
-// fewerChecks has rapid check so many times fewer cases than elsewhere: each is long.
-func fewerChecks(t *testing.T, by int) {
-	t.Helper()
-	checks := flag.Lookup("rapid.checks")
-	before := checks.Value.String()
-	n, err := strconv.Atoi(before)
-	if err == nil {
-		err = checks.Value.Set(strconv.Itoa(max(n/by, 1)))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = checks.Value.Set(before) })
 }

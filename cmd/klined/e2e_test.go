@@ -95,10 +95,6 @@ func bucket(metrics []byte, name string, q float64) string {
 	return "unknown"
 }
 
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	return sorted[int(q*float64(len(sorted)-1))]
-}
-
 // TestE2ERestart stops, kills and restarts the server on one store: the same history is there each time.
 func TestE2ERestart(t *testing.T) {
 	t.Parallel()

@@ -190,6 +190,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 			return nil, err
 		}
 		o.Forward, o.ForwardAll = forwarder, s.o.Forward == forwardAll
+		o.Prices = func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) }
 		o.Facts = s.buildRelay()
 	}
 	return serve.New(o), nil

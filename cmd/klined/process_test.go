@@ -134,6 +134,10 @@ const (
 	serveAddress = `msg=serving .*address=http://(\S+)`
 )
 
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
 // offset asks the exchange how far its clock is ahead of ours.
 func offset(t *testing.T, j *judge) time.Duration {
 	t.Helper()

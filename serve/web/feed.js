@@ -2,6 +2,7 @@
 
 const firstPause = 400; // ms before the first attempt to come back; doubled for each further one
 const longestPause = 3000;
+const switchEvery = 300; // ms between two changes of the stream: a server takes only so many messages a second
 const askEvery = 10_000; // ms between signs of life; a connection that leaves one unanswered is lost
 
 /**
@@ -15,6 +16,9 @@ export class Feed {
   #on;
   #socket = null;
   #stream = "";
+  #followed = ""; // the stream that this connection was last told of
+  #switched = 0; // when
+  #switching = 0; // the timer of the next change
   #id = 0;
   #ready = 0; // the id of the SUBSCRIBE whose answer is waited for
   #asked = 0; // the id of the sign of life whose answer is waited for
@@ -38,14 +42,29 @@ export class Feed {
 
   /** Follows another stream, in place of the one before. */
   follow(stream) {
-    const before = this.#stream;
     this.#stream = stream;
-    if (!this.#socket) {
-      this.#connect();
-    } else if (this.live && before !== stream) {
-      if (before) this.#send("UNSUBSCRIBE", [before]);
-      this.#ready = this.#send("SUBSCRIBE", [stream]);
+    if (!this.#socket) this.#connect();
+    else this.#switch();
+  }
+
+  #switch() {
+    if (!this.live || this.#followed === this.#stream || this.#switching) return;
+    const pause = this.#switched + switchEvery - Date.now();
+    if (pause > 0) {
+      this.#switching = setTimeout(() => {
+        this.#switching = 0;
+        this.#switch();
+      }, pause);
+      return;
     }
+    this.#send("UNSUBSCRIBE", [this.#followed]);
+    this.#subscribe();
+  }
+
+  #subscribe() {
+    this.#followed = this.#stream;
+    this.#switched = Date.now();
+    this.#ready = this.#send("SUBSCRIBE", [this.#stream]);
   }
 
   /** Tries at once, where an attempt is due later. */
@@ -71,9 +90,7 @@ export class Feed {
     this.#on.onState("connecting");
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    socket.onopen = () => {
-      this.#ready = this.#send("SUBSCRIBE", [this.#stream]);
-    };
+    socket.onopen = () => this.#subscribe();
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
     socket.onclose = () => this.#lost(socket);
   }

@@ -64,21 +64,21 @@ function tiles(seen) {
 }
 
 function symbols(states, all, now) {
-  const bar = make("div", { class: "share", "aria-hidden": "true" });
+  const line = make("div", { class: "share", "aria-hidden": "true" });
   const words = [];
   for (const state of ["whole", "waiting", "behind", "ended"]) {
     const n = states[state] ?? 0;
     if (n === 0 && state !== "whole") continue;
     const part = make("i", { "data-state": state });
     part.style.flexGrow = n;
-    bar.append(part);
+    line.append(part);
     words.push(make("span", { "data-state": state }, make("b", {}, count(n)), ` ${state}`));
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
     [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
   const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …", fewest);
   made.classList.add("symbols");
-  return section("Symbols", bar, make("p", { class: "legend-line" }, ...words), made);
+  return section("Symbols", line, make("p", { class: "legend-line" }, ...words), made);
 }
 
 // Shares are cut, not rounded: 100 % means all.
@@ -92,10 +92,10 @@ function settled({ at_once: once, checked }) {
     ["all nine values", ...spans.map(whole(once))],
     ...values.map((field) => [field.replaceAll("_", " "), ...spans.map((span) => share(once[span].shares[field]))]),
     ["minutes compared", ...spans.map((span) => count(once[span].compared))],
-    ["settled ones read again, equal", ...spans.map(whole(checked))],
+    ["settled, read again", ...spans.map(whole(checked))],
   ];
   const shown = once.start.compared + checked.start.compared > 0 ? rows : [];
-  const made = table(["", "Last hour", "Last day", "Since the start"], shown, "No minute has been compared with the exchange's own yet.");
+  const made = table(["", "Last hour", "Last day", "In all"], shown, "No minute has been compared with the exchange's own yet.");
   made.classList.add("figures");
   return section("Equal to the exchange's klines, at once", made);
 }

@@ -1,6 +1,6 @@
 // The npm package `binance`: see both.mjs.
 import { DefaultLogger, USDMClient, WebsocketClient } from 'binance'
-import { both, contractRefusals, hear, hearOwn, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, shapes, windows } from './both.mjs'
 
 const show = (e) => ({ code: e.code, message: e.message, body: e.body })
 
@@ -8,6 +8,9 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   const client = new USDMClient({ baseUrl: `http://${host}` })
   const { same, rows } = notes
   subscribe(host, { 'btcusdt@kline_1m': hear(notes, 'kline 1m'), '1000pepeusdt@kline_1m': hear(notes, 'kline 1m of a name with digits') })
+  listen(host, ['btcusdt@aggTrade'], 'usdmMarket', hearFacts(notes, 'aggTrade', (e) => e.a))
+  listen(host, ['ethusdt@trade'], 'usdmPublic', hearFacts(notes, 'trade', (e) => e.t))
+  listen(host, ['btcusdt@miniTicker'], 'usdmMarket', hearFacts(notes, 'miniTicker', (e) => e.E))
   if (isKlined) subscribe(host, { 'btcusdt@kline_1s': hearOwn(notes, 'kline 1s') })
   same.exchangeInfo = { ...(await client.getExchangeInfo()), serverTime: 0 }
   same.ping = await client.testConnectivity()
@@ -23,16 +26,21 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => client.getContinuousContractKlines(query))
   same.price = shape(await client.getSymbolPriceTicker({ symbol: 'XRPUSDT' }))
-  same.prices = (await client.getSymbolPriceTickerV2()).map(shape)
+  same.prices = shapes(await client.getSymbolPriceTickerV2())
   same.aggTrades = Object.keys((await client.getAggregateTrades({ symbol: 'BTCUSDT', limit: 1 }))[0])
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => client.getKlines(query))
   await soon
 })
 
-// subscribe hears streams, each by a function of its klines, over a connection of its own.
+// subscribe hears streams of klines, each by a function of its own.
 function subscribe(host, streams) {
+  listen(host, Object.keys(streams), 'usdmMarket', (e) => streams[`${e.s.toLowerCase()}@kline_${e.k.i}`](e.k))
+}
+
+// listen hears streams over a connection of its own.
+function listen(host, streams, path, take) {
   const silent = { ...DefaultLogger, trace() {}, info() {}, error() {} }
   const client = new WebsocketClient({ wsUrl: `ws://${host}` }, silent)
-  client.on('message', (e) => e.e === 'kline' && streams[`${e.s.toLowerCase()}@kline_${e.k.i}`](e.k))
-  client.subscribe(Object.keys(streams), 'usdmMarket')
+  client.on('message', (e) => e.e && take(e))
+  client.subscribe(streams, path)
 }

@@ -9,6 +9,7 @@ export class Notes {
   same = {} // by name: what must be the same, key for key
   rows = {} // by name: klines by open time, the first value of each; the running one may differ
   live = {} // by name: {running: how many updates of running klines came, closed: the closed ones, values by key}
+  facts = {} // by name: [id, event] of each event that is the exchange's own, passed on
   own = {} // by name, of klined alone: the open times of klines of 1s that closed, an interval that the exchange has not
 
   // refused notes what call is refused with, as show makes it of the error.
@@ -33,12 +34,20 @@ export function hearOwn(notes, name) {
   return (k) => k.x && opens.push(k.t)
 }
 
+// hearFacts notes events by id(event); a name that begins with a trade's has ids without holes.
+export function hearFacts(notes, name, id) {
+  const facts = (notes.facts[name] = [])
+  return (event) => facts.push([id(event), event])
+}
+
 // both plays scenario({host, isKlined, now, soon, notes}) against the exchange and against klined. now is the exchange's time;
-// soon is a promise of a good while after its next minute has begun: by then what closes with that minute has been pushed.
+// soon is a promise of a good while after its next minute has begun, or the one after that where the next is too near to be
+// listening by then: what closes with that minute has been pushed.
 export async function both(scenario) {
   const [exchange, klined] = process.argv.slice(2)
   const { serverTime: now } = await (await fetch(`http://${exchange}/fapi/v1/time`)).json()
-  const soon = new Promise((done) => setTimeout(done, minute - (now % minute) + 6000))
+  const left = minute - (now % minute)
+  const soon = new Promise((done) => setTimeout(done, (left < 10_000 ? left + minute : left) + 6000))
   const play = async (host) => {
     const notes = new Notes()
     await scenario({ host, isKlined: host === klined, now, soon, notes })
@@ -67,6 +76,12 @@ export function windows(now) {
 
 // shape is a price as what does not change from one moment to the next.
 export const shape = ({ price, time, ...rest }) => ({ ...rest, digits: price.split('.')[1].length, time: typeof time })
+
+// carried are the symbols that klined carries; the exchange has prices of dated and delisted contracts, too.
+const carried = ['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'XRPUSDT', '1000PEPEUSDT']
+
+// shapes are the prices of the carried ones, as shape has them.
+export const shapes = (prices) => prices.filter(({ symbol }) => carried.includes(symbol)).map(shape)
 
 // contractRefusals are queries of continuous klines that the exchange refuses, by name.
 export const contractRefusals = {

@@ -1,6 +1,6 @@
 // ccxt: see both.mjs.
 import ccxt from 'ccxt'
-import { both, contractRefusals, minute, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hearFacts, minute, refusals, shape, shapes, windows } from './both.mjs'
 
 const show = (e) => ({ class: e.constructor.name, message: e.message })
 
@@ -38,8 +38,8 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
     await notes.refused(name, show, () => exchange.fapiPublicGetContinuousKlines(query))
   }
   same.price = shape(await exchange.fapiPublicGetTickerPrice({ symbol: 'BTCUSDT' }))
-  same.prices = (await exchange.fapiPublicV2GetTickerPrice()).map(shape)
-  same.lastPrices = Object.keys(await exchange.fetchLastPrices())
+  same.prices = shapes(await exchange.fapiPublicV2GetTickerPrice())
+  same.lastPrices = Object.keys(await exchange.fetchLastPrices(['BTC/USDT:USDT', 'XRP/USDT:USDT']))
   await notes.refused('aggTrades of last week', show, () => exchange.fetchTrades('BTC/USDT:USDT', now - 7 * 24 * 60 * minute, 100))
   same.trades = Object.keys((await exchange.fetchTrades('BTC/USDT:USDT', undefined, 1))[0].info)
   for (const [name, query] of Object.entries(refusals(now))) {
@@ -59,6 +59,11 @@ async function watch(exchange, isKlined, soon, notes) {
   }
   follow('1m', (row) => (live.running++, rows.set(row[0], row))).catch(() => {}) // ends when the client does
   if (isKlined) follow('1s', (row) => own.set(row[0], row)).catch(() => {})
+  const trade = hearFacts(notes, 'trade', (t) => t.info.t)
+  const trades = async () => {
+    for (;;) for (const t of await exchange.watchTrades('BTC/USDT:USDT')) trade(t)
+  }
+  trades().catch(() => {})
   await soon
   const last = Math.max(...rows.keys())
   live.closed = [...rows.values()].filter(([t]) => t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))

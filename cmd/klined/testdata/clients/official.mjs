@@ -1,6 +1,6 @@
 // @binance/derivatives-trading-usds-futures: see both.mjs.
 import { DerivativesTradingUsdsFutures } from '@binance/derivatives-trading-usds-futures'
-import { both, contractRefusals, hear, hearOwn, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, shapes, windows } from './both.mjs'
 
 const klinesTo = (take) => (e) => take(e.k)
 const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
@@ -19,6 +19,9 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   streams
     .continuousContractKlineCandlestickStreams({ pair: 'btcusdt', contractType: 'perpetual', interval: '1m' })
     .on('message', klinesTo(hear(notes, 'continuousKline 1m')))
+  streams.aggregateTradeStreams({ symbol: 'btcusdt' }).on('message', hearFacts(notes, 'aggTrade', (e) => e.a))
+  streams.individualSymbolMiniTickerStream({ symbol: 'btcusdt' }).on('message', hearFacts(notes, 'miniTicker', (e) => e.E))
+  streams.allMarketMiniTickersStream().on('message', hearFacts(notes, 'miniTickers', (all) => `${all[0].E} ${all[0].s}`))
   if (isKlined) streams.klineCandlestickStreams({ symbol: 'ethusdt', interval: '1s' }).on('message', klinesTo(hearOwn(notes, 'kline 1s')))
   same.exchangeInfo = { ...(await data(rest.exchangeInformation())), serverTime: 0 }
   same.ping = await data(rest.testConnectivity())
@@ -33,7 +36,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => contract(query))
   same.price = shape(await data(rest.symbolPriceTicker({ symbol: 'XRPUSDT' })))
-  same.prices = (await data(rest.symbolPriceTickerV2())).map(shape)
+  same.prices = shapes(await data(rest.symbolPriceTickerV2()))
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => klines(query))
   await soon
 })

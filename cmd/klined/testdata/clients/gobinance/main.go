@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,10 +20,11 @@ const minute = 60_000 // ms
 
 // notes is what was found at one address: see Notes in ../both.mjs.
 type notes struct {
-	mu   sync.Mutex
-	Same map[string]any     `json:"same"`
-	Rows map[string][][]any `json:"rows"`
-	Live map[string]*heard  `json:"live"`
+	mu    sync.Mutex
+	Same  map[string]any      `json:"same"`
+	Rows  map[string][][]any  `json:"rows"`
+	Live  map[string]*heard   `json:"live"`
+	Facts map[string][][2]any `json:"facts"`
 }
 
 // heard is the klines of one stream.
@@ -58,7 +60,7 @@ func must(err error) {
 
 // listen begins to take the streams. Their address is a variable of the package's: one address after the other.
 func listen(host string) *notes {
-	n := &notes{Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard)}
+	n := &notes{Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard), Facts: make(map[string][][2]any)}
 	futures.BaseWsMainUrl = "ws://" + host + "/market/ws"
 	futures.BaseCombinedMainURL = "ws://" + host + "/market/stream?streams="
 	take := func(name string) futures.WsKlineHandler {
@@ -81,7 +83,18 @@ func listen(host string) *notes {
 	_, _, err = futures.WsContinuousKlineServe(&futures.WsContinuousKlineSubscribeArgs{Pair: "SOLUSDT", ContractType: "PERPETUAL", Interval: "1m"},
 		func(e *futures.WsContinuousKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }, failed)
 	must(err)
+	_, _, err = futures.WsAggTradeServe("BTCUSDT", func(e *futures.WsAggTradeEvent) { n.fact("aggTrade", e.AggregateTradeID, e) }, failed)
+	must(err)
+	_, _, err = futures.WsMiniMarketTickerServe("BTCUSDT", func(e *futures.WsMiniMarketTickerEvent) { n.fact("miniTicker", e.Time, e) }, failed)
+	must(err)
 	return n
+}
+
+// fact notes an event that is passed on.
+func (n *notes) fact(name string, id int64, event any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.Facts[name] = append(n.Facts[name], [2]any{id, event})
 }
 
 func (n *notes) hear(h *heard, final bool, kline any) {
@@ -154,9 +167,11 @@ func (n *notes) askOthers(ctx context.Context, client *futures.Client) {
 	n.Same["price of no such symbol"] = fmt.Sprint(err)
 	prices, err := client.NewListPricesService().Do(ctx)
 	must(err)
-	symbols := make([]string, len(prices))
-	for i, p := range prices {
-		symbols[i] = p.Symbol
+	symbols := []string{}
+	for _, p := range prices {
+		if slices.Contains([]string{"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "1000PEPEUSDT"}, p.Symbol) { // what klined carries
+			symbols = append(symbols, p.Symbol)
+		}
 	}
 	n.Same["prices"] = symbols
 }
