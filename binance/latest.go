@@ -12,6 +12,9 @@ import (
 // tradesWeight is what an answer costs (Recent Trades List).
 const tradesWeight = 5
 
+// pricesWeight is what the prices of all symbols cost (Symbol Price Ticker V2).
+const pricesWeight = 2
+
 // LatestID asks for the id of a symbol's newest trade of the source, and its time; a symbol that has never traded has 0
 // for both. With SourceTrade ids that were burnt, or taken by trades that are not the market's, are left out: the newest
 // id on the stream may be higher. A question weighs 20 with SourceAggTrade and 5 with SourceTrade.
@@ -25,6 +28,12 @@ func (r *REST) LatestID(ctx context.Context, class market.Class, symbol market.S
 	}
 	newest := trades[len(trades)-1]
 	return newest.ID, newest.Time, nil
+}
+
+// Prices asks for the last price of everything that is listed: the answer as received (Symbol Price Ticker V2; weight 2).
+func (r *REST) Prices(ctx context.Context, class market.Class) ([]byte, error) {
+	body, _, err := r.get(ctx, class, pathPrices, pricesWeight, nil)
+	return body, err
 }
 
 func (r *REST) latestTrade(ctx context.Context, class market.Class, symbol market.SymbolID) (int64, market.Time, error) {

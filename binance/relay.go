@@ -155,6 +155,37 @@ func (r *Relay) endLeft(now time.Time) (next time.Duration) {
 	return next
 }
 
+// RelayConn is one connection of a Relay as operators see it.
+type RelayConn struct {
+	ID        string
+	State     string // connecting, up, waiting
+	Streams   int
+	UpSince   time.Time // zero where it is not up
+	LastFrame time.Time // zero before the first
+	Frames    uint64    // over all connections of that ID
+}
+
+// Connections are those that carry streams, or are about to.
+func (r *Relay) Connections() (all []RelayConn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		if c.state == "" {
+			continue
+		}
+		seen := RelayConn{ID: c.label, State: c.state, Streams: len(c.names), Frames: c.frames}
+		if c.stream != nil {
+			seen.UpSince = c.since
+			seen.Frames += c.stream.Frames()
+		}
+		if at := c.lastFrame.Load(); at != 0 {
+			seen.LastFrame = time.Unix(0, at)
+		}
+		all = append(all, seen)
+	}
+	return all
+}
+
 // label is how a connection is called for operators.
 func label(path string, n int) string {
 	kind := "market"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"klined/market"
@@ -29,10 +30,13 @@ type relayConn struct {
 
 	// Guarded by the relay's mutex.
 	names  map[string]struct{}
-	stream *Stream // nil where it is not up
-	kept   bool    // a goroutine keeps it
+	stream *Stream   // nil where it is not up
+	kept   bool      // a goroutine keeps it
+	state  string    // that operators see; empty where nobody keeps it
+	since  time.Time // of the state
+	frames uint64    // of those before stream
 
-	state string // that operators see; its keeper's
+	lastFrame atomic.Int64 // Unix ns
 }
 
 func newRelayConn(r *Relay, path string, n int) *relayConn {
@@ -88,7 +92,7 @@ func (c *relayConn) needed(ctx context.Context) bool {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	if len(c.names) == 0 || ctx.Err() != nil {
-		c.enter("")
+		c.stand("")
 		c.kept = false
 	}
 	return c.kept
@@ -111,16 +115,19 @@ func (c *relayConn) live(ctx context.Context) (reason string, err error) {
 	}
 	defer c.end()
 	var b market.Batch
-	for err == nil {
-		err = s.Read(&b)
+	for {
+		if err := s.Read(&b); err != nil {
+			return endOf(err), err
+		}
+		c.lastFrame.Store(time.Now().UnixNano())
 	}
-	return endOf(err), err
 }
 
 // end notes that no stream is up.
 func (c *relayConn) end() {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
+	c.frames += c.stream.Frames()
 	c.stream = nil
 }
 
@@ -136,13 +143,20 @@ func (c *relayConn) begin(s *Stream) error {
 	return s.subs.begin(names)
 }
 
-// enter changes the state that operators see; empty: there is no connection.
+// enter changes the state that operators see.
 func (c *relayConn) enter(state string) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.stand(state)
+}
+
+// stand is enter for who holds the relay's mutex; empty: nobody keeps the connection.
+func (c *relayConn) stand(state string) {
 	connections := c.r.o.Metrics.Connections
 	if c.state != "" {
 		connections.WithLabelValues(c.state).Dec()
 	}
-	if c.state = state; state != "" {
+	if c.state, c.since = state, time.Now(); state != "" {
 		connections.WithLabelValues(state).Inc()
 	}
 }

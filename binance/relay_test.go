@@ -118,10 +118,20 @@ func TestRelay(t *testing.T) {
 		if n := testutil.ToFloat64(r.metrics.Connections.WithLabelValues("up")); n != 2 {
 			t.Errorf("%v connections are up", n)
 		}
+		_ = r.peer(0).send(`{"stream":"x","data":{}}`)
+		time.Sleep(time.Second)
+		seen := r.Connections()
+		if len(seen) != 2 || seen[0].ID != "relay-market-0" || seen[1].ID != "relay-public-0" || seen[0].State != "up" || seen[0].Streams != 1 ||
+			seen[0].UpSince.IsZero() || seen[0].Frames+seen[1].Frames != 5 || !seen[0].LastFrame.Before(time.Now()) {
+			t.Errorf("%+v", seen)
+		}
 		r.Unsubscribe("btcusdt@bookTicker")
 		r.after(relayLinger + time.Second)
 		if n := testutil.ToFloat64(r.metrics.Connections.WithLabelValues("up")); n != 1 {
 			t.Errorf("%v connections are up after the last of one has left", n)
+		}
+		if seen := r.Connections(); len(seen) != 1 {
+			t.Errorf("after the last of one has left: %+v", seen)
 		}
 		r.Subscribe("ethusdt@depth20")
 		sames(t, "again", r.after(time.Second), []string{"/public/stream SUBSCRIBE ethusdt@depth20"})

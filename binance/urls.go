@@ -67,6 +67,7 @@ const (
 	pathKlines       = "/fapi/v1/klines"
 	pathAggTrades    = "/fapi/v1/aggTrades"
 	pathTrades       = "/fapi/v1/trades"
+	pathPrices       = "/fapi/v2/ticker/price"
 )
 
 // tradesOf says where the trades of a source are: path and stream.

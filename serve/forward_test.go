@@ -2,7 +2,9 @@ package serve
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -115,9 +117,18 @@ func TestForwardingFailures(t *testing.T) {
 	}{
 		{&market.BudgetError{RetryAfter: 1500 * time.Millisecond, Reason: "busy"}, 429, busy, "2"},
 		{errDown, 503, `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`, ""},
+		{&http.MaxBytesError{Limit: 9}, 413, `{"code":-1000,"msg":"A body of more than 9 bytes is not passed on."}`, ""},
 		{fmt.Errorf("%w: hung up", market.ErrOutcomeUnknown), 408, `{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}`, ""},
 	} {
-		rec := forwarding(t, &fakeForwarder{c.err}, true, httptest.NewRequest("POST", "/fapi/v1/order", nil))
+		w := newWorld(t, fixedClock(at("12:02:30")))
+		var logged bytes.Buffer
+		w.log, w.opt.Forward, w.opt.ForwardAll = slog.New(slog.NewTextHandler(&logged, nil)), &fakeForwarder{c.err}, true
+		rec, q := httptest.NewRecorder(), httptest.NewRequest("POST", "/fapi/v1/order?signature=secret", nil)
+		q.Header.Set("X-MBX-APIKEY", "secret")
+		w.Handler().ServeHTTP(rec, q)
+		if text := logged.String(); strings.Contains(text, "secret") || c.status != 429 && !strings.Contains(text, "path=/fapi/v1/order") {
+			t.Errorf("%v: logged %s", c.err, text)
+		}
 		if rec.Code != c.status || rec.Body.String() != c.body || rec.Header().Get("Retry-After") != c.retry {
 			t.Errorf("%v: %d %s %v, want %d %s", c.err, rec.Code, rec.Body, rec.Header(), c.status, c.body)
 		}

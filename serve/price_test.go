@@ -1,8 +1,11 @@
 package serve
 
 import (
+	"context"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"klined/fixed"
 	"klined/market"
@@ -12,6 +15,8 @@ func TestPrice(t *testing.T) {
 	const (
 		btcPrice  = `{"symbol":"BTCUSDT","price":"83091.70","time":1799064141234}`
 		moonPrice = `{"symbol":"币安人生USDT","price":"0.153100","time":1799064119999}` // it has not traded since klined began
+		omgPrice  = `{"symbol":"OMGUSDT","price":"0.1","time":1, "new":true}`
+		staleBTC  = `{"symbol":"BTCUSDT","price":"1.00","time":2}`
 		invalid   = `{"code":-1121,"msg":"Invalid symbol."}`
 	)
 	lane := map[market.SymbolID]market.Time{btc: at("12:02:21") + 234, moon: 0}
@@ -32,7 +37,8 @@ func TestPrice(t *testing.T) {
 		{"not carried, passed on", "?symbol=OMGUSDT", ended, true, "GET /fapi/v2/ticker/price?symbol=OMGUSDT", "1"},
 		{"not known in the lane: from the exchange's klines", "?symbol=BTCUSDT", btc, false, `{"symbol":"BTCUSDT","price":"5.00","time":1799064120000}`, "1"},
 		{"all but one", "", btc, false, "[" + moonPrice + "]", "2"},
-		{"too few of all, passed on", "", btc, true, "GET /fapi/v2/ticker/price", "2"},
+		{"all that the exchange lists", "", ended, true, "[" + omgPrice + "," + btcPrice + "," + moonPrice + "]", "2"},
+		{"all that the exchange lists, one not known here", "", btc, true, "[" + omgPrice + "," + staleBTC + "," + moonPrice + "]", "2"},
 	} {
 		w := newWorld(t, fixedClock(at("12:02:30")))
 		w.opt.Last = func(id market.SymbolID) (market.Kline, market.Time, bool) {
@@ -46,6 +52,9 @@ func TestPrice(t *testing.T) {
 		}
 		if c.forward {
 			w.opt.Forward = &fakeForwarder{}
+			w.opt.Prices = func(context.Context) ([]byte, error) {
+				return []byte("[" + omgPrice + "," + staleBTC + `,{"symbol":"\u5e01安人生USDT"}]`), nil
+			}
 		}
 		rec := httptest.NewRecorder()
 		w.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/fapi/v2/ticker/price"+c.query, nil))
@@ -53,6 +62,47 @@ func TestPrice(t *testing.T) {
 			t.Errorf("%s: %d %s for %s, want %s for %s", c.name, rec.Code, rec.Body, rec.Header().Get("X-MBX-USED-WEIGHT-1M"), c.body, c.weight)
 		}
 	}
+}
+
+// TestPriceList: the exchange's list is asked for once in a while, whoever asks; where it cannot be had an old one serves, for
+// a time.
+func TestPriceList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l priceList
+		asked, err := 0, errDown
+		get := func() error {
+			_, e := l.get(t.Context(), func(context.Context) ([]byte, error) {
+				asked++
+				return []byte(`[{"symbol":"A"}]`), err
+			})
+			return e
+		}
+		for i, c := range []struct {
+			after time.Duration
+			down  error
+			asked int
+			fails bool
+		}{
+			{0, errDown, 1, true},
+			{0, nil, 2, false},
+			{4 * time.Second, errDown, 2, false},
+			{2 * time.Second, errDown, 3, false},
+			{50 * time.Second, errDown, 4, false},
+			{10 * time.Second, errDown, 5, true},
+			{0, nil, 6, false},
+		} {
+			time.Sleep(c.after)
+			err = c.down
+			if e := get(); (e != nil) != c.fails || asked != c.asked {
+				t.Errorf("%d: %v, asked %d times, want %d", i, e, asked, c.asked)
+			}
+		}
+		for _, body := range []string{`{"code":-1}`, `[1]`, ``} {
+			if rows, err := askPrices(t.Context(), func(context.Context) ([]byte, error) { return []byte(body), nil }); err == nil {
+				t.Errorf("%s: %v", body, rows)
+			}
+		}
+	})
 }
 
 func TestContinuousKlines(t *testing.T) {

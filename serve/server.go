@@ -65,6 +65,9 @@ type Options struct {
 	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
 	// Forward passes on what is not answered here. nil: nothing is.
 	Forward Forwarder
+	// Prices asks the exchange for the prices of all its symbols: its answer as received. nil: they are those of what is
+	// carried.
+	Prices func(ctx context.Context) ([]byte, error)
 	// ForwardAll says that it takes every request and method, those that carry a key among them.
 	ForwardAll bool
 	// Source is which of the exchange's records the klines are built from. Their trades are streamed as they came: WatchTrades is
@@ -97,6 +100,7 @@ type Server struct {
 	log     *slog.Logger
 	hub     *hub
 	weights *weights
+	listed  priceList
 	firsts  firsts
 	handler http.Handler
 

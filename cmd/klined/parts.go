@@ -190,6 +190,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 			return nil, err
 		}
 		o.Forward, o.ForwardAll = forwarder, s.o.Forward == forwardAll
+		o.Prices = func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) }
 		o.Facts = s.buildRelay()
 	}
 	return serve.New(o), nil
@@ -248,6 +249,11 @@ type filled struct {
 func (s *server) status() status {
 	st := status{Version: version, Uptime: time.Since(s.began).Seconds(), Source: s.o.Source.String(),
 		Status: s.feed.Status(), RESTWeight: s.budget.Used(), Store: s.store.Status()}
+	if s.relay != nil {
+		for _, c := range s.relay.Connections() {
+			st.Connections = append(st.Connections, feed.ConnStatus{ID: c.ID, State: c.State, Streams: c.Streams, UpSince: c.UpSince, LastFrame: c.LastFrame, Frames: c.Frames})
+		}
+	}
 	within, _ := s.clock.Synced()
 	st.Clock.Now = s.clock.Now()
 	st.Clock.Offset = float64(s.clock.Offset().Microseconds()) / 1000

@@ -129,6 +129,9 @@ func TestStreams(t *testing.T) {
 					m.fault(sim.Fault{Kind: sim.FaultDisconnect, Conn: conn})
 				}
 				time.Sleep(20 * time.Second)
+				if conns := m.status().Connections; len(conns) != 4*2+2+2 || conns[11].ID != "relay-public-0" || conns[11].State != "up" {
+					t.Errorf("connections %+v", conns)
+				}
 				a, b := first.close(), second.close()
 				for _, event := range []string{ours, other} {
 					after, err := within(a["btcusdt@"+event], m.tape(event, "BTCUSDT"))
