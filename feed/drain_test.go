@@ -194,8 +194,11 @@ func TestTailLetsGoOne(t *testing.T) {
 		l.mu.Lock()
 		waiting := len(l.tails)
 		l.mu.Unlock()
-		if waiting != 100 || len(after) != 100 {
-			t.Errorf("%d wait and %d do not, after one of two symbols closed", waiting, len(after))
+		mu.Lock()
+		went := len(after)
+		mu.Unlock()
+		if waiting != 100 || went != 100 {
+			t.Errorf("%d wait and %d do not, after one of two symbols closed", waiting, went)
 		}
 		asking.Wait()
 		slices.Sort(after)

@@ -78,8 +78,10 @@ func (s *Server) routes() http.Handler {
 	rest.Handle("/fapi/v1/ping", s.counted(one, s.ping))
 	rest.Handle("/fapi/v1/time", s.counted(one, s.time))
 	rest.Handle("/fapi/v1/exchangeInfo", s.counted(one, s.exchangeInfo))
-	rest.Handle("/fapi/v1/klines", s.counted(klinesQueryWeight, s.klines))
-	rest.Handle("/fapi/v1/continuousKlines", s.counted(klinesQueryWeight, s.continuousKlines))
+	// Klines are digits: Huffman's code alone makes 31 kB of 66 in 0.2 ms, with matches it is 20 in 0.9.
+	quick := zip(gzip.HuffmanOnly)
+	rest.Handle("/fapi/v1/klines", quick(s.counted(klinesQueryWeight, s.klines)))
+	rest.Handle("/fapi/v1/continuousKlines", quick(s.counted(klinesQueryWeight, s.continuousKlines)))
 	rest.Handle("/fapi/v1/ticker/price", s.counted(priceWeight, s.price))
 	rest.Handle("/fapi/v2/ticker/price", s.counted(priceWeight, s.price))
 	for _, below := range exchangePaths {
@@ -88,16 +90,21 @@ func (s *Server) routes() http.Handler {
 	s.ownRoutes(rest)
 	s.udfRoutes(rest)
 	s.pageRoutes(rest)
-	zip, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
-	if err != nil {
-		panic(fmt.Sprintf("serve: gzip: %v", err)) // the options above are constants
-	}
 	mux := http.NewServeMux()
 	for _, path := range []string{"/private/ws", "/private/ws/{names...}", "/private/stream", "/private/stream/{$}"} {
 		mux.Handle(path, http.StripPrefix("/private", http.HandlerFunc(s.servePrivate)))
 	}
-	mux.Handle("/", s.getOnly(zip(rest)))
+	mux.Handle("/", s.getOnly(zip(gzip.BestSpeed)(rest)))
 	return s.streamsBefore(mux)
+}
+
+// zip packs what is worth it, for who takes it, unless it is packed already.
+func zip(level int) func(http.Handler) http.HandlerFunc {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.CompressionLevel(level), gzhttp.EnableZstd(false))
+	if err != nil {
+		panic(fmt.Sprintf("serve: gzip: %v", err)) // the options above are constants
+	}
+	return wrap
 }
 
 // getOnly opens next to every origin for GET. Other methods are the exchange's, or refused.

@@ -1,6 +1,6 @@
 // The npm package `binance`: see both.mjs.
 import { DefaultLogger, USDMClient, WebsocketClient } from 'binance'
-import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, shapes, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, windows } from './both.mjs'
 
 const show = (e) => ({ code: e.code, message: e.message, body: e.body })
 
@@ -26,7 +26,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => client.getContinuousContractKlines(query))
   same.price = shape(await client.getSymbolPriceTicker({ symbol: 'XRPUSDT' }))
-  same.prices = shapes(await client.getSymbolPriceTickerV2())
+  same.prices = (await client.getSymbolPriceTickerV2()).map(shape)
   same.aggTrades = Object.keys((await client.getAggregateTrades({ symbol: 'BTCUSDT', limit: 1 }))[0])
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => client.getKlines(query))
   await soon

@@ -77,12 +77,6 @@ export function windows(now) {
 // shape is a price as what does not change from one moment to the next.
 export const shape = ({ price, time, ...rest }) => ({ ...rest, digits: price.split('.')[1].length, time: typeof time })
 
-// carried are the symbols that klined carries; the exchange has prices of dated and delisted contracts, too.
-const carried = ['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'XRPUSDT', '1000PEPEUSDT']
-
-// shapes are the prices of the carried ones, as shape has them.
-export const shapes = (prices) => prices.filter(({ symbol }) => carried.includes(symbol)).map(shape)
-
 // contractRefusals are queries of continuous klines that the exchange refuses, by name.
 export const contractRefusals = {
   'no contract type': { pair: 'BTCUSDT', interval: '1m' },

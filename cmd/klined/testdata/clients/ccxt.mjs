@@ -1,6 +1,6 @@
 // ccxt: see both.mjs.
 import ccxt from 'ccxt'
-import { both, contractRefusals, hearFacts, minute, refusals, shape, shapes, windows } from './both.mjs'
+import { both, contractRefusals, hearFacts, minute, refusals, shape, windows } from './both.mjs'
 
 const show = (e) => ({ class: e.constructor.name, message: e.message })
 
@@ -38,8 +38,8 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
     await notes.refused(name, show, () => exchange.fapiPublicGetContinuousKlines(query))
   }
   same.price = shape(await exchange.fapiPublicGetTickerPrice({ symbol: 'BTCUSDT' }))
-  same.prices = shapes(await exchange.fapiPublicV2GetTickerPrice())
-  same.lastPrices = Object.keys(await exchange.fetchLastPrices(['BTC/USDT:USDT', 'XRP/USDT:USDT']))
+  same.prices = (await exchange.fapiPublicV2GetTickerPrice()).map(shape)
+  same.lastPrices = Object.keys(await exchange.fetchLastPrices())
   await notes.refused('aggTrades of last week', show, () => exchange.fetchTrades('BTC/USDT:USDT', now - 7 * 24 * 60 * minute, 100))
   same.trades = Object.keys((await exchange.fetchTrades('BTC/USDT:USDT', undefined, 1))[0].info)
   for (const [name, query] of Object.entries(refusals(now))) {

@@ -1,6 +1,6 @@
 // @binance/derivatives-trading-usds-futures: see both.mjs.
 import { DerivativesTradingUsdsFutures } from '@binance/derivatives-trading-usds-futures'
-import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, shapes, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, windows } from './both.mjs'
 
 const klinesTo = (take) => (e) => take(e.k)
 const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
@@ -36,7 +36,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   for (const [name, query] of Object.entries(contractRefusals)) await notes.refused(name, show, () => contract(query))
   same.price = shape(await data(rest.symbolPriceTicker({ symbol: 'XRPUSDT' })))
-  same.prices = shapes(await data(rest.symbolPriceTickerV2()))
+  same.prices = (await data(rest.symbolPriceTickerV2())).map(shape)
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => klines(query))
   await soon
 })

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -167,11 +166,9 @@ func (n *notes) askOthers(ctx context.Context, client *futures.Client) {
 	n.Same["price of no such symbol"] = fmt.Sprint(err)
 	prices, err := client.NewListPricesService().Do(ctx)
 	must(err)
-	symbols := []string{}
-	for _, p := range prices {
-		if slices.Contains([]string{"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "1000PEPEUSDT"}, p.Symbol) { // what klined carries
-			symbols = append(symbols, p.Symbol)
-		}
+	symbols := make([]string, len(prices))
+	for i, p := range prices {
+		symbols[i] = p.Symbol
 	}
 	n.Same["prices"] = symbols
 }
