@@ -20,9 +20,9 @@ const fanoutStreams = 10
 
 // A sample of pushes: for so long a version of each series so often, and for the baseline so many of each.
 const (
-	fanoutFor     = 2 * time.Second
+	fanoutFor     = time.Second
 	fanoutVersion = 25 * time.Millisecond
-	fanoutRounds  = 4
+	fanoutRounds  = 3
 )
 
 func fanoutRow(clients int) subject {

@@ -27,7 +27,7 @@ func newBenchCommand() *cobra.Command {
 		Short: "what klined costs on this machine, beside what is usual",
 		Long: `Measures the hot path, pushes, the store and REST on this machine, each beside a baseline of the same run: how it is
 usually written, or the least it could cost. Several rounds, alternating; each figure is the median. The ratio is
-baseline over value: higher is better. About two minutes; nothing else should be running.
+baseline over value: higher is better. About three minutes; nothing else should be running.
 
 Rows: ` + strings.Join(bench.Names(), ", ") + ".",
 		Args: noArgs,
