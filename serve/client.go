@@ -42,6 +42,7 @@ type client struct {
 	combined  atomic.Bool // frames are wrapped in {"stream":…,"data":…}
 	revisions bool        // it takes later versions of closed klines too; never changes
 	settled   bool        // its klines are final when they are settled; never changes
+	private   bool        // it came by the path of user data; never changes
 
 	mu      sync.Mutex // guards the queue and how it ends
 	queue   []*frame   // those from head on wait
@@ -70,7 +71,7 @@ type client struct {
 func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 	now := time.Now()
 	c := &client{
-		hub: h, conn: conn, in: conn, born: now, revisions: want.revisions, settled: want.settled,
+		hub: h, conn: conn, in: conn, born: now, revisions: want.revisions, settled: want.settled, private: want.private,
 		first:   1,
 		written: make(chan struct{}),
 		rate:    rate{tokens: controlBurst, at: now},

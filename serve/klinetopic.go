@@ -50,6 +50,7 @@ func (t *klineTopic) add(s *subscription) (first bool) {
 	s.settled = s.client.settled && len(t.finals) > 1
 	first = t.join(s)
 	if s.settled && t.settled == 1 {
+		t.forgetOverdue()
 		t.schedule()
 	}
 	return first

@@ -82,3 +82,23 @@ func TestSharedWrites(t *testing.T) {
 		one("closes")
 	})
 }
+
+// TestQueueOfOneBehind: the queue of a client that is always a little behind takes the memory of what waits.
+func TestQueueOfOneBehind(t *testing.T) {
+	c := &client{hub: &hub{}, first: 1, busy: true}
+	f := &frame{data: make([]byte, 300)}
+	for range 2000 {
+		c.enqueue(nil, f)
+	}
+	var batch []*frame
+	for range 1000 {
+		batch, _ = c.take(batch[:0])
+		c.wrote(batch, len(batch)*len(f.data))
+		for range batch {
+			c.enqueue(nil, f)
+		}
+	}
+	if waits := len(c.queue) - c.head; waits != 2000 || c.bytes != 2000*len(f.data) || cap(c.queue) > 4*waits {
+		t.Errorf("%d frames of %d bytes wait, in an array for %d", waits, c.bytes, cap(c.queue))
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -19,10 +20,10 @@ func (c *client) take(batch []*frame) (_ []*frame, ending bool) {
 		batch, size = append(batch, f), size+len(f.data)
 		c.queue[c.head] = nil
 	}
-	if c.head == len(c.queue) {
-		c.first += uint64(len(c.queue))
-		c.queue, c.head = c.queue[:0], 0
-		if cap(c.queue) > keptQueue {
+	if c.head > len(c.queue)/2 {
+		c.first += uint64(c.head)
+		c.queue, c.head = slices.Delete(c.queue, 0, c.head), 0
+		if len(c.queue) == 0 && cap(c.queue) > keptQueue {
 			c.queue = nil
 		}
 	}
