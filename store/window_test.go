@@ -201,6 +201,7 @@ func (w *twin) alike(t *testing.T, rt *rapid.T) {
 func (w *twin) slowly(t *testing.T, rt *rapid.T) {
 	steps := anyStep
 	release := func() {}
+	defer func() { release() }()
 	series := w.series(rt)
 	if rapid.Bool().Draw(rt, "known") { // then what is read slowly lies before what is there
 		now := series.Interval.Open(w.now)
@@ -231,7 +232,6 @@ func (w *twin) slowly(t *testing.T, rt *rapid.T) {
 	}
 	reading.Wait()
 	w.alike(t, rt)
-	release()
 }
 
 // stick has the writers of both wait at the disk with all that waits for it, until what it returns is called.
@@ -278,7 +278,9 @@ func windowIsNoOtherAnswer(t *testing.T, cases int) {
 	}
 	defer func() { _ = checks.Value.Set(before) }()
 	rapid.Check(t, func(rt *rapid.T) {
+		var failure any // that rapid shrinks, and prints the seed of
 		synctest.Test(t, func(t *testing.T) {
+			defer func() { failure = recover() }()
 			w := openTwin(t, rt)
 			defer w.both(func(s *Store) { _ = s.Close() })
 			for range rapid.IntRange(2, 12).Draw(rt, "steps") {
@@ -290,5 +292,8 @@ func windowIsNoOtherAnswer(t *testing.T, cases int) {
 				w.alike(t, rt)
 			}
 		})
+		if failure != nil {
+			panic(failure)
+		}
 	})
 }
