@@ -53,6 +53,7 @@ func openTwin(t *testing.T, rt *rapid.T) *twin {
 		s.BeginLive(0, 1, w.now)
 		s.BeginLive(1, 1, w.now)
 	})
+	atRest()
 	return w
 }
 
@@ -131,6 +132,13 @@ func (w *twin) step(t *testing.T, rt *rapid.T, steps []string) {
 	case "begin":
 		w.both(func(s *Store) { s.BeginLive(1, 1, w.now) })
 	}
+	atRest()
+}
+
+// atRest waits until all has been done that is due: the writer of a store may do what is due at once in any order, and the
+// other one in another.
+func atRest() {
+	time.Sleep(time.Millisecond)
 	synctest.Wait()
 }
 
