@@ -22,17 +22,23 @@ const maxRefusal = 64 << 10
 type passage struct {
 	f         *Forwarder
 	w         http.ResponseWriter
+	private   bool // it goes as it came, whatever it carries
 	cost      cost
 	asked     time.Time
 	connected atomic.Bool // the exchange may have read something of it
 	err       error       // why there is no answer
 }
 
-// What is passed on of a request without a key, and of its answer. Cookies are the business of neither side.
+// What is passed on of a question, and of its answer together with all that begins with X-MBX-.
 var (
 	sentHeaders     = []string{"Accept", "Accept-Encoding", "User-Agent"}
 	answeredHeaders = []string{"Content-Type", "Content-Encoding", "Content-Length", "Date", "Last-Modified", "Retry-After", "Vary"}
 )
+
+// unsentHeaders stay behind whatever is passed on. An upgrade: nothing below these paths changes its protocol. What has net/http
+// send a request again whose answer was lost: it may be an order. Cookies: a browser gives us those of all that is served
+// on this machine.
+var unsentHeaders = []string{"Connection", "Upgrade", "Idempotency-Key", "X-Idempotency-Key", "Cookie"}
 
 // usedWeightHeader is the address's weight of the running minute.
 const usedWeightHeader = "X-Mbx-Used-Weight-1m"
@@ -47,12 +53,13 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 	address.Scheme, address.Host, address.User = to.Scheme, to.Host, nil
 	address.Path, address.RawPath = to.Path+r.In.URL.Path, ""
 	r.Out.URL, r.Out.Host = &address, to.Host
-	if p.f.all {
-		r.Out.Header.Del("Connection") // of an upgrade: nothing below these paths changes its protocol
-		r.Out.Header.Del("Upgrade")
+	if p.private {
+		for _, name := range unsentHeaders {
+			r.Out.Header.Del(name)
+		}
 		return
 	}
-	only(r.Out.Header, sentHeaders)
+	only(r.Out.Header, sentHeaders, "")
 	r.Out.Body, r.Out.ContentLength = http.NoBody, 0
 	if r.In.Header.Get("User-Agent") == "" {
 		r.Out.Header["User-Agent"] = nil // none, as it came
@@ -68,19 +75,21 @@ func (p *passage) answered(answer *http.Response) error {
 	if err != nil {
 		return err
 	}
-	if p.f.all {
+	if p.private {
 		p.w.Header().Del(usedWeightHeader) // who sends orders must know how close the exchange itself is to refusing them
 	}
 	for name := range p.w.Header() {
 		answer.Header.Del(name) // ours stays
 	}
-	if p.f.all {
+	answer.Header.Del("Access-Control-Allow-Origin") // it is ours to say who may read this
+	answer.Header.Del("Set-Cookie")
+	if p.private {
 		return nil
 	}
 	if refused != nil {
 		return refused // this address is refused, not the client
 	}
-	only(answer.Header, answeredHeaders)
+	only(answer.Header, answeredHeaders, "X-Mbx-")
 	answer.Body = &bounded{answer.Body, maxBody}
 	return nil
 }
@@ -116,15 +125,15 @@ func (p *passage) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	}
 	countForwarded(p.f.rest.o.Metrics, p.cost.name, "error")
 	p.err = fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, transport(r.Context(), err))
-	if p.f.all && p.connected.Load() {
+	if p.private && p.connected.Load() {
 		p.err = fmt.Errorf("%w: %w", market.ErrOutcomeUnknown, p.err)
 	}
 }
 
-// only leaves the named headers, and all that begin with X-MBX-.
-func only(h http.Header, names []string) {
+// only leaves the named headers, and with a prefix all that begin with it.
+func only(h http.Header, names []string, prefix string) {
 	for name := range h {
-		keep := strings.HasPrefix(name, "X-Mbx-")
+		keep := prefix != "" && strings.HasPrefix(name, prefix)
 		for _, n := range names {
 			keep = keep || n == name
 		}

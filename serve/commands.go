@@ -33,6 +33,10 @@ func (c *client) obey(message []byte) {
 	}
 	switch cmd.method {
 	case "SUBSCRIBE":
+		if c.private && slices.ContainsFunc(cmd.names, ofUserData) {
+			c.refuse(&controlError{code: 2, msg: noUserData, id: cmd.id})
+			return
+		}
 		names := c.fresh(cmd.names)
 		if len(c.subs)+len(names) > maxStreams {
 			c.refuse(tooManySubscriptions(cmd.id))

@@ -69,8 +69,18 @@ func (t *klineTopic) hold(r *round, f *finals, at int, u *market.Update) {
 	t.schedule()
 }
 
-// schedule sets the timer to the first held close that is due. Without those who wait for settled klines, theirs are
-// released when the next one comes.
+// forgetOverdue drops the closes that were due before anybody waited for settled klines: they are nobody's first closes.
+func (t *klineTopic) forgetOverdue() {
+	now := t.hub.clock.Now()
+	for i := range t.finals {
+		if f := &t.finals[i]; f.settled {
+			f.held = slices.DeleteFunc(f.held, func(u market.Update) bool { return f.due(&u) <= now })
+		}
+	}
+}
+
+// schedule sets the timer to the first held close that is due. Without those who wait for settled klines it leaves out
+// theirs: they go, to nobody, with the next close.
 func (t *klineTopic) schedule() {
 	if t.timer != nil {
 		t.timer.Stop()

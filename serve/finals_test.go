@@ -133,6 +133,24 @@ func TestFinalSettledForLateSubscribers(t *testing.T) {
 	})
 }
 
+// TestFinalSettledForNobody: a close that was due before anybody waited for it is not the first close of who comes next; what is
+// due after that is.
+func TestFinalSettledForNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		hours := market.Series{Symbol: btc, Interval: interval("1h")}
+		time.Sleep(time.Hour)
+		w.publish(hours, closed(0, "1"))
+		time.Sleep(55 * time.Minute)
+		p := connect(t, listen, "/ws/btcusdt@kline_1h?final=settled")
+		time.Sleep(4 * time.Minute)
+		wantEvents(t, p)
+		time.Sleep(time.Minute)
+		w.publish(hours, closed(60, "2"))
+		time.Sleep(settleFor)
+		wantEvents(t, p, "2.00 closed x")
+	})
+}
+
 // TestFinalSettledBesideOpenKlines: between its close and the settled version nothing is sent of a kline; the next one's
 // updates go on.
 func TestFinalSettledBesideOpenKlines(t *testing.T) {

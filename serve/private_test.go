@@ -20,6 +20,15 @@ func TestPrivatePath(t *testing.T) {
 			}
 			peers = append(peers, p)
 		}
+		for _, name := range []string{"LISTENKEY", "LISTENKEY@ORDER_TRADE_UPDATE"} {
+			const want = `{"error":{"code":2,"msg":"User data streams are the exchange's alone: connect to it for them."},"id":2}`
+			if got := peers[0].ask(`{"method":"SUBSCRIBE","params":["!miniTicker@arr","` + name + `"],"id":2}`); got != want {
+				t.Errorf("%s: %s", name, got)
+			}
+		}
+		if got := peers[0].ask(`{"method":"LIST_SUBSCRIPTIONS","id":3}`); got != `{"result":["btcusdt@kline_1m"],"id":3}` {
+			t.Error(got)
+		}
 		w.publish(minutes(btc), open(0, "1"))
 		for i, p := range peers {
 			if texts := p.texts(); len(texts) != 1 || strings.HasPrefix(texts[0], `{"stream"`) != (i > 0) {

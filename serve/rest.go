@@ -127,8 +127,8 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 				s.elsewhere(w, r)
 				return
 			}
-			if s.opt.Forward != nil && isExchangePath(r) && carriesKey(r) {
-				writeError(w, keyNotForwarded())
+			if s.opt.Forward != nil && isExchangePath(r) && (hasKey(r) || isSigned(r)) {
+				writeError(w, signedNotForwarded())
 				return
 			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
@@ -145,7 +145,7 @@ func (s *Server) counted(weight func(*http.Request) int, answer func(http.Respon
 		w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
 		if err := answer(w, r); err != nil && r.Context().Err() == nil {
 			refused := refusal(err)
-			if refused.unknown && s.opt.Forward != nil {
+			if refused.unknown && s.opt.Forward != nil && isExchangePath(r) {
 				s.pass(w, r)
 				return
 			}

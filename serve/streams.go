@@ -16,13 +16,16 @@ const handshakeWithin = 10 * time.Second
 // serveStreams upgrades a request below /ws (bare frames) or /stream (wrapped ones) and subscribes it to the streams
 // that its URL names. The prefixes /market and /public make no difference: every stream is served on every path.
 func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
+	s.upgrade(w, r, wantedBy(r.URL))
+}
+
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
 		return
 	}
-	want := wantedBy(r.URL)
 	conn, rw, _, err := ws.HTTPUpgrader{Timeout: handshakeWithin}.Upgrade(r, w)
 	if err != nil {
 		s.log.Debug("websocket refused", "from", r.RemoteAddr, "err", err)
@@ -40,6 +43,7 @@ type wanted struct {
 	combined  bool     // frames come wrapped in {"stream":…,"data":…}
 	revisions bool     // later versions of closed klines come too
 	settled   bool     // klines are final when they are settled
+	private   bool     // it is on the path of user data
 }
 
 // wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 and final=settled in its

@@ -185,7 +185,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
 	}
 	if s.o.Forward != forwardOff {
-		forwarder, err := s.rest.Forwarder(s.o.Forward == forwardAll)
+		forwarder, err := s.rest.Forwarder()
 		if err != nil {
 			return nil, err
 		}
