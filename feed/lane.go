@@ -212,7 +212,7 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	switch {
 	case s.next == 0:
 		l.firstEver(slot, s, t)
-	case s.doubt.first.Time != 0 && l.follows(s.first, t.ID):
+	case s.doubt.first.Time != 0 && l.follows(s.doubt.first.ID, t.ID):
 		l.trustFirst(slot, s)
 	}
 	if s.blind.from != 0 && era == l.era {
