@@ -48,7 +48,6 @@ func (f *facts) deliver(r *round, payload []byte) {
 		}
 		r.put(s.client, s, *made)
 	}
-	r.weigh()
 }
 
 // index is 1 where wrapped.

@@ -192,7 +192,6 @@ func (t *klineTopic) deliver(r *round, u *market.Update, to audience, m *mark) {
 		}
 		r.put(s.client, s, *made)
 	}
-	r.weigh()
 }
 
 // encode makes the frame of a kline, as the stream of that name has it.

@@ -105,7 +105,8 @@ type Server struct {
 	firsts  firsts
 	handler http.Handler
 
-	scratches sync.Pool // of *scratch
+	scratches sync.Pool     // of *scratch
+	wide      chan struct{} // holds one for each wide read of udfPage
 }
 
 const defaultPushEvery = 250 * time.Millisecond
@@ -134,6 +135,7 @@ func New(opt Options) *Server {
 		opt:     opt,
 		log:     opt.Log.With("target", "serve"),
 		weights: &weights{clock: opt.Clock},
+		wide:    make(chan struct{}, udfWide),
 	}
 	s.hub = newHub(s)
 	s.handler = s.routes()
