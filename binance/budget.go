@@ -2,7 +2,6 @@ package binance
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -85,11 +84,11 @@ func NewBudget(o BudgetOptions) *Budget {
 }
 
 // acquire takes weight out of the budget, when it is the caller's turn; who gets it calls end when the request is over.
-// ClassClients waits at most 5 s, and gets a *market.BudgetError where it would be longer; the others wait until ctx
+// What weighs more than the class may ever have is refused with a *market.TooHeavyError. ClassClients waits at most 5 s, and gets a *market.BudgetError where it would be longer; the others wait until ctx
 // ends.
 func (b *Budget) acquire(ctx context.Context, class market.Class, weight int) error {
 	if limit := b.limit(class); weight > limit {
-		return fmt.Errorf("a request of weight %d is beyond the budget of %d a minute", weight, limit)
+		return &market.TooHeavyError{Weight: weight, Limit: limit}
 	}
 	if err := ctx.Err(); err != nil {
 		return err

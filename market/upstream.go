@@ -33,5 +33,12 @@ func (e *BudgetError) Error() string {
 	return fmt.Sprintf("%s; again in %s", e.Reason, e.RetryAfter.Round(time.Second))
 }
 
+// TooHeavyError says that a request weighs more than may be asked in a whole minute.
+type TooHeavyError struct{ Weight, Limit int }
+
+func (e *TooHeavyError) Error() string {
+	return fmt.Sprintf("a request of weight %d is beyond the budget of %d a minute", e.Weight, e.Limit)
+}
+
 // ErrOutcomeUnknown says that the exchange may have carried out a request that it has not answered.
 var ErrOutcomeUnknown = errors.New("the exchange may have carried it out")
