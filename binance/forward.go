@@ -18,7 +18,7 @@ import (
 const (
 	forwardTimeout = 30 * time.Second // from the request to the answer's end
 	maxRequest     = 4 << 20          // bytes of a request's body; the exchange's batches of orders have some kilobytes
-	maxForwards    = 256              // requests without a key that wait or are under way at once
+	maxForwards    = 256              // questions that wait or are under way at once
 )
 
 // Forwarder passes requests of others on to the exchange, and its answers back. It neither keeps nor logs what they
@@ -27,19 +27,17 @@ type Forwarder struct {
 	rest    *REST    // whose budget pays, and who reads the exchange's refusals
 	usd     *url.URL // where /fapi and /futures/data are
 	coin    *url.URL // where /dapi is
-	all     bool
 	allowed *allowances
-	passing chan struct{} // holds one for each request without a key
+	passing chan struct{} // holds one for each question
 }
 
-// Forwarder makes a forwarder to where r asks. With all it takes every request, untouched and whatever the budget says;
-// else those that need no key, within the budget. Its error is an address that is none.
-func (r *REST) Forwarder(all bool) (*Forwarder, error) {
+// Forwarder makes a forwarder to where r asks. Its error is an address that is none.
+func (r *REST) Forwarder() (*Forwarder, error) {
 	usd, err := url.Parse(r.o.Base)
 	if err != nil {
 		return nil, fmt.Errorf("cannot forward to %q: %w", r.o.Base, err)
 	}
-	return &Forwarder{rest: r, usd: usd, coin: coinHost(usd), all: all, allowed: newAllowances(r.budget.share()),
+	return &Forwarder{rest: r, usd: usd, coin: coinHost(usd), allowed: newAllowances(r.budget.share()),
 		passing: make(chan struct{}, maxForwards)}, nil
 }
 
@@ -57,24 +55,25 @@ func coinHost(usd *url.URL) *url.URL {
 }
 
 // Weight is what the exchange counts for a request, as far as it is known here.
-func (f *Forwarder) Weight(r *http.Request) int { return f.cost(r).weight }
+func (f *Forwarder) Weight(r *http.Request, private bool) int { return costOfAny(r, private).weight }
 
-// cost is what is charged for a request. Of the many endpoints that need a key most weigh little; what the exchange says is
-// used then counts.
-func (f *Forwarder) cost(r *http.Request) cost {
+// costOfAny is what is charged for a request. Of the many endpoints that need a key most weigh little; what the exchange says
+// is used then counts.
+func costOfAny(r *http.Request, private bool) cost {
 	c := costOf(r.URL.Path, r.URL.Query())
-	if f.all && c.name == otherName {
+	if private && c.name == otherName {
 		c.weight = 1
 	}
 	return c
 }
 
-// Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
-// where the exchange may not be asked now, an *http.MaxBytesError where the body is too long, market.ErrOutcomeUnknown
-// where the request may have been carried out. r's path must be one that the exchange could have.
-func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request) error {
-	c, budget := f.cost(r), f.rest.budget
-	if f.all {
+// Pass sends r on and copies the answer to w: a private one untouched and whatever the budget says, any other as the question
+// that anybody may ask, without a key and within the budget. Where it returns an error it has written nothing: a
+// *market.BudgetError where the exchange may not be asked now, a *market.TooHeavyError where it never may, an *http.MaxBytesError where the body is too long,
+// market.ErrOutcomeUnknown where the request may have been carried out. r's path must be one that the exchange could have.
+func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request, private bool) error {
+	c, budget := costOfAny(r, private), f.rest.budget
+	if private {
 		budget.count(c.weight)
 	} else {
 		select {
@@ -83,25 +82,25 @@ func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request) error {
 		default:
 			return &market.BudgetError{RetryAfter: time.Second, Reason: "too many requests wait for the exchange"}
 		}
-		if err := f.allowed.take(c.allowance); err != nil {
-			return err
-		}
 		if err := budget.acquire(r.Context(), market.ClassClients, c.weight); err != nil {
 			return err
 		}
+		if err := f.allowed.take(c.allowance); err != nil {
+			budget.end(c.weight)
+			return err
+		}
 	}
-	defer budget.end(c.weight)
-	return f.send(w, r, c)
+	return f.send(w, r, &passage{f: f, w: w, private: private, cost: c})
 }
 
 // send passes r on; it has been paid for.
-func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, c cost) error {
+func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, p *passage) error {
 	ctx, cancel := context.WithTimeout(r.Context(), forwardTimeout)
 	defer cancel()
 	if f.rest.o.Metrics != nil {
 		f.rest.o.Metrics.Forwarded.Inc()
 	}
-	p := &passage{f: f, w: w, cost: c, asked: time.Now()}
+	p.asked = time.Now()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { p.connected.Store(true) }})
 	out := r.WithContext(ctx)
 	if r.Body != nil {

@@ -19,24 +19,26 @@ import (
 )
 
 // pass has a forwarder pass a request on.
-func pass(t *testing.T, r *REST, all bool, q *http.Request) (*httptest.ResponseRecorder, error) {
+func pass(t *testing.T, r *REST, private bool, q *http.Request) (*httptest.ResponseRecorder, error) {
 	t.Helper()
-	f, err := r.Forwarder(all)
+	f, err := r.Forwarder()
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec := httptest.NewRecorder()
 	rec.Header().Set("X-MBX-USED-WEIGHT-1M", "7") // the client's own
-	return rec, f.Pass(rec, q)
+	return rec, f.Pass(rec, q, private)
 }
 
-func TestForwardPublic(t *testing.T) {
+// TestForwardQuestion: of a question goes on what it needs, and its key does not.
+func TestForwardQuestion(t *testing.T) {
 	var sent *http.Request
 	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
 		sent = q
-		return 404, map[string]string{"Content-Type": "application/json", "X-MBX-USED-WEIGHT-1M": "50", "X-MBX-OTHER": "o", "Set-Cookie": "c=1", "Server": "nginx"}, "{}"
+		return 404, map[string]string{"Content-Type": "application/json", "X-MBX-USED-WEIGHT-1M": "50", "X-MBX-OTHER": "o", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1", "Server": "nginx"}, "{}"
 	})
 	q := httptest.NewRequest("GET", "/fapi/v1/depth?symbol=BTCUSDT&limit=5&odd=%zz;a", nil)
+	q.Header["X-Mbx-Apikey"] = []string{"", "secret"}
 	for name, value := range map[string]string{"Cookie": "c", "Authorization": "a", "Accept": "*/*", "X-Forwarded-For": "f", "Connection": "Upgrade", "Upgrade": "websocket"} {
 		q.Header.Set(name, value)
 	}
@@ -143,21 +145,22 @@ func TestForwardAllowances(t *testing.T) {
 	})
 }
 
-// TestForwardAll: nothing of a request changes on the way, nor of its answer.
-func TestForwardAll(t *testing.T) {
+// TestForwardPrivate: what makes a private request, or its answer, does not change on the way.
+func TestForwardPrivate(t *testing.T) {
 	const query = "symbol=BTCUSDT&side=BUY&timestamp=1&note=a%20b+c;d&signature=00ff%2F"
 	var got *http.Request
 	var body []byte
 	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
 		got = q
 		body, _ = io.ReadAll(q.Body)
-		return 201, map[string]string{"X-MBX-USED-WEIGHT-1M": "90", "X-MBX-ORDER-COUNT-10S": "1", "Set-Cookie": "c=1"}, `{"orderId":1}`
+		return 201, map[string]string{"X-MBX-USED-WEIGHT-1M": "90", "X-MBX-ORDER-COUNT-10S": "1", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1"}, `{"orderId":1}`
 	})
 	q := httptest.NewRequest("DELETE", "/fapi/v1/order?"+query, strings.NewReader("quantity=1"))
 	q.Header.Set("X-MBX-APIKEY", "secret")
 	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	q.Header.Set("Connection", "keep-alive, X-Hop")
 	q.Header.Set("X-Hop", "hop")
+	q.Header.Set("Cookie", "c=1")
 	rec, err := pass(t, r, true, q)
 	if err != nil || rec.Code != 201 || rec.Body.String() != `{"orderId":1}` {
 		t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
@@ -166,10 +169,10 @@ func TestForwardAll(t *testing.T) {
 		got.Header.Get("X-MBX-APIKEY") != "secret" || got.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 		t.Errorf("sent %s %s %q %v", got.Method, got.URL, body, got.Header)
 	}
-	if got.Header.Get("X-Hop") != "" || got.Header.Get("X-Forwarded-For") != "" {
+	if got.Header.Get("X-Hop") != "" || got.Header.Get("Cookie") != "" || got.Header.Get("X-Forwarded-For") != "" {
 		t.Errorf("sent %v", got.Header)
 	}
-	if h := rec.Header(); h.Get("X-MBX-USED-WEIGHT-1M") != "90" || h.Get("X-MBX-ORDER-COUNT-10S") != "1" || h.Get("Set-Cookie") != "c=1" {
+	if h := rec.Header(); h.Get("X-MBX-USED-WEIGHT-1M") != "90" || h.Get("X-MBX-ORDER-COUNT-10S") != "1" || h.Get("Set-Cookie") != "" || h.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("answered %v", h)
 	}
 	if used := r.budget.Used(); used != 90 {
@@ -184,9 +187,9 @@ func TestForwardElsewhere(t *testing.T) {
 		sent = append(sent, q.URL.String()+" "+q.Host)
 		return 200, nil, "{}"
 	})
-	for _, all := range []bool{false, true} {
+	for _, private := range []bool{false, true} {
 		q := httptest.NewRequest("GET", "http://user:word@evil:99/fapi/v1/depth?host=evil", nil)
-		if _, err := pass(t, r, all, q); err != nil {
+		if _, err := pass(t, r, private, q); err != nil {
 			t.Error(err)
 		}
 	}
@@ -206,11 +209,11 @@ func TestForwardBounds(t *testing.T) {
 		return 200, nil, strings.Repeat("x", maxBody+1)
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		f, err := r.Forwarder(q.Method == "POST")
+		f, err := r.Forwarder()
 		if err != nil {
 			t.Error(err)
 		}
-		_ = f.Pass(w, q)
+		_ = f.Pass(w, q, q.Method == "POST")
 	}))
 	defer server.Close()
 	resp, err := server.Client().Get(server.URL + "/fapi/v1/depth")
@@ -235,7 +238,7 @@ func TestForwardBounds(t *testing.T) {
 func TestForwardCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestREST(func(*http.Request) (int, map[string]string, string) { return 0, nil, "" })
-		f, err := r.Forwarder(false)
+		f, err := r.Forwarder()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,12 +247,12 @@ func TestForwardCrowd(t *testing.T) {
 		var crowd sync.WaitGroup
 		for range maxForwards {
 			crowd.Go(func() {
-				_ = f.Pass(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/fapi/v1/ping", nil))
+				_ = f.Pass(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/fapi/v1/ping", nil), false)
 			})
 		}
 		synctest.Wait()
 		var budget *market.BudgetError
-		if err := f.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/fapi/v1/ping", nil)); !errors.As(err, &budget) || budget.RetryAfter != time.Second {
+		if err := f.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/fapi/v1/ping", nil), false); !errors.As(err, &budget) || budget.RetryAfter != time.Second {
 			t.Errorf("one more: %v", err)
 		}
 		cancel()

@@ -9,8 +9,8 @@ import (
 )
 
 // relayKept bounds the bytes of trades that wait for a lane's drainer. They are facts: where there is no room, those who take
-// them are told so, instead of being given others.
-const relayKept = 4 << 20
+// them are told so, instead of being given others. It is a quarter of what may wait for one client that takes them all.
+const relayKept = 1 << 20
 
 // relays is the venue's own bytes of the trades that somebody wants, from the lane to its drainer. The lane's mutex guards it.
 type relays struct {

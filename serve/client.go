@@ -23,7 +23,7 @@ const (
 	farewellFor   = 2 * time.Second  // for a close frame, and for the other side's
 	writeAtOnce   = 32 << 10         // bytes joined into one write, about
 	maxMessage    = 512 << 10        // 10,000 names fit
-	maxMessages   = 64 << 20         // of all clients, unfinished
+	maxMessages   = 64 << 20         // of all clients, unfinished, beyond the first readAtOnce of each
 	maxUnread     = 16 << 20         // read and thrown away of one that is being closed
 	readAtOnce    = 4 << 10          // bytes of a message, at least
 	messageWithin = 30 * time.Second // from its first byte to its last
@@ -42,6 +42,7 @@ type client struct {
 	combined  atomic.Bool // frames are wrapped in {"stream":…,"data":…}
 	revisions bool        // it takes later versions of closed klines too; never changes
 	settled   bool        // its klines are final when they are settled; never changes
+	private   bool        // it came by the path of user data; never changes
 
 	mu      sync.Mutex // guards the queue and how it ends
 	queue   []*frame   // those from head on wait
@@ -55,6 +56,8 @@ type client struct {
 	reason  string
 	written chan struct{} // closed when all is written, the close frame too
 	timer   *time.Timer   // of the next ping
+
+	long atomic.Int64 // bytes of its unfinished message that hub.reading counts
 
 	// The reader's own:
 	in      io.Reader
@@ -70,7 +73,7 @@ type client struct {
 func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 	now := time.Now()
 	c := &client{
-		hub: h, conn: conn, in: conn, born: now, revisions: want.revisions, settled: want.settled,
+		hub: h, conn: conn, in: conn, born: now, revisions: want.revisions, settled: want.settled, private: want.private,
 		first:   1,
 		written: make(chan struct{}),
 		rate:    rate{tokens: controlBurst, at: now},
@@ -90,37 +93,37 @@ func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 }
 
 // enqueue queues f, which comes by s. An open kline, and the close of it, takes the place of that subscription's open
-// kline that waits; nothing else is dropped: a client with too much waiting is closed. It returns by how much the bytes
-// that wait have grown, and whether it is for the caller now to have c written to.
-func (c *client) enqueue(s *subscription, f *frame) (bytes int, touched bool) {
+// kline that waits; nothing else is dropped: a client with too much waiting is closed. It returns whether it is for the
+// caller now to have c written to.
+func (c *client) enqueue(s *subscription, f *frame) (touched bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending {
-		return 0, false
+		return false
 	}
-	bytes, replaced := c.replace(s, f)
-	if !replaced {
+	if !c.replace(s, f) {
 		if f.kind == running {
 			s.waits = c.first + uint64(len(c.queue))
 		}
-		c.queue = append(c.queue, f)
-		bytes = len(f.data)
+		c.keepLocked(append(c.queue, f))
 	}
-	c.bytes += bytes
+	c.bytes += len(f.data)
+	if f.waits.Add(1) == 1 {
+		c.hub.queued.Add(int64(len(f.data)))
+	}
 	if c.bytes > clientQueued {
 		c.slowLocked()
-		return bytes, false
+		return false
 	}
 	touched = !c.busy
 	c.busy = true
-	return bytes, touched
+	return touched
 }
 
-// replace puts f in the place of an older version that waits, if there is one. It returns by how much the bytes that wait
-// have grown.
-func (c *client) replace(s *subscription, f *frame) (bytes int, replaced bool) {
+// replace puts f in the place of an older version that waits, if there is one.
+func (c *client) replace(s *subscription, f *frame) bool {
 	if f.kind == lasting || s.waits < c.first+uint64(c.head) {
-		return 0, false
+		return false
 	}
 	place := &c.queue[s.waits-c.first]
 	old := *place
@@ -129,11 +132,31 @@ func (c *client) replace(s *subscription, f *frame) (bytes int, replaced bool) {
 			s.waits = 0 // what comes next comes after the close
 		}
 		if old.open != f.open {
-			return 0, false
+			return false
 		}
 	}
 	*place = f
-	return len(f.data) - len(old.data), true
+	c.passedLocked(old)
+	return true
+}
+
+// passedLocked says that frames do not wait for c any more.
+func (c *client) passedLocked(frames ...*frame) {
+	for _, f := range frames {
+		c.bytes -= len(f.data)
+		if f.waits.Add(-1) == 0 {
+			c.hub.queued.Add(-int64(len(f.data)))
+		}
+	}
+}
+
+// keepLocked makes queue c's, and counts the memory of it beyond what every client may have.
+func (c *client) keepLocked(queue []*frame) {
+	const pointer = 8 // bytes
+	if grown := max(cap(queue), keptQueue) - max(cap(c.queue), keptQueue); grown != 0 {
+		c.hub.queued.Add(int64(grown) * pointer)
+	}
+	c.queue = queue
 }
 
 // say queues a frame of c's own.
@@ -186,19 +209,10 @@ func (c *client) slowLocked() {
 
 // emptyLocked throws away what waits.
 func (c *client) emptyLocked() {
-	size := 0
-	for _, f := range c.queue[c.head:] {
-		size += len(f.data)
-	}
-	c.countLocked(-size)
+	c.passedLocked(c.queue[c.head:]...)
 	c.first += uint64(len(c.queue))
-	c.queue, c.head = nil, 0
-}
-
-// countLocked says that bytes have come to what waits.
-func (c *client) countLocked(bytes int) {
-	c.bytes += bytes
-	c.hub.queued.Add(int64(bytes))
+	c.head = 0
+	c.keepLocked(nil)
 }
 
 // shut ends c: what waits is written, then a close frame, all of it within farewellFor. Code 0 ends without a frame.

@@ -33,6 +33,10 @@ func (c *client) obey(message []byte) {
 	}
 	switch cmd.method {
 	case "SUBSCRIBE":
+		if slices.ContainsFunc(cmd.names, func(name string) bool { return ofUserData(name, c.private) }) {
+			c.refuse(&controlError{code: 2, msg: "Invalid request: " + noUserData, id: cmd.id})
+			return
+		}
 		names := c.fresh(cmd.names)
 		if len(c.subs)+len(names) > maxStreams {
 			c.refuse(tooManySubscriptions(cmd.id))

@@ -7,7 +7,8 @@ import "strings"
 type facts struct {
 	hub    *hub
 	name   string
-	source func(on bool) // what Options.Facts gave
+	source func(on bool) // what relays or Options.Facts gave
+	fed    bool          // the feed relays it: its trades and rows come by it, and Deliver brings nothing
 
 	subscribers
 }
@@ -47,7 +48,6 @@ func (f *facts) deliver(r *round, payload []byte) {
 		}
 		r.put(s.client, s, *made)
 	}
-	r.weigh()
 }
 
 // index is 1 where wrapped.
@@ -68,13 +68,14 @@ func (h *hub) fact(name string) *facts {
 		return f
 	}
 	source := h.server.relays(name)
-	if source == nil && h.server.opt.Facts != nil {
+	fed := source != nil
+	if !fed && h.server.opt.Facts != nil {
 		source = h.server.opt.Facts(name)
 	}
 	if source == nil {
 		return nil
 	}
-	f = &facts{hub: h, name: name, source: source}
+	f = &facts{hub: h, name: name, source: source, fed: fed}
 	h.mu.Lock()
 	h.facts[name] = f
 	h.mu.Unlock()

@@ -50,12 +50,35 @@ func TestFinalSettled(t *testing.T) {
 			synctest.Wait()
 			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
 		}, []string{"1.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
-		{"not settled for 10 s, with gap", func(w *world) {
+		{"with gap for 20 s, then healed", func(w *world) {
 			time.Sleep(time.Minute)
 			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
 			time.Sleep(20 * time.Second)
 			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
-		}, []string{"2.00 closed x"}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x", "2.00 closed x"}},
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
+		}, []string{"2.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
+		{"with gap for 20 s, then official", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(20 * time.Second)
+			w.publish(minutes(btc), version(0, "2", market.StateSettled, 1, !gap))
+		}, []string{"2.00 settled x"}, []string{"2.00 settled x"}, []string{"2.00 settled x"}},
+		{"healed within 10 s, not settled", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(5 * time.Second)
+			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
+		}, []string{"2.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
+		{"with gap for a minute", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			w.publish(minutes(btc), version(0, "2", market.StateSettled, 1, !gap))
+		}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x", "2.00 settled x"}},
 		{"closed when it is over already", func(w *world) {
 			time.Sleep(time.Minute + 10*time.Second)
 			w.publish(minutes(btc), closed(0, "1"))
@@ -130,6 +153,24 @@ func TestFinalSettledForLateSubscribers(t *testing.T) {
 		wantEvents(t, late, "9.00 closed x")
 		time.Sleep(time.Minute)
 		wantEvents(t, late)
+	})
+}
+
+// TestFinalSettledForNobody: a close that was due before anybody waited for it is not the first close of who comes next; what is
+// due after that is.
+func TestFinalSettledForNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		hours := market.Series{Symbol: btc, Interval: interval("1h")}
+		time.Sleep(time.Hour)
+		w.publish(hours, closed(0, "1"))
+		time.Sleep(55 * time.Minute)
+		p := connect(t, listen, "/ws/btcusdt@kline_1h?final=settled")
+		time.Sleep(4 * time.Minute)
+		wantEvents(t, p)
+		time.Sleep(time.Minute)
+		w.publish(hours, closed(60, "2"))
+		time.Sleep(settleFor)
+		wantEvents(t, p, "2.00 closed x")
 	})
 }
 

@@ -3,7 +3,9 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -35,14 +37,47 @@ func isPlainPath(rest string) bool {
 	return true
 }
 
-// carriesKey reports whether a request is more than a question that anybody may ask.
-func carriesKey(r *http.Request) bool {
-	return r.Header.Get("X-MBX-APIKEY") != "" || r.URL.Query().Has("signature")
+// isSigned reports whether a request is signed. A pair that is not well formed is one to who reads the query in another way.
+func isSigned(r *http.Request) bool {
+	return strings.Contains(r.URL.RawQuery, "signature=") || r.URL.Query().Has("signature")
 }
 
-func keyNotForwarded() *apiError {
+func hasKey(r *http.Request) bool { return len(r.Header["X-Mbx-Apikey"]) > 0 }
+
+func asks(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// isPrivate reports whether a request goes on as it came, key and all. Without ForwardAll none does.
+func (s *Server) isPrivate(r *http.Request) bool {
+	return s.opt.ForwardAll && (hasKey(r) || isSigned(r) || !asks(r))
+}
+
+// crossOrigin knows requests that a browser sends for a page of another origin.
+var crossOrigin = http.NewCrossOriginProtection()
+
+// isLocal reports whether a request was made by a program of this machine, or by a page of ours. A browser of this machine sends
+// what pages of others tell it; one that came here by a name of its own takes us for its own server.
+func isLocal(r *http.Request) bool {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if !strings.EqualFold(host, "localhost") && (err != nil || !addr.IsLoopback()) {
+		return false
+	}
+	asked := *r
+	asked.Method = http.MethodPost // questions are looked at as orders are
+	return crossOrigin.Check(&asked) == nil
+}
+
+func signedNotForwarded() *apiError {
 	return &apiError{status: http.StatusUnauthorized, code: -2015,
-		msg: "Invalid API-key, IP, or permissions for action. klined passes on requests with a key or a signature only with --forward all."}
+		msg: "Invalid API-key, IP, or permissions for action. klined passes on what is signed, and other methods than GET, only with --forward all."}
+}
+
+func foreignNotForwarded() *apiError {
+	return &apiError{status: http.StatusForbidden, code: -2015,
+		msg: "Invalid API-key, IP, or permissions for action. klined passes on what carries a key or is signed, and other methods than GET, only where it is asked as localhost or 127.0.0.1, and not by the page of another site."}
 }
 
 // outcomeUnknown is what the exchange says where it cannot tell what became of a request.
@@ -57,18 +92,25 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) {
 		writeError(w, noSuchPath(r, http.StatusNotFound))
 		return
 	}
-	used := s.weights.add(address(r), s.opt.Forward.Weight(r))
+	used := s.weights.add(address(r), s.opt.Forward.Weight(r, s.isPrivate(r)))
 	w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
 	s.pass(w, r)
 }
 
 // pass has the exchange answer. What a request carries is not logged.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
-	if !s.opt.ForwardAll && carriesKey(r) {
-		writeError(w, keyNotForwarded())
+	private := s.isPrivate(r)
+	switch {
+	case private && !isLocal(r):
+		writeError(w, foreignNotForwarded())
+		return
+	case private:
+		w.Header().Del("Access-Control-Allow-Origin")
+	case isSigned(r):
+		writeError(w, signedNotForwarded())
 		return
 	}
-	err := s.opt.Forward.Pass(w, r)
+	err := s.opt.Forward.Pass(w, r, private)
 	if err == nil || r.Context().Err() != nil {
 		return
 	}

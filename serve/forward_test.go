@@ -17,11 +17,14 @@ import (
 // fakeForwarder answers with what it was asked, or with an error.
 type fakeForwarder struct{ err error }
 
-func (f *fakeForwarder) Weight(*http.Request) int { return 3 }
+func (f *fakeForwarder) Weight(*http.Request, bool) int { return 3 }
 
-func (f *fakeForwarder) Pass(w http.ResponseWriter, r *http.Request) error {
+func (f *fakeForwarder) Pass(w http.ResponseWriter, r *http.Request, private bool) error {
 	if f.err == nil {
 		fmt.Fprintf(w, "%s %s", r.Method, r.URL.RequestURI())
+		if private {
+			fmt.Fprint(w, asItCame)
+		}
 	}
 	return f.err
 }
@@ -37,28 +40,33 @@ func forwarding(t *testing.T, f Forwarder, all bool, q *http.Request) *httptest.
 }
 
 const (
-	keyRefused = `{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action. klined passes on requests with a key or a signature only with --forward all."}`
-	noPath     = `{"code":-5000,"msg":"Path %s, Method %s is invalid"}`
+	signedRefused = `{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action. klined passes on what is signed, and other methods than GET, only with --forward all."}`
+	asItCame      = " as it came"
+	noPath        = `{"code":-5000,"msg":"Path %s, Method %s is invalid"}`
 )
 
 func TestForwarding(t *testing.T) {
 	for _, c := range []struct {
 		method, url, key string
-		off, public, all string // bodies; "" is passed on
+		off, public, all string // bodies; "" is passed on, asItCame privately
 	}{
 		{"GET", "/fapi/v1/depth?symbol=A&b=%zz", "", fmt.Sprintf(noPath, "/fapi/v1/depth", "GET"), "", ""},
 		{"GET", "/dapi/v1/klines", "", fmt.Sprintf(noPath, "/dapi/v1/klines", "GET"), "", ""},
 		{"GET", "/futures/data/openInterestHist", "", fmt.Sprintf(noPath, "/futures/data/openInterestHist", "GET"), "", ""},
-		{"GET", "/fapi/v2/account?timestamp=1&signature=ab", "", fmt.Sprintf(noPath, "/fapi/v2/account", "GET"), keyRefused, ""},
-		{"GET", "/fapi/v1/historicalTrades?symbol=A", "k", fmt.Sprintf(noPath, "/fapi/v1/historicalTrades", "GET"), keyRefused, ""},
-		{"POST", "/fapi/v1/order", "k", fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), keyRefused, ""},
-		{"PUT", "/fapi/v1/ping", "", fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), ""},
+		{"GET", "/fapi/v2/account?timestamp=1&signature=ab", "", fmt.Sprintf(noPath, "/fapi/v2/account", "GET"), signedRefused, asItCame},
+		{"GET", "/fapi/v2/account?a=1;signature=ab", "", fmt.Sprintf(noPath, "/fapi/v2/account", "GET"), signedRefused, asItCame},
+		{"GET", "/fapi/v2/account?%73ignature=ab", "", fmt.Sprintf(noPath, "/fapi/v2/account", "GET"), signedRefused, asItCame},
+		{"GET", "/fapi/v1/historicalTrades?symbol=A", "k", fmt.Sprintf(noPath, "/fapi/v1/historicalTrades", "GET"), "", asItCame},
+		{"GET", "/fapi/v1/klines?symbol=A&interval=1m", "k", `{"code":-1121,"msg":"Invalid symbol."}`, "", asItCame},
+		{"GET", "/klined/v1/klines?symbol=A&interval=1m", "k", `{"code":-1121,"msg":"Invalid symbol."}`, `{"code":-1121,"msg":"Invalid symbol."}`, `{"code":-1121,"msg":"Invalid symbol."}`},
+		{"POST", "/fapi/v1/order", "k", fmt.Sprintf(noPath, "/fapi/v1/order", "POST"), signedRefused, asItCame},
+		{"PUT", "/fapi/v1/ping", "", fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), fmt.Sprintf(noPath, "/fapi/v1/ping", "PUT"), asItCame},
 		{"POST", "/sapi/v1/order", "k", fmt.Sprintf(noPath, "/sapi/v1/order", "POST"), fmt.Sprintf(noPath, "/sapi/v1/order", "POST"), fmt.Sprintf(noPath, "/sapi/v1/order", "POST")},
 		{"GET", "/fapi/v1/ping", "k", "{}", "{}", "{}"},
 	} {
 		passed := c.method + " " + c.url
 		for mode, want := range map[string]string{"off": c.off, "public": c.public, "all": c.all} {
-			q := httptest.NewRequest(c.method, c.url, nil)
+			q := httptest.NewRequest(c.method, "http://localhost:8080"+c.url, nil)
 			if c.key != "" {
 				q.Header.Set("X-MBX-APIKEY", c.key)
 			}
@@ -67,16 +75,64 @@ func TestForwarding(t *testing.T) {
 				f = &fakeForwarder{}
 			}
 			rec := forwarding(t, f, mode == "all", q)
-			if want == "" {
-				want = passed
-				if used := rec.Header().Get("X-MBX-USED-WEIGHT-1M"); used != "3" {
+			if want == "" || want == asItCame {
+				want = passed + want
+				if used := rec.Header().Get("X-MBX-USED-WEIGHT-1M"); used != "3" && !strings.Contains(c.url, "klines?") {
 					t.Errorf("%s of %s: %q used", mode, passed, used)
 				}
 			}
 			if got := rec.Body.String(); got != want {
 				t.Errorf("%s of %s: %d %s, want %s", mode, passed, rec.Code, got, want)
 			}
+			if open := rec.Header().Get("Access-Control-Allow-Origin") == "*"; open == strings.HasSuffix(want, asItCame) {
+				t.Errorf("%s of %s: open to pages of others: %v", mode, passed, open)
+			}
 		}
+	}
+}
+
+// TestForwardingPages: what may carry a key is taken of programs of this machine, and of no page of another site in its browser.
+func TestForwardingPages(t *testing.T) {
+	for _, c := range []struct {
+		host, origin, fetch string
+		passed              bool
+	}{
+		{"127.0.0.1:8080", "", "", true},
+		{"localhost", "", "", true},
+		{"[::1]:8080", "", "", true},
+		{"127.1.2.3:8080", "http://127.1.2.3:8080", "same-origin", true},
+		{"LocalHost:8080", "", "none", true},
+		{"evil.example:8080", "http://evil.example:8080", "same-origin", false}, // its name leads here
+		{"evil.example:8080", "", "", false},
+		{"192.0.2.1:8080", "", "", false},
+		{"localhost.evil.example", "", "", false},
+		{"", "", "", false},
+		{"127.0.0.1:8080", "https://evil.example", "cross-site", false},
+		{"127.0.0.1:8080", "https://evil.example", "", false},
+		{"127.0.0.1:8080", "null", "", false},
+		{"127.0.0.1:8080", "", "cross-site", false},
+		{"127.0.0.1:8080", "http://127.0.0.1:9000", "same-site", false},
+	} {
+		for _, target := range []string{"POST /fapi/v1/order", "GET /fapi/v2/account?signature=a"} {
+			method, path, _ := strings.Cut(target, " ")
+			q := httptest.NewRequest(method, path, nil)
+			q.Host = c.host
+			q.Header.Set("X-MBX-APIKEY", "k")
+			for name, value := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.fetch} {
+				if value != "" {
+					q.Header.Set(name, value)
+				}
+			}
+			rec := forwarding(t, &fakeForwarder{}, true, q)
+			if c.passed && rec.Body.String() != target+asItCame || !c.passed && (rec.Code != http.StatusForbidden || !strings.Contains(rec.Body.String(), "127.0.0.1")) {
+				t.Errorf("%+v: %s: %d %s", c, target, rec.Code, rec.Body)
+			}
+		}
+	}
+	q := httptest.NewRequest("GET", "http://klined.example/fapi/v1/depth", nil)
+	q.Header.Set("Origin", "https://chart.example")
+	if rec := forwarding(t, &fakeForwarder{}, true, q); rec.Body.String() != "GET /fapi/v1/depth" {
+		t.Errorf("a question of a page: %d %s", rec.Code, rec.Body)
 	}
 }
 
@@ -117,13 +173,14 @@ func TestForwardingFailures(t *testing.T) {
 	}{
 		{&market.BudgetError{RetryAfter: 1500 * time.Millisecond, Reason: "busy"}, 429, busy, "2"},
 		{errDown, 503, `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`, ""},
+		{fmt.Errorf("asked: %w", &market.TooHeavyError{Weight: 200, Limit: 180}), 400, `{"code":-1000,"msg":"A request of weight 200 is not passed on: --rest-weight leaves 180 a minute."}`, ""},
 		{&http.MaxBytesError{Limit: 9}, 413, `{"code":-1000,"msg":"A body of more than 9 bytes is not passed on."}`, ""},
 		{fmt.Errorf("%w: hung up", market.ErrOutcomeUnknown), 408, `{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}`, ""},
 	} {
 		w := newWorld(t, fixedClock(at("12:02:30")))
 		var logged bytes.Buffer
 		w.log, w.opt.Forward, w.opt.ForwardAll = slog.New(slog.NewTextHandler(&logged, nil)), &fakeForwarder{c.err}, true
-		rec, q := httptest.NewRecorder(), httptest.NewRequest("POST", "/fapi/v1/order?signature=secret", nil)
+		rec, q := httptest.NewRecorder(), httptest.NewRequest("POST", "http://localhost/fapi/v1/order?signature=secret", nil)
 		q.Header.Set("X-MBX-APIKEY", "secret")
 		w.Handler().ServeHTTP(rec, q)
 		if text := logged.String(); strings.Contains(text, "secret") || c.status != 429 && !strings.Contains(text, "path=/fapi/v1/order") {

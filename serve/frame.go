@@ -10,12 +10,13 @@ import (
 	"klined/market"
 )
 
-// frame is one encoded WebSocket frame. It is shared by the queues of many clients: read only.
+// frame is one encoded WebSocket frame. It is shared by the queues of many clients: all but waits is read only.
 type frame struct {
-	data []byte
-	kind kind
-	open market.Time // the kline's open time
-	mark *mark       // nil where nothing is measured
+	data  []byte
+	kind  kind
+	open  market.Time  // the kline's open time
+	mark  *mark        // nil where nothing is measured
+	waits atomic.Int32 // for how many clients it waits, or is being written
 }
 
 // kind says what a frame may replace, and what may replace it, while it waits.

@@ -14,7 +14,7 @@ import (
 	"klined/market"
 )
 
-// maxQueued bounds the frames that wait for all clients together, in bytes.
+// maxQueued bounds what waits for all clients together, in bytes of memory.
 const maxQueued = 256 << 20
 
 // hub hands changed klines, and facts, to the clients that subscribe to them. Locks are taken in the order subscribing,
@@ -36,9 +36,9 @@ type hub struct {
 	closed    bool
 	running   sync.WaitGroup // the clients' goroutines
 
-	queued  atomic.Int64 // bytes that wait for all clients, those of rounds under way not counted
+	queued  atomic.Int64 // bytes of memory that wait for all clients: a frame is counted once, however many it waits for
 	bound   int64        // what queued may reach
-	reading atomic.Int64 // bytes that have come of messages that are not whole yet
+	reading atomic.Int64 // bytes that have come of messages that are not whole yet, without each one's first readAtOnce
 	rounds  sync.Pool    // of *round
 	buffers sync.Pool    // of *[]byte: what frames are joined in
 

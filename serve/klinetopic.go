@@ -50,6 +50,7 @@ func (t *klineTopic) add(s *subscription) (first bool) {
 	s.settled = s.client.settled && len(t.finals) > 1
 	first = t.join(s)
 	if s.settled && t.settled == 1 {
+		t.forgetOverdue()
 		t.schedule()
 	}
 	return first
@@ -191,7 +192,6 @@ func (t *klineTopic) deliver(r *round, u *market.Update, to audience, m *mark) {
 		}
 		r.put(s.client, s, *made)
 	}
-	r.weigh()
 }
 
 // encode makes the frame of a kline, as the stream of that name has it.

@@ -315,7 +315,7 @@ func TestSlowClients(t *testing.T) {
 	})
 	t.Run("all together: the fullest first", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *world, listen *pipes) {
-			w.hub.bound = 100_000
+			w.hub.bound = 80_000
 			less, more := connect(t, listen, "/ws/btcusdt@kline_1m"), connect(t, listen, "/ws/btcusdt@kline_1m")
 			more.hold(true)
 			for i := range 100 {

@@ -38,14 +38,17 @@ func nobody(bool) {}
 // tradeStream is what stands behind a symbol in the name of the stream of its trades.
 func (s *Server) tradeStream() string { return "@" + s.opt.Source.String() }
 
-// factsOf is the stream of that kind of a symbol's, nil where nobody takes it.
+// factsOf is the stream of that kind of a symbol's, nil where nobody takes it from the feed.
 func (h *hub) factsOf(id market.SymbolID, kind string) *facts {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if len(h.facts) == 0 {
 		return nil
 	}
-	return h.facts[lower(h.server.opt.Symbols.Get(id).Name)+kind]
+	if f := h.facts[lower(h.server.opt.Symbols.Get(id).Name)+kind]; f != nil && f.fed {
+		return f
+	}
+	return nil
 }
 
 // relay hands on a trade as it came. Where there was no room for one on its way, those who take them have lost the thread: they

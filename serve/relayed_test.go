@@ -99,6 +99,18 @@ func TestLostTrades(t *testing.T) {
 	})
 }
 
+// TestMiniTickersComeOnce: of a symbol that is known but not carried the exchange's own stream is taken, and not the summary's
+// rows beside it.
+func TestMiniTickersComeOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		w.facts = map[string]func(bool){"omgusdt@miniTicker": func(bool) {}}
+		p := connect(t, listen, "/ws/omgusdt@miniTicker")
+		w.PublishTickers(&market.Batch{Tickers: []market.Ticker{{SymbolID: ended}}, Rows: [][]byte{[]byte(`{"summary":1}`)}})
+		w.Deliver("omgusdt@miniTicker", []byte(`{"stream":1}`))
+		differ(t, "not carried", p.texts(), []string{`{"stream":1}`})
+	})
+}
+
 // TestMiniTickers: the summary's frames go to who takes all, its rows to who takes one symbol's.
 func TestMiniTickers(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, listen *pipes) {

@@ -6,46 +6,52 @@ import (
 	"syscall"
 )
 
-// round is what one drain, one tick or one fact brings. All of it is queued first; then each client that it touched is
-// written to, once.
+// handedFirst is how many bytes, counted for each client, a round queues before clients are written to. Each time it is four
+// times as much: the first byte leaves soon, and what comes later still shares its writes.
+const handedFirst = 1 << 20
+
+// round is what one drain, one tick or one fact brings. It is queued, and those whom it has touched are written to, once where
+// it is small.
 type round struct {
 	hub     *hub
-	touched []*client
-	bytes   int64 // that have been queued and are not in hub.queued yet
+	touched []*client // since hand
+	bytes   int       // queued since hand, for all clients
+	next    int       // how many they may be
 }
 
 // round begins one.
 func (h *hub) round() *round {
-	if r, _ := h.rounds.Get().(*round); r != nil {
-		return r
+	r, _ := h.rounds.Get().(*round)
+	if r == nil {
+		r = &round{hub: h}
 	}
-	return &round{hub: h}
+	r.next = handedFirst
+	return r
 }
 
 // put queues f for c; s is the subscription that it comes by, nil for a frame of c's own.
 func (r *round) put(c *client, s *subscription, f *frame) {
-	bytes, touched := c.enqueue(s, f)
-	r.bytes += int64(bytes)
-	if touched {
+	if c.enqueue(s, f) {
 		r.touched = append(r.touched, c)
+	}
+	if r.bytes += len(f.data); r.bytes >= r.next {
+		r.hand()
+		r.next *= 4
 	}
 }
 
-// weigh counts what has been queued, and closes the fullest clients where it is too much.
-func (r *round) weigh() {
-	queued := r.hub.queued.Add(r.bytes)
-	r.bytes = 0
-	if queued > r.hub.bound {
+// hand leaves whom r touched to the flushers, and closes the fullest clients where too much waits.
+func (r *round) hand() {
+	r.hub.ready.put(r.touched)
+	clear(r.touched)
+	r.touched, r.bytes = r.touched[:0], 0
+	if r.hub.queued.Load() > r.hub.bound {
 		r.hub.shed()
 	}
 }
 
-// end hands on whom r touched.
 func (r *round) end() {
-	r.weigh()
-	r.hub.ready.put(r.touched)
-	clear(r.touched)
-	r.touched = r.touched[:0]
+	r.hand()
 	r.hub.rounds.Put(r)
 }
 
@@ -157,7 +163,7 @@ func (w *flusher) serve(c *client) {
 			c.hand(slices.Clone(w.batch), max(w.n, 0))
 			return
 		}
-		c.wrote(w.batch, len(w.data))
+		c.wrote(w.batch)
 	}
 }
 

@@ -3,8 +3,10 @@ package serve
 import (
 	"bufio"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,5 +82,80 @@ func TestSharedWrites(t *testing.T) {
 		one("the tick")
 		drain(market.StateClosed, "5")
 		one("closes")
+	})
+}
+
+// TestQueueOfOneBehind: the queue of a client that is always a little behind takes the memory of what waits.
+func TestQueueOfOneBehind(t *testing.T) {
+	c := &client{hub: &hub{}, first: 1, busy: true}
+	f := &frame{data: make([]byte, 300)}
+	for range 2000 {
+		c.enqueue(nil, f)
+	}
+	var batch []*frame
+	for range 1000 {
+		batch, _ = c.take(batch[:0])
+		c.wrote(batch)
+		for range batch {
+			c.enqueue(nil, f)
+		}
+	}
+	if waits := len(c.queue) - c.head; waits != 2000 || c.bytes != 2000*len(f.data) || cap(c.queue) > 4*waits {
+		t.Errorf("%d frames of %d bytes wait, in an array for %d", waits, c.bytes, cap(c.queue))
+	}
+}
+
+// prompt is a connection whose socket takes every write at once.
+type prompt struct {
+	*writes
+	socket *os.File
+}
+
+func (c prompt) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+
+// TestManyInOneRound: what one round brings all clients together is more than may wait, were it counted for each of them: none of
+// those who take it at once is closed for it.
+func TestManyInOneRound(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, _ *pipes) {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer null.Close()
+		done := make(chan struct{})
+		defer close(done)
+		w.hub.bound = 100_000
+		for range 100 {
+			c := prompt{&writes{done: done}, null}
+			w.hub.start(c, bufio.NewReader(c), wanted{names: []string{"btcusdt@kline_1m"}})
+		}
+		synctest.Wait()
+		changes := &market.Changes{}
+		for minute := range 40 {
+			changes.Updates = append(changes.Updates, market.Update{Series: minutes(btc), Kline: closed(minute, "1")})
+		}
+		w.Publish(changes)
+		wantSlow(t, w, 0)
+		if w.hub.queued.Load() != 0 {
+			t.Errorf("%d bytes are left", w.hub.queued.Load())
+		}
+	})
+}
+
+// TestLongRound: those whom a round has brought enough are written to before it is over.
+func TestLongRound(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, _ *pipes) {
+		c := &writes{done: make(chan struct{})}
+		defer close(c.done)
+		w.hub.start(c, bufio.NewReader(c), wanted{names: []string{"btcusdt@kline_1m"}})
+		synctest.Wait()
+		r := w.hub.round()
+		for minute := range handedFirst/250 + 1 {
+			w.hub.klinesOf(minutes(btc)).ended(r, &market.Update{Series: minutes(btc), Kline: closed(minute, "1")}, time.Time{})
+		}
+		if got := c.since(); len(got) == 0 {
+			t.Error("nothing has been written")
+		}
+		r.end()
 	})
 }

@@ -33,11 +33,12 @@ type Store interface {
 // Forwarder passes requests on to the exchange.
 type Forwarder interface {
 	// Weight is what the exchange counts for a request.
-	Weight(r *http.Request) int
-	// Pass sends r on and copies the answer to w. Where it returns an error it has written nothing: a *market.BudgetError
-	// where the exchange may not be asked now, an *http.MaxBytesError where the body is too long, market.ErrOutcomeUnknown
-	// where the request may have been carried out.
-	Pass(w http.ResponseWriter, r *http.Request) error
+	Weight(r *http.Request, private bool) int
+	// Pass sends r on and copies the answer to w: a private one untouched and whatever the budget says, any other as the
+	// question that anybody may ask, without a key and within the budget. Where it returns an error it has written nothing: a
+	// *market.BudgetError where the exchange may not be asked now, a *market.TooHeavyError where it never may, an *http.MaxBytesError where the body is too long,
+	// market.ErrOutcomeUnknown where the request may have been carried out.
+	Pass(w http.ResponseWriter, r *http.Request, private bool) error
 }
 
 // Options say what a Server serves, and from where.
@@ -68,7 +69,7 @@ type Options struct {
 	// Prices asks the exchange for the prices of all its symbols: its answer as received. nil: they are those of what is
 	// carried.
 	Prices func(ctx context.Context) ([]byte, error)
-	// ForwardAll says that it takes every request and method, those that carry a key among them.
+	// ForwardAll passes on private requests too: of any method, with a key or signed. They are taken from this machine alone.
 	ForwardAll bool
 	// Source is which of the exchange's records the klines are built from. Their trades are streamed as they came: WatchTrades is
 	// told whether somebody takes a symbol's, in that order, and does not wait; they come in Changes.Relayed. nil: there are none.
@@ -104,7 +105,8 @@ type Server struct {
 	firsts  firsts
 	handler http.Handler
 
-	scratches sync.Pool // of *scratch
+	scratches sync.Pool     // of *scratch
+	wide      chan struct{} // holds one for each wide read of udfPage
 }
 
 const defaultPushEvery = 250 * time.Millisecond
@@ -133,6 +135,7 @@ func New(opt Options) *Server {
 		opt:     opt,
 		log:     opt.Log.With("target", "serve"),
 		weights: &weights{clock: opt.Clock},
+		wide:    make(chan struct{}, udfWide),
 	}
 	s.hub = newHub(s)
 	s.handler = s.routes()

@@ -16,6 +16,8 @@ const (
 	udfMost = 15_000
 	// udfReach is how many klines before the asked ones are looked through where there are holes: below a minute.
 	udfReach = 100_000
+	// udfWide is how many reads of more than maxLimit klines are under way at once; others wait for their turn.
+	udfWide = 2
 )
 
 // udfQuery is what a history request asks for: the last klines before to, or those from one time up to another.
@@ -123,18 +125,20 @@ func (s *Server) udfRows(ctx context.Context, q *udfQuery, who string) (rows []m
 
 // udfBack gathers the last n klines that open at end or earlier, and not below an ordinal, in pages from the newest back:
 // each is whole, or there is an error. From a minute on klines follow each other, so a short page is the series' begin;
-// below, there are holes to look beyond.
+// below, there are holes to look beyond, and each page is wider than the one before.
 func (s *Server) udfBack(ctx context.Context, series market.Series, end market.Time, lowest, n int64, who string) (rows []market.Kline, err error) {
-	iv := series.Interval
+	iv, widest := series.Interval, int64(maxLimit)
+	if iv < market.OneMinute {
+		widest = udfMost
+	}
 	sc, _ := s.scratches.Get().(*scratch)
 	if sc == nil {
 		sc = new(scratch)
 	}
 	defer s.scratches.Put(sc)
 	for last, size := iv.Ordinal(end), n; last >= lowest && int64(len(rows)) < n; end = iv.OpenAt(last) {
-		size = min(size, maxLimit, last-lowest+1)
-		q := query{series: series, start: -1, end: end, limit: int(size)}
-		page, err := s.answer(ctx, sc, &q, who)
+		size = min(size, widest, last-lowest+1)
+		page, err := s.udfPage(ctx, sc, &query{series: series, start: -1, end: end, limit: int(size)}, who)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +146,7 @@ func (s *Server) udfBack(ctx context.Context, series market.Series, end market.T
 		last -= size
 		switch short := int64(len(page)) < size; {
 		case iv < market.OneMinute:
-			size = maxLimit
+			size = max(2*size, maxLimit)
 		case short:
 			return rows, nil
 		default:
@@ -150,6 +154,19 @@ func (s *Server) udfBack(ctx context.Context, series market.Series, end market.T
 		}
 	}
 	return rows[max(0, int64(len(rows))-n):], nil
+}
+
+// udfPage is answer. What asks for more than any klines request waits for its turn: such reads leave the disk to others.
+func (s *Server) udfPage(ctx context.Context, sc *scratch, q *query, who string) ([]market.Kline, error) {
+	if q.limit > maxLimit {
+		select {
+		case s.wide <- struct{}{}:
+			defer func() { <-s.wide }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return s.answer(ctx, sc, q, who)
 }
 
 // appendUDF writes a history answer. Numbers are the exact decimals.

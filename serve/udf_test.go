@@ -1,12 +1,16 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -254,12 +258,71 @@ func TestUDFHoles(t *testing.T) {
 		{fmt.Sprintf("from=%d&to=%d", sec("10:00:00"), sec("11:00:00")), "no_data 08:00:59"},
 		{fmt.Sprintf("from=%d&to=%d", sec("07:00:00"), sec("08:00:00")), "no_data"},
 	} {
+		w.store.reads = 0
 		if got := w.history(t, "symbol=BTCUSDT&resolution=1S&%s", c.query); got.all != c.want {
 			t.Errorf("%s: %s %s, want %s", c.query, got.all, got.Errmsg, c.want)
+		}
+		if w.store.reads > 12 {
+			t.Errorf("%s: the store is read %d times", c.query, w.store.reads)
 		}
 	}
 	w.kept = at("08:00:30")
 	if got := w.history(t, "symbol=BTCUSDT&resolution=1S&countback=500"); got.all != "08:00:30–12:00:09 40" {
 		t.Errorf("what is not kept: %s", got.all)
 	}
+}
+
+// slowStore answers what is no longer than any klines request; the rest waits until free is closed.
+type slowStore struct {
+	waiting atomic.Int32
+	free    chan struct{}
+}
+
+func (s *slowStore) Klines(ctx context.Context, _ []market.Kline, series market.Series, span market.Span) ([]market.Kline, []market.Span, error) {
+	if series.Interval.Count(span) <= maxLimit {
+		return nil, nil, nil
+	}
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	select {
+	case <-s.free:
+		return nil, nil, nil
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// TestUDFWide: however many ask for many seconds, only so many read at once, and who asks for few does not wait for them; who
+// has no turn in time is told so.
+func TestUDFWide(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, _ *pipes) {
+		store := &slowStore{free: make(chan struct{})}
+		w.opt.Store = store
+		answers := make(chan string, 10)
+		ask := func() {
+			for range cap(answers) {
+				go func() { answers <- w.get("/udf/history?symbol=BTCUSDT&resolution=1S&countback=15000").Body.String() }()
+			}
+			synctest.Wait()
+			if n := store.waiting.Load(); n != udfWide {
+				t.Errorf("%d wide reads at once", n)
+			}
+			if rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1s&limit=1500"); rec.Body.String() != "[]" {
+				t.Errorf("a narrow one: %s", rec.Body)
+			}
+		}
+		for what, end := range map[string]func(){
+			`"error"`:   func() { time.Sleep(answerWithin) },
+			`"no_data"`: func() { close(store.free) },
+		} {
+			store.free = make(chan struct{})
+			ask()
+			end()
+			for range cap(answers) {
+				if got := <-answers; !strings.Contains(got, what) {
+					t.Errorf("%s, want %s", got, what)
+				}
+			}
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -19,11 +20,11 @@ func (c *client) take(batch []*frame) (_ []*frame, ending bool) {
 		batch, size = append(batch, f), size+len(f.data)
 		c.queue[c.head] = nil
 	}
-	if c.head == len(c.queue) {
-		c.first += uint64(len(c.queue))
-		c.queue, c.head = c.queue[:0], 0
-		if cap(c.queue) > keptQueue {
-			c.queue = nil
+	if c.head > len(c.queue)/2 {
+		c.first += uint64(c.head)
+		c.queue, c.head = slices.Delete(c.queue, 0, c.head), 0
+		if len(c.queue) == 0 && cap(c.queue) > keptQueue {
+			c.keepLocked(nil)
 		}
 	}
 	if len(batch) == 0 && !c.ending {
@@ -39,10 +40,10 @@ func (c *client) take(batch []*frame) (_ []*frame, ending bool) {
 // keptQueue is the longest empty queue that a client keeps, in frames.
 const keptQueue = 64
 
-// wrote notes that a batch of so many bytes has gone out.
-func (c *client) wrote(batch []*frame, bytes int) {
+// wrote notes that a batch has gone out.
+func (c *client) wrote(batch []*frame) {
 	c.mu.Lock()
-	c.countLocked(-bytes)
+	c.passedLocked(batch...)
 	c.mu.Unlock()
 	for _, f := range batch {
 		if f.mark != nil && f.mark.done.CompareAndSwap(false, true) {
@@ -102,7 +103,7 @@ func (c *client) await() {
 	}
 }
 
-// send writes the frames of batch from the n-th byte on. Where it fails, rest is what is left of the frame that was cut.
+// send writes the frames of batch from the n-th byte on; the memory it takes for that is counted. Where it fails, rest is what is left of the frame that was cut.
 func (c *client) send(batch []*frame, n int) (rest []byte, err error) {
 	buf, _ := c.hub.buffers.Get().(*[]byte)
 	if buf == nil {
@@ -111,14 +112,16 @@ func (c *client) send(batch []*frame, n int) (rest []byte, err error) {
 	defer c.hub.buffers.Put(buf)
 	data := appendFrames((*buf)[:0], batch)
 	*buf = data
+	c.hub.queued.Add(int64(len(data)))
+	defer c.hub.queued.Add(-int64(len(data)))
 	m, err := c.conn.Write(data[n:])
 	if err != nil {
 		c.mu.Lock()
-		c.countLocked(-len(data))
+		c.passedLocked(batch...)
 		c.mu.Unlock()
 		return cut(batch, n+m), err
 	}
-	c.wrote(batch, len(data))
+	c.wrote(batch)
 	return nil, nil
 }
 

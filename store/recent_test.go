@@ -140,6 +140,28 @@ func TestWindowLeaves(t *testing.T) {
 	}
 }
 
+// TestWindowReachesBackInSteps: who asks for a little more of the past each time takes at most twice the memory of who asks
+// for all at once.
+func TestWindowReachesBackInSteps(t *testing.T) {
+	const all = 240
+	end := at("10:00:00") + all*market.Minute
+	for _, step := range []int{1, 7, 30, 57, all} {
+		s := openWindowed(t, 1<<20)
+		feedMinutes(s, 0, 120, all-120)
+		flush(t, s)
+		for klines := step; klines < all+step; klines += step {
+			from := end - market.Time(min(klines, all))*market.Minute
+			if rows := ask(t, s, 0, market.Span{From: from, To: end}); len(rows) != min(klines, all) {
+				t.Fatalf("%d at a time: %d rows of %d", step, len(rows), klines)
+			}
+		}
+		if n, most := len(s.window.get(minutesOf(0)).parts), 2*(all+partRows-1)/partRows; n > most {
+			t.Errorf("%d at a time: %d parts, and want %d at most", step, n, most)
+		}
+		_ = s.Close()
+	}
+}
+
 // TestWindowReadersKeepTheirs: what a reader holds does not change when klines are replaced, added and cut off.
 func TestWindowReadersKeepTheirs(t *testing.T) {
 	k := &windowed{}

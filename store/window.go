@@ -124,15 +124,19 @@ func (w *window) take(series market.Series, k *market.Kline) {
 	}
 }
 
-// finish ends a fill with what the disk had, cut into parts. Where the series was forgotten meanwhile it is not kept.
+// finish ends a fill with what the disk had, cut into parts of its own. Where the series was forgotten meanwhile it is not kept.
 func (w *window) finish(k *windowed, f *fill, rows []part) {
 	close(f.done)
 	before := k.size()
 	k.fill, k.from = nil, f.from
-	k.parts = slices.Concat(rows, k.parts)
 	for _, p := range rows {
 		k.rows += len(p)
 	}
+	old := k.parts
+	if n := len(rows) - 1; n >= 0 && len(old) > 0 && len(rows[n])+len(old[0]) <= partRows {
+		rows[n], old = append(rows[n], old[0]...), old[1:] // or many short fills would be as many parts
+	}
+	k.parts = slices.Concat(rows, old)
 	for i := range f.newer {
 		k.put(&f.newer[i])
 	}

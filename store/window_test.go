@@ -53,6 +53,7 @@ func openTwin(t *testing.T, rt *rapid.T) *twin {
 		s.BeginLive(0, 1, w.now)
 		s.BeginLive(1, 1, w.now)
 	})
+	atRest()
 	return w
 }
 
@@ -131,6 +132,13 @@ func (w *twin) step(t *testing.T, rt *rapid.T, steps []string) {
 	case "begin":
 		w.both(func(s *Store) { s.BeginLive(1, 1, w.now) })
 	}
+	atRest()
+}
+
+// atRest waits until all has been done that is due: the writer of a store may do what is due at once in any order, and the
+// other one in another.
+func atRest() {
+	time.Sleep(time.Millisecond)
 	synctest.Wait()
 }
 
@@ -201,6 +209,7 @@ func (w *twin) alike(t *testing.T, rt *rapid.T) {
 func (w *twin) slowly(t *testing.T, rt *rapid.T) {
 	steps := anyStep
 	release := func() {}
+	defer func() { release() }()
 	series := w.series(rt)
 	if rapid.Bool().Draw(rt, "known") { // then what is read slowly lies before what is there
 		now := series.Interval.Open(w.now)
@@ -231,7 +240,6 @@ func (w *twin) slowly(t *testing.T, rt *rapid.T) {
 	}
 	reading.Wait()
 	w.alike(t, rt)
-	release()
 }
 
 // stick has the writers of both wait at the disk with all that waits for it, until what it returns is called.
@@ -278,7 +286,9 @@ func windowIsNoOtherAnswer(t *testing.T, cases int) {
 	}
 	defer func() { _ = checks.Value.Set(before) }()
 	rapid.Check(t, func(rt *rapid.T) {
+		var failure any // that rapid shrinks, and prints the seed of
 		synctest.Test(t, func(t *testing.T) {
+			defer func() { failure = recover() }()
 			w := openTwin(t, rt)
 			defer w.both(func(s *Store) { _ = s.Close() })
 			for range rapid.IntRange(2, 12).Draw(rt, "steps") {
@@ -290,5 +300,8 @@ func windowIsNoOtherAnswer(t *testing.T, cases int) {
 				w.alike(t, rt)
 			}
 		})
+		if failure != nil {
+			panic(failure)
+		}
 	})
 }

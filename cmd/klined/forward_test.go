@@ -89,10 +89,10 @@ func TestForward(t *testing.T) {
 		{"GET", "/fapi/v1/nothing", "", ""},
 		{"GET", "/dapi/v1/ping", "", ""},
 		{"GET", "/fapi/v1/historicalTrades?symbol=BTCUSDT", "", ""},
+		{"GET", "/fapi/v1/premiumIndex?symbol=BTCUSDT", "k", ""},
 	}
 	keyed := []question{
 		{"GET", "/fapi/v2/account?timestamp=1&signature=5f", "k", ""},
-		{"GET", "/fapi/v3/account?timestamp=1", "k", ""},
 		{"GET", "/fapi/v2/account?timestamp=1&signature=5f", "", ""},
 		{"POST", "/fapi/v1/order?symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=2&newClientOrderId=a%2Fb&signature=5f", "k", ""},
 		{"POST", "/fapi/v1/order", "k", "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=1&signature=5f"},

@@ -74,7 +74,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
 	f.IntVar(&o.Backfill, "backfill", 1500, "bring the last `N` klines of each of the exchange's intervals in the background; 0 is off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
-	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (GET without a key, within --rest-weight), or all (every request, untouched; --listen on this machine only)")
+	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (what is not signed, within --rest-weight, without keys), or all (orders too, untouched; --listen on this machine only)")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
