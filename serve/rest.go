@@ -72,6 +72,13 @@ func refusal(err error) *apiError {
 			msg: "Too many requests; current limit is 2400 requests per minute. Please use the websocket for live updates to avoid polling the API.",
 		}
 	}
+	var heavy *market.TooHeavyError
+	if errors.As(err, &heavy) {
+		return &apiError{
+			status: http.StatusBadRequest, code: -1000,
+			msg: fmt.Sprintf("A request of weight %d is not passed on: --rest-weight leaves %d a minute.", heavy.Weight, heavy.Limit),
+		}
+	}
 	return &apiError{status: http.StatusServiceUnavailable, code: -1001, msg: "Internal error; unable to process your request. Please try again."}
 }
 
