@@ -101,7 +101,7 @@ func TestBadClients(t *testing.T) {
 		}, "", "1008 message takes too long"},
 		{"one message too many that is not whole", func(w *world, p *peer) {
 			w.hub.reading.Add(maxMessages - 10)
-			_ = ws.WriteFrame(p.conn, fragment(ws.OpText, 11))
+			_ = ws.WriteFrame(p.conn, fragment(ws.OpText, readAtOnce+11))
 			synctest.Wait()
 			w.hub.reading.Add(10 - maxMessages)
 		}, "", "1008 too many unfinished messages"},
@@ -164,6 +164,30 @@ func TestBadClients(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLongestMessage: where too much is unfinished, whoever has the longest message is closed, and not who sends next.
+func TestLongestMessage(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		long, shorter, other := connect(t, listen, "/ws"), connect(t, listen, "/ws"), connect(t, listen, "/ws")
+		const others = maxMessages - 100_000
+		w.hub.reading.Add(others)
+		_ = ws.WriteFrame(long.conn, ws.MaskFrame(ws.NewFrame(ws.OpText, false, bytes.Repeat([]byte(" "), 100_000+readAtOnce))))
+		const ask, answer = `{"method":"LIST_SUBSCRIPTIONS","id":1`, `{"result":[],"id":1}`
+		if got := other.ask(ask + "}"); got != answer || long.ended() != "" {
+			t.Errorf("a short message: %s; the long one's sender ended with %q", got, long.ended())
+		}
+		if got := shorter.ask(ask + strings.Repeat(" ", 2*readAtOnce) + "}"); got != answer {
+			t.Errorf("a longer message: %s, ended with %q", got, shorter.ended())
+		}
+		if got := long.ended(); got != "1008 too many unfinished messages" {
+			t.Errorf("the longest message's sender ended with %q", got)
+		}
+		if got := w.hub.reading.Load(); got != others {
+			t.Errorf("%d bytes are counted, want %d", got, others)
+		}
+		w.hub.reading.Add(-others)
+	})
 }
 
 // TestSlowHandshake: who does not finish its request is cut off, and holds nobody up.

@@ -23,7 +23,7 @@ const (
 	farewellFor   = 2 * time.Second  // for a close frame, and for the other side's
 	writeAtOnce   = 32 << 10         // bytes joined into one write, about
 	maxMessage    = 512 << 10        // 10,000 names fit
-	maxMessages   = 64 << 20         // of all clients, unfinished
+	maxMessages   = 64 << 20         // of all clients, unfinished, beyond the first readAtOnce of each
 	maxUnread     = 16 << 20         // read and thrown away of one that is being closed
 	readAtOnce    = 4 << 10          // bytes of a message, at least
 	messageWithin = 30 * time.Second // from its first byte to its last
@@ -56,6 +56,8 @@ type client struct {
 	reason  string
 	written chan struct{} // closed when all is written, the close frame too
 	timer   *time.Timer   // of the next ping
+
+	long atomic.Int64 // bytes of its unfinished message that hub.reading counts
 
 	// The reader's own:
 	in      io.Reader

@@ -38,7 +38,7 @@ type hub struct {
 
 	queued  atomic.Int64 // bytes of memory that wait for all clients: a frame is counted once, however many it waits for
 	bound   int64        // what queued may reach
-	reading atomic.Int64 // bytes that have come of messages that are not whole yet
+	reading atomic.Int64 // bytes that have come of messages that are not whole yet, without each one's first readAtOnce
 	rounds  sync.Pool    // of *round
 	buffers sync.Pool    // of *[]byte: what frames are joined in
 

@@ -19,12 +19,12 @@ func (c *client) read(names []string) {
 	c.expect()
 	c.begin(names)
 	answered := c.receive()
+	c.forgetMessage()
 	<-c.written
 	if !answered {
 		// A connection that is closed with unread bytes loses what was written to it last.
 		_, _ = io.CopyN(io.Discard, c.in, maxUnread)
 	}
-	c.forgetMessage()
 	_ = c.conn.Close()
 	c.leave()
 	c.mu.Lock()
@@ -94,9 +94,6 @@ func (c *client) next(state ws.State) (h ws.Header, payload []byte, ok bool) {
 	return h, payload, true
 }
 
-// errTooMuch ends who sends while too much of too many messages is here.
-var errTooMuch = errors.New("too many unfinished messages")
-
 // body reads the payload of a frame and adds it to the message, in steps: what is only announced takes no memory.
 func (c *client) body(h ws.Header) error {
 	if c.messageBy.IsZero() {
@@ -107,10 +104,8 @@ func (c *client) body(h ws.Header) error {
 	for left := int(h.Length); left > 0; {
 		at := len(c.message)
 		n := min(left, max(at, readAtOnce))
-		if c.hub.reading.Add(int64(n)) > maxMessages {
-			c.hub.reading.Add(-int64(n))
-			return errTooMuch
-		}
+		c.unfinished(at + n)
+		c.hub.interrupt()
 		c.message = slices.Grow(c.message, n)[:at+n]
 		if _, err := io.ReadFull(c.in, c.message[at:]); err != nil {
 			return err
@@ -123,8 +118,38 @@ func (c *client) body(h ws.Header) error {
 
 // forgetMessage makes room for the next one.
 func (c *client) forgetMessage() {
-	c.hub.reading.Add(-int64(len(c.message)))
+	c.unfinished(0)
 	c.message, c.messageBy = nil, time.Time{}
+}
+
+// unfinished counts n bytes of a message, but for the first step: short messages are always taken.
+func (c *client) unfinished(n int) {
+	long := int64(max(n-readAtOnce, 0))
+	if before := c.long.Swap(long); before != long {
+		c.hub.reading.Add(long - before)
+	}
+}
+
+// interrupt closes the clients with the longest unfinished messages until all are within the bound again.
+func (h *hub) interrupt() {
+	for h.reading.Load() > maxMessages {
+		var longest *client
+		h.clientsMu.Lock()
+		for c := range h.clients {
+			if n := c.long.Load(); n > 0 && (longest == nil || n > longest.long.Load()) {
+				longest = c
+			}
+		}
+		h.clientsMu.Unlock()
+		if longest == nil {
+			return
+		}
+		longest.unfinished(0) // its reader lets go at once
+		longest.mu.Lock()
+		longest.shutLocked(ws.StatusPolicyViolation, "too many unfinished messages")
+		_ = longest.conn.SetReadDeadline(time.Now())
+		longest.mu.Unlock()
+	}
 }
 
 // expect gives the other side until then to be heard of.
@@ -180,8 +205,6 @@ func (c *client) pingPong(op ws.OpCode, payload []byte) {
 // lost ends a connection that cannot be read any more.
 func (c *client) lost(err error) {
 	switch {
-	case errors.Is(err, errTooMuch):
-		c.shut(ws.StatusPolicyViolation, err.Error())
 	case errors.Is(err, os.ErrDeadlineExceeded) && !c.messageBy.IsZero() && c.messageBy.Before(c.pongBy):
 		c.shut(ws.StatusPolicyViolation, "message takes too long")
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -242,6 +243,11 @@ func TestGzip(t *testing.T) {
 	body, err := io.ReadAll(zip)
 	if plain := w.get(req.URL.String()).Body.String(); err != nil || string(body) != plain {
 		t.Errorf("gzip differs from plain: %v", err)
+	}
+	for _, path := range []string{req.URL.String(), "/klined/v1/klines?symbol=BTCUSDT&interval=1m", "/fapi/v1/ping"} {
+		if got := w.get(path).Header().Values("Vary"); !slices.Equal(got, []string{"Accept-Encoding"}) {
+			t.Errorf("%s: Vary %q", path, got)
+		}
 	}
 }
 
