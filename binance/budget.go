@@ -21,6 +21,7 @@ const (
 	exchangeWeight = 2400            // that the exchange allows one address a minute
 	defaultWeight  = 1200            // of it
 	healShare      = 10              // one part in so many is kept free for ClassHeal
+	clientsShare   = 4               // and one in so many more from ClassBackfill, for who is served before it
 	clientsWait    = 5 * time.Second // what ClassClients waits at most
 	lookAgain      = time.Second     // how long who waits relies on what the clock said
 )
@@ -185,10 +186,14 @@ func (b *Budget) Room(class market.Class) int {
 
 // limit is up to where a class may use the budget.
 func (b *Budget) limit(class market.Class) int {
-	if class == market.ClassHeal {
-		return b.perMinute
+	limit := b.perMinute
+	if class != market.ClassHeal {
+		limit -= b.perMinute / healShare
 	}
-	return b.perMinute - b.perMinute/healShare
+	if class == market.ClassBackfill {
+		limit -= b.perMinute / clientsShare
+	}
+	return limit
 }
 
 // turnMinute begins a new minute where the clock has come to one; what is in flight then may be counted in it. A minute

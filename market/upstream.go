@@ -15,7 +15,7 @@ const (
 	ClassStart                 // what a symbol needs to become whole
 	ClassSettle                // official klines to compare with
 	ClassClients               // what a client waits for
-	ClassBackfill              // history that nobody waits for
+	ClassBackfill              // history that nobody waits for: it leaves a share of the weight to the others
 )
 
 // String is the class's word in logs and status.
