@@ -52,6 +52,9 @@ func notSent(param string) *apiError {
 func illegalCharacters(param string) *apiError {
 	return &apiError{status: 400, code: -1100, msg: "Illegal characters found in parameter '" + param + "'; legal range is '^[0-9]{1,20}$'."}
 }
+func illegalPair(pair string) *apiError {
+	return &apiError{status: 400, code: -1100, msg: "Illegal characters found in '" + pair + "'."}
+}
 func noSuchPath(r *http.Request, status int) *apiError {
 	return &apiError{status: status, code: -5000, msg: "Path " + r.URL.Path + ", Method " + r.Method + " is invalid"}
 }
@@ -147,7 +150,11 @@ func (s *Server) counted(weight func(*http.Request) int, answer func(http.Respon
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		used := s.weights.add(address(r), weight(r))
 		w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
-		if err := answer(w, r); err != nil && r.Context().Err() == nil {
+		err := wellFormed(r.URL.RawQuery)
+		if err == nil {
+			err = answer(w, r)
+		}
+		if err != nil && r.Context().Err() == nil {
 			refused := refusal(err)
 			if refused.unknown && s.opt.Forward != nil && isExchangePath(r) {
 				s.pass(w, r)
