@@ -62,6 +62,7 @@ type client struct {
 	// The reader's own:
 	in      io.Reader
 	subs    []*subscription // in the order they came
+	claimed int             // of them, those that hub.subscriptions counts
 	rate    rate
 	message []byte // what has come of a message that is not whole yet
 

@@ -75,9 +75,9 @@ func (h *hub) fact(name string) *facts {
 	if source == nil {
 		return nil
 	}
-	f = &facts{hub: h, name: name, source: source, fed: fed}
+	f = &facts{hub: h, name: strings.Clone(name), source: source, fed: fed}
 	h.mu.Lock()
-	h.facts[name] = f
+	h.facts[f.name] = f
 	h.mu.Unlock()
 	return f
 }
