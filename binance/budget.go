@@ -2,7 +2,6 @@ package binance
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ const (
 	exchangeWeight = 2400            // that the exchange allows one address a minute
 	defaultWeight  = 1200            // of it
 	healShare      = 10              // one part in so many is kept free for ClassHeal
+	clientsShare   = 4               // and one in so many more from ClassBackfill, for who is served before it
 	clientsWait    = 5 * time.Second // what ClassClients waits at most
 	lookAgain      = time.Second     // how long who waits relies on what the clock said
 )
@@ -84,11 +84,11 @@ func NewBudget(o BudgetOptions) *Budget {
 }
 
 // acquire takes weight out of the budget, when it is the caller's turn; who gets it calls end when the request is over.
-// ClassClients waits at most 5 s, and gets a *market.BudgetError where it would be longer; the others wait until ctx
+// What weighs more than the class may ever have is refused with a *market.TooHeavyError. ClassClients waits at most 5 s, and gets a *market.BudgetError where it would be longer; the others wait until ctx
 // ends.
 func (b *Budget) acquire(ctx context.Context, class market.Class, weight int) error {
 	if limit := b.limit(class); weight > limit {
-		return fmt.Errorf("a request of weight %d is beyond the budget of %d a minute", weight, limit)
+		return &market.TooHeavyError{Weight: weight, Limit: limit}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -186,10 +186,14 @@ func (b *Budget) Room(class market.Class) int {
 
 // limit is up to where a class may use the budget.
 func (b *Budget) limit(class market.Class) int {
-	if class == market.ClassHeal {
-		return b.perMinute
+	limit := b.perMinute
+	if class != market.ClassHeal {
+		limit -= b.perMinute / healShare
 	}
-	return b.perMinute - b.perMinute/healShare
+	if class == market.ClassBackfill {
+		limit -= b.perMinute / clientsShare
+	}
+	return limit
 }
 
 // turnMinute begins a new minute where the clock has come to one; what is in flight then may be counted in it. A minute

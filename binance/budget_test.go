@@ -87,7 +87,7 @@ func TestBudgetServesByClassThenInOrder(t *testing.T) {
 		}
 		ask("backfill", market.ClassBackfill, 2)
 		ask("settle 1", market.ClassSettle, 16)
-		ask("settle 2", market.ClassSettle, 16)
+		ask("settle 2", market.ClassSettle, 8)
 		ask("start", market.ClassStart, 10)
 		ask("heal", market.ClassHeal, 10)
 		done.Wait()
@@ -129,15 +129,44 @@ func TestBudgetClientsDoNotWaitLong(t *testing.T) {
 	})
 }
 
+// TestBudgetLeavesClientsAShare: a backfill that never ends takes what it may of each minute at once; a client that asks
+// after it, in the same minute, is answered without waiting.
+func TestBudgetLeavesClientsAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTestBudget(0)
+		ctx, stop := context.WithCancel(t.Context())
+		var backfill sync.WaitGroup
+		backfill.Go(func() {
+			for b.acquire(ctx, market.ClassBackfill, 10) == nil {
+				b.end(10)
+			}
+		})
+		for minute := range 3 {
+			synctest.Wait()
+			if used := b.Used(); used != 780 {
+				t.Errorf("minute %d: backfill has used %d of 1200, want 780", minute, used)
+			}
+			asked := since()
+			mustSpend(t, b, market.ClassClients, 300)
+			if since() != asked {
+				t.Errorf("minute %d: the client waited until %s", minute, since())
+			}
+			time.Sleep(time.Minute)
+		}
+		stop()
+		backfill.Wait()
+	})
+}
+
 func TestBudgetGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newTestBudget(20)
-		mustSpend(t, b, market.ClassHeal, 12)
+		mustSpend(t, b, market.ClassHeal, 4)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var done sync.WaitGroup
 		done.Go(func() {
-			if err := b.acquire(ctx, market.ClassStart, 10); !errors.Is(err, context.DeadlineExceeded) || since() != time.Second {
+			if err := b.acquire(ctx, market.ClassStart, 15); !errors.Is(err, context.DeadlineExceeded) || since() != time.Second {
 				t.Errorf("%v at %s", err, since())
 			}
 		})
@@ -147,7 +176,7 @@ func TestBudgetGivesUpWithItsContext(t *testing.T) {
 			t.Errorf("the one behind it went at %s", since())
 		}
 		done.Wait()
-		if err := b.acquire(ctx, market.ClassHeal, 1); !errors.Is(err, context.DeadlineExceeded) || b.Used() != 17 {
+		if err := b.acquire(ctx, market.ClassHeal, 1); !errors.Is(err, context.DeadlineExceeded) || b.Used() != 9 {
 			t.Errorf("with an ended context: %v, used %d", err, b.Used())
 		}
 		if err := b.acquire(t.Context(), market.ClassStart, 19); err == nil {
@@ -302,16 +331,16 @@ func TestBudgetRoom(t *testing.T) {
 			}
 		}
 		var done sync.WaitGroup
-		f("nothing used", 100, 90, 90, 90, 90)
-		mustSpend(t, b, market.ClassBackfill, 85)
-		f("85 used", 15, 5, 5, 5, 5)
+		f("nothing used", 100, 90, 90, 90, 65)
+		mustSpend(t, b, market.ClassClients, 85)
+		f("85 used", 15, 5, 5, 5, 0)
 		done.Go(func() { mustSpend(t, b, market.ClassSettle, 10) })
 		synctest.Wait()
 		f("settle waits", 15, 5, 0, 0, 0)
 		mustSpend(t, b, market.ClassHeal, 15)
 		f("all used", 0, 0, 0, 0, 0)
 		time.Sleep(time.Minute)
-		f("the next minute; settle has gone", 90, 80, 80, 80, 80)
+		f("the next minute; settle has gone", 90, 80, 80, 80, 55)
 		b.block(time.Second, "too many")
 		f("blocked", 0, 0, 0, 0, 0)
 		time.Sleep(time.Second)
@@ -319,11 +348,11 @@ func TestBudgetRoom(t *testing.T) {
 		f("one is tried", 0, 0, 0, 0, 0)
 		b.said(0, 10, time.Now())
 		b.end(10)
-		f("and answered", 80, 70, 70, 70, 70)
+		f("and answered", 80, 70, 70, 70, 45)
 		mustSpend(t, b, market.ClassHeal, 75)
 		f("only heal's share is left", 5, 0, 0, 0, 0)
 		time.Sleep(time.Minute)
-		f("nobody has asked since", 100, 90, 90, 90, 90)
+		f("nobody has asked since", 100, 90, 90, 90, 65)
 		done.Wait()
 	})
 }

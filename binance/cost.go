@@ -157,11 +157,31 @@ func (a *allowances) take(of allowance) error {
 	defer a.mu.Unlock()
 	r := &a.asks[of]
 	if wait := allowanceEvery - time.Since(r.at[r.next]); wait > 0 {
-		return &market.BudgetError{RetryAfter: wait, Reason: "the requests of these five minutes are used up"}
+		return usedUp(wait)
 	}
 	r.at[r.next] = time.Now()
 	r.next = (r.next + 1) % len(r.at)
 	return nil
+}
+
+func usedUp(wait time.Duration) *market.BudgetError {
+	return &market.BudgetError{RetryAfter: wait, Reason: "the requests of these five minutes are used up"}
+}
+
+// exhaust takes in that the exchange takes no more for so long, five minutes where it is 0, and says so.
+func (a *allowances) exhaust(of allowance, wait time.Duration) *market.BudgetError {
+	if wait == 0 || wait > allowanceEvery {
+		wait = allowanceEvery
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	until := time.Now().Add(wait - allowanceEvery) // as if all had been asked then
+	for i, at := range a.asks[of].at {
+		if at.Before(until) {
+			a.asks[of].at[i] = until
+		}
+	}
+	return usedUp(wait)
 }
 
 // countForwarded counts a request that was passed on by how it ended.

@@ -69,7 +69,7 @@ func costOfAny(r *http.Request, private bool) cost {
 
 // Pass sends r on and copies the answer to w: a private one untouched and whatever the budget says, any other as the question
 // that anybody may ask, without a key and within the budget. Where it returns an error it has written nothing: a
-// *market.BudgetError where the exchange may not be asked now, an *http.MaxBytesError where the body is too long,
+// *market.BudgetError where the exchange may not be asked now, a *market.TooHeavyError where it never may, an *http.MaxBytesError where the body is too long,
 // market.ErrOutcomeUnknown where the request may have been carried out. r's path must be one that the exchange could have.
 func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request, private bool) error {
 	c, budget := costOfAny(r, private), f.rest.budget
@@ -82,14 +82,14 @@ func (f *Forwarder) Pass(w http.ResponseWriter, r *http.Request, private bool) e
 		default:
 			return &market.BudgetError{RetryAfter: time.Second, Reason: "too many requests wait for the exchange"}
 		}
-		if err := f.allowed.take(c.allowance); err != nil {
-			return err
-		}
 		if err := budget.acquire(r.Context(), market.ClassClients, c.weight); err != nil {
 			return err
 		}
+		if err := f.allowed.take(c.allowance); err != nil {
+			budget.end(c.weight)
+			return err
+		}
 	}
-	defer budget.end(c.weight)
 	return f.send(w, r, &passage{f: f, w: w, private: private, cost: c})
 }
 

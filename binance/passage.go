@@ -15,6 +15,9 @@ import (
 	"klined/market"
 )
 
+// codeTooMany is the refusal for weight: {"code":-1003,"msg":"Too many requests; …"}. (-1015 is that of too many orders.)
+const codeTooMany = -1003
+
 // maxRefusal is how much of a refusal is read for what it says.
 const maxRefusal = 64 << 10
 
@@ -69,9 +72,12 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 // answered takes in what an answer says of the weight, and keeps of it what the client gets.
 func (p *passage) answered(answer *http.Response) error {
 	rest := p.f.rest
-	countForwarded(p.f.rest.o.Metrics, p.cost.name, strconv.Itoa(answer.StatusCode))
+	countForwarded(rest.o.Metrics, p.cost.name, strconv.Itoa(answer.StatusCode))
 	refused, err := p.refusal(answer)
-	rest.budget.said(usedWeight(answer), p.cost.weight, p.asked)
+	rest.budget.said(usedWeight(answer, p.cost.name), p.cost.weight, p.asked)
+	p.paid()
+	// Who reads slowly is not waited for longer than the exchange.
+	_ = http.NewResponseController(p.w).SetWriteDeadline(p.asked.Add(forwardTimeout))
 	if err != nil {
 		return err
 	}
@@ -94,7 +100,8 @@ func (p *passage) answered(answer *http.Response) error {
 	return nil
 }
 
-// refusal reads a refusal for weight, has the budget know, and leaves the answer as it was.
+// refusal reads a refusal, has those know whom it concerns, and leaves the answer as it was: the weight is this address's, and
+// so are the requests of some endpoints; orders are counted by account, which is the client's own business.
 func (p *passage) refusal(answer *http.Response) (refused, err error) {
 	if s := answer.StatusCode; s != http.StatusTooManyRequests && s != http.StatusTeapot {
 		return nil, nil
@@ -103,7 +110,13 @@ func (p *passage) refusal(answer *http.Response) (refused, err error) {
 	if err != nil {
 		return nil, err
 	}
-	refused = p.f.rest.refused(answer, body)
+	e := apiError(answer.StatusCode, body)
+	switch {
+	case p.cost.allowance != allowanceNone && e.Status != http.StatusTeapot:
+		refused = p.f.allowed.exhaust(p.cost.allowance, seconds(answer.Header.Get("Retry-After")))
+	case e.Status == http.StatusTeapot || e.Code == codeTooMany || e.Code == 0:
+		refused = p.f.rest.obey(answer, e)
+	}
 	answer.Body = struct {
 		io.Reader
 		io.Closer
@@ -111,8 +124,15 @@ func (p *passage) refusal(answer *http.Response) (refused, err error) {
 	return refused, nil
 }
 
+// paid ends the weight of the request, once: its minute is known when the exchange has answered, however long the client reads.
+func (p *passage) paid() {
+	p.f.rest.budget.end(p.cost.weight)
+	p.cost.weight = 0
+}
+
 // failed keeps why there is no answer; a request that never reached the exchange is known not to have been carried out.
 func (p *passage) failed(_ http.ResponseWriter, r *http.Request, err error) {
+	p.paid()
 	var refused *market.BudgetError
 	var tooLong *http.MaxBytesError
 	switch {

@@ -118,7 +118,7 @@ func TestRESTUsedWeight(t *testing.T) {
 	for header, want := range map[string]int{"": 0, "17": 17, "-5": 0, "x": 0, "99999999999999999999": 0} {
 		answer := &http.Response{Header: http.Header{}}
 		answer.Header.Set("x-mbx-used-weight-1m", header)
-		if got := usedWeight(answer); got != want {
+		if got := usedWeight(answer, "klines"); got != want {
 			t.Errorf("%q: %d, want %d", header, got, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,21 @@ const (
 	relaySteady = time.Minute
 )
 
+// When a connection is looked after. The exchange answers a ping within a second.
+const (
+	relayLooks  = 10 * time.Second
+	relayQuiet  = 30 * time.Second // without a byte, after which it is pinged
+	relaySilent = time.Minute      // without a byte, after which it is lost
+	relayIdle   = 2 * time.Minute  // without a stream, after which it is not needed: whoever comes meanwhile costs no dial
+)
+
+// Why a connection ended, in one word, where we ended it.
+const (
+	endedRotated = "rotated"
+	endedSilent  = "silent"
+	endedIdle    = "idle"
+)
+
 // relayConn is a connection of a Relay, and those that replace it.
 type relayConn struct {
 	r     *Relay
@@ -29,37 +45,36 @@ type relayConn struct {
 	label string
 
 	// Guarded by the relay's mutex.
-	names  map[string]struct{}
+	names  map[string]*relayed
+	idle   time.Time // since when there are none
 	stream *Stream   // nil where it is not up
 	kept   bool      // a goroutine keeps it
 	state  string    // that operators see; empty where nobody keeps it
 	since  time.Time // of the state
+	ails   string    // why it is not up; empty where it is, and before it was tried
 	frames uint64    // of those before stream
 
 	lastFrame atomic.Int64 // Unix ns
 }
 
 func newRelayConn(r *Relay, path string, n int) *relayConn {
-	return &relayConn{r: r, path: path, label: label(path, n), names: make(map[string]struct{})}
+	return &relayConn{r: r, path: path, label: label(path, n), names: make(map[string]*relayed)}
 }
 
 // add takes a stream in; the caller holds the relay's mutex.
-func (c *relayConn) add(name string) {
-	c.names[name] = struct{}{}
+func (c *relayConn) add(s *relayed) {
+	c.names[s.name] = s
 	if c.stream != nil {
-		_ = c.stream.subs.begin([]string{name}) // it carries names, and that is within the limit
+		_ = c.stream.subs.begin([]string{s.name}, false) // it carries names, and that is within the limit
 	}
 }
 
-// remove takes a stream out, and ends the connection with the last; the caller holds the relay's mutex.
+// remove takes a stream out; the caller holds the relay's mutex.
 func (c *relayConn) remove(name string) {
 	delete(c.names, name)
-	switch {
-	case c.stream == nil:
-	case len(c.names) > 0:
+	c.idle = time.Now()
+	if c.stream != nil {
 		c.stream.subs.end([]string{name})
-	default:
-		go c.stream.Close("nobody takes its streams") // it may take a second
 	}
 }
 
@@ -67,22 +82,24 @@ func (c *relayConn) remove(name string) {
 func (c *relayConn) keep(ctx context.Context) {
 	wait := relayFirst
 	for c.needed(ctx) {
+		c.enter("waiting")
+		c.r.turn(ctx)
 		began := time.Now()
 		reason, err := c.live(ctx)
 		if !c.needed(ctx) {
 			return
 		}
+		if reason == endedIdle {
+			continue // somebody came just then
+		}
 		if time.Since(began) > relaySteady {
 			wait = relayFirst
 		}
 		again := wait + rand.N(wait/2)
-		c.enter("waiting")
+		c.fail(err)
 		c.r.o.Metrics.Reconnects.WithLabelValues(reason).Inc()
 		c.r.log.Warn("connection ended", "conn", c.label, "reason", reason, "error", err, "again_in", again.Round(time.Millisecond))
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
+		pause(ctx, again)
 		wait = min(2*wait, relayWaits)
 	}
 }
@@ -101,46 +118,141 @@ func (c *relayConn) needed(ctx context.Context) bool {
 // live is the life of one connection; reason is why it ended in one word.
 func (c *relayConn) live(ctx context.Context) (reason string, err error) {
 	c.enter("connecting")
-	s, err := c.r.o.Venue.dialRelay(ctx, c.label, c.path, c.r.o.Sink)
+	s, err := c.r.o.Venue.dialRelay(ctx, c.label, c.path, c.take)
 	if err != nil {
 		return "dial", err
 	}
 	c.enter("up")
 	defer s.Close("done")
-	defer context.AfterFunc(ctx, func() { s.Close("shutting down") })()
-	age := time.AfterFunc(relayLives-rand.N(time.Hour), func() { s.Close("rotated") })
-	defer age.Stop()
 	if err := c.begin(s); err != nil {
 		return "error", err
 	}
 	defer c.end()
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { reason = c.watch(ctx, s, over) })
+	err = c.read(s)
+	close(over)
+	watching.Wait()
+	if reason == "" {
+		reason = endOf(err)
+	}
+	return reason, err
+}
+
+// read reads until the connection is over.
+func (c *relayConn) read(s *Stream) error {
 	var b market.Batch
+	frames := uint64(0)
 	for {
 		if err := s.Read(&b); err != nil {
-			return endOf(err), err
+			return err
 		}
-		c.lastFrame.Store(time.Now().UnixNano())
+		if n := s.Frames(); n != frames {
+			frames = n
+			c.lastFrame.Store(time.Now().UnixNano())
+		}
 	}
 }
 
-// end notes that no stream is up.
+// watch ends a connection that is old, silent or idle, and all when ctx ends; over says that it has ended. It returns why it did so,
+// empty where it did not.
+func (c *relayConn) watch(ctx context.Context, s *Stream, over <-chan struct{}) (reason string) {
+	defer func() {
+		if reason != "" {
+			s.Close(reason)
+		}
+	}()
+	old, look := time.NewTimer(relayLives-rand.N(time.Hour)), time.NewTicker(relayLooks)
+	defer old.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-over:
+			return ""
+		case <-ctx.Done():
+			return "shutting down"
+		case <-old.C:
+			return endedRotated
+		case <-look.C:
+		}
+		switch quiet := time.Since(time.Unix(0, s.heard.Load())); {
+		case c.useless():
+			return endedIdle
+		case quiet > relaySilent:
+			return endedSilent
+		case quiet > relayQuiet:
+			s.Ping()
+		}
+	}
+}
+
+// useless reports whether the connection has been without streams for a while.
+func (c *relayConn) useless() bool {
+	c.r.mu.RLock()
+	defer c.r.mu.RUnlock()
+	return len(c.names) == 0 && time.Since(c.idle) > relayIdle
+}
+
+// take hands on an event of a stream that this connection carries. One that has moved to another still comes here for a moment.
+func (c *relayConn) take(name, payload []byte) {
+	c.r.mu.RLock()
+	ours := c.names[string(name)] != nil
+	c.r.mu.RUnlock()
+	if ours {
+		c.r.o.Sink(name, payload)
+	}
+}
+
+// end notes that no stream is up, and what the exchange refused: one stream alone is not asked for again, of several nobody knows
+// which it was, so that each is asked for alone.
 func (c *relayConn) end() {
 	c.r.mu.Lock()
-	defer c.r.mu.Unlock()
+	refused := c.stream.subs.rejected()
 	c.frames += c.stream.Frames()
 	c.stream = nil
+	for _, name := range refused {
+		s := c.names[name]
+		switch {
+		case s == nil:
+		case len(refused) > 1:
+			s.alone = true
+		default:
+			c.r.drop(s)
+			c.r.shunned[name] = time.Now().Add(relayShuns)
+			c.r.arrange(s.side)
+		}
+	}
+	c.r.mu.Unlock()
+	if len(refused) == 1 {
+		c.r.log.Warn("the exchange refused a stream", "stream", refused[0], "not_again_for", relayShuns)
+	}
 }
 
 // begin lets a stream that is up carry what there is.
 func (c *relayConn) begin(s *Stream) error {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
-	c.stream = s
-	names := make([]string, 0, len(c.names))
-	for name := range c.names {
-		names = append(names, name)
+	c.stream, c.ails = s, ""
+	var names, alone []string
+	for name, s := range c.names {
+		if s.alone {
+			alone = append(alone, name)
+		} else {
+			names = append(names, name)
+		}
 	}
-	return s.subs.begin(names)
+	c.r.signal()
+	return errors.Join(s.subs.begin(names, false), s.subs.begin(alone, true))
+}
+
+// fail notes why the connection is not up.
+func (c *relayConn) fail(err error) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.stand("waiting")
+	c.ails = err.Error()
+	c.r.signal()
 }
 
 // enter changes the state that operators see.
@@ -152,6 +264,9 @@ func (c *relayConn) enter(state string) {
 
 // stand is enter for who holds the relay's mutex; empty: nobody keeps the connection.
 func (c *relayConn) stand(state string) {
+	if state == "" {
+		c.ails = ""
+	}
 	connections := c.r.o.Metrics.Connections
 	if c.state != "" {
 		connections.WithLabelValues(c.state).Dec()
@@ -165,8 +280,6 @@ func (c *relayConn) stand(state string) {
 func endOf(err error) string {
 	var timeout net.Error
 	switch {
-	case errors.Is(err, ErrClosed):
-		return "rotated"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

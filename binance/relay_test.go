@@ -2,16 +2,19 @@ package binance
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -24,20 +27,35 @@ type relayRig struct {
 	*Relay
 	exchange *exchange
 	metrics  *health.Metrics
+	dog      *health.Watchdog
 	stop     func()
 
+	refuses string      // a stream that is refused; the connection ends with that
+	dead    atomic.Bool // connections do nothing but stay open
+	gone    atomic.Bool // none comes up
+
 	mu    sync.Mutex
-	asked []string // "/market/stream SUBSCRIBE a@ticker b@ticker"
-	peers []*peer  // in the order they were dialled; closed ones too
-	got   []string // "name payload"
+	asked []string                  // "/market/stream SUBSCRIBE a@ticker b@ticker"
+	peers []*peer                   // in the order they were dialled; closed ones too
+	when  map[*peer][]time.Time     // control messages came
+	names map[*peer]map[string]bool // that a connection carries
+	got   []string                  // "name payload"
 }
 
 func newRelayRig(t *testing.T, log io.Writer) *relayRig {
-	r := &relayRig{exchange: &exchange{t: t}, metrics: health.NewMetrics()}
+	r := &relayRig{exchange: &exchange{t: t}, metrics: health.NewMetrics(), dog: health.NewWatchdog(textLog(io.Discard)),
+		when: make(map[*peer][]time.Time), names: make(map[*peer]map[string]bool)}
 	r.exchange.serve = r.serve
 	v := r.exchange.venue(registry(), market.SourceAggTrade)
 	v.o.Metrics = r.metrics
-	r.Relay = NewRelay(RelayOptions{Venue: v, Metrics: r.metrics, Log: textLog(log), Sink: func(name, payload []byte) {
+	v.o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if r.gone.Load() {
+			return nil, errDial
+		}
+		defer t.Cleanup(func() { r.stop() }) // before the exchange waits for its connections' end
+		return r.exchange.dial(ctx, network, addr)
+	}
+	r.Relay = NewRelay(RelayOptions{Venue: v, Metrics: r.metrics, Watchdog: r.dog, Log: textLog(log), Sink: func(name, payload []byte) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.got = append(r.got, string(name)+" "+string(payload))
@@ -51,26 +69,60 @@ func newRelayRig(t *testing.T, log io.Writer) *relayRig {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(r.stop)
+	t.Cleanup(func() { r.stop() })
 	return r
 }
 
-// serve acknowledges each control message, as the exchange does.
+// serve acknowledges each control message and answers pings, as the exchange does.
 func (r *relayRig) serve(p *peer) {
 	r.mu.Lock()
 	r.peers = append(r.peers, p)
+	r.names[p] = make(map[string]bool)
 	r.mu.Unlock()
 	for {
-		c, ok := p.control()
-		if !ok {
+		text, op, ok := p.frame()
+		switch {
+		case !ok || op == ws.OpClose:
+			return
+		case r.dead.Load():
+		case op == ws.OpPing:
+			_, _ = p.conn.Write(compiled(ws.NewPongFrame(nil)))
+		case !r.control(p, text):
 			return
 		}
-		slices.Sort(c.Params)
-		r.mu.Lock()
-		r.asked = append(r.asked, p.path+" "+c.Method+" "+strings.Join(c.Params, " "))
-		r.mu.Unlock()
-		_ = p.send(string(ack(c.ID)))
 	}
+}
+
+// control answers a control message; false where it ends the connection.
+func (r *relayRig) control(p *peer, text []byte) bool {
+	var c control
+	if err := json.Unmarshal(text, &c); err != nil {
+		p.t.Errorf("control message %q: %v", text, err)
+	}
+	slices.Sort(c.Params)
+	r.mu.Lock()
+	r.asked = append(r.asked, p.path+" "+c.Method+" "+strings.Join(c.Params, " "))
+	r.when[p] = append(r.when[p], time.Now())
+	for _, name := range c.Params {
+		if c.Method == methodSubscribe {
+			r.names[p][name] = true
+		} else {
+			delete(r.names[p], name)
+		}
+	}
+	r.mu.Unlock()
+	if slices.Contains(c.Params, r.refuses) {
+		_ = p.send(fmt.Sprintf(`{"error":{"code":2,"msg":"Invalid request"},"id":%d}`, c.ID))
+		return false
+	}
+	return p.send(string(ack(c.ID))) == nil
+}
+
+// dials is how many connections there were.
+func (r *relayRig) dials() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.peers)
 }
 
 // after lets some time pass and takes what has been asked for since the last call.
@@ -98,7 +150,7 @@ func sames(t *testing.T, what string, got, want []string) {
 }
 
 // TestRelay: one stream upstream however often it is taken, on the path where it is served, until some seconds after the last has
-// left; a connection ends with its last stream.
+// left; a connection stays some minutes after its last stream.
 func TestRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelayRig(t, t.Output())
@@ -126,9 +178,17 @@ func TestRelay(t *testing.T) {
 			t.Errorf("%+v", seen)
 		}
 		r.Unsubscribe("btcusdt@bookTicker")
-		r.after(relayLinger + time.Second)
+		sames(t, "the last of one has left", r.after(relayLinger+time.Second), []string{"/public/stream UNSUBSCRIBE btcusdt@bookTicker"})
+		r.Subscribe("ethusdt@bookTicker")
+		sames(t, "another soon", r.after(time.Second), []string{"/public/stream SUBSCRIBE ethusdt@bookTicker"})
+		r.Unsubscribe("ethusdt@bookTicker")
+		r.after(relayIdle - time.Second)
+		if n := testutil.ToFloat64(r.metrics.Connections.WithLabelValues("up")); n != 2 || r.dials() != 2 {
+			t.Errorf("%v connections are up of %d", n, r.dials())
+		}
+		r.after(relayLinger + relayLooks + time.Second)
 		if n := testutil.ToFloat64(r.metrics.Connections.WithLabelValues("up")); n != 1 {
-			t.Errorf("%v connections are up after the last of one has left", n)
+			t.Errorf("%v connections are up long after the last of one has left", n)
 		}
 		if seen := r.Connections(); len(seen) != 1 {
 			t.Errorf("after the last of one has left: %+v", seen)
@@ -200,7 +260,7 @@ func TestRelayReconnects(t *testing.T) {
 func TestRelayRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelayRig(t, io.Discard)
-		r.o.Venue.o.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errDial }
+		r.gone.Store(true)
 		r.Subscribe("a@ticker")
 		r.after(10 * time.Minute)
 		if n := testutil.ToFloat64(r.metrics.Reconnects.WithLabelValues("dial")); n < 15 || n > 30 {
@@ -226,26 +286,27 @@ func TestRelayLimits(t *testing.T) {
 			r.Subscribe(fmt.Sprintf("s%d@ticker", n))
 		}
 		r.Subscribe("a@bookTicker") // another path has room
-		names := make(map[string]bool)
-		var longest int
+		longest, total := 0, 0
 		for _, text := range r.after(10 * time.Second) {
-			if words := strings.Fields(text)[2:]; words[0] != "a@bookTicker" {
-				longest = max(longest, len(words))
-				for _, name := range words {
-					names[name] = true
+			longest = max(longest, len(strings.Fields(text))-2)
+		}
+		for n, p := range r.peers {
+			total += len(r.names[p])
+			if names := len(r.names[p]); names != MaxStreams && (p.path == "/market/stream" || names != 1) {
+				t.Errorf("connection %d carries %d streams", n, names)
+			}
+			for i, at := range r.when[p][1:] {
+				if after := at.Sub(r.when[p][i]); after < controlEvery {
+					t.Errorf("connection %d: a message %s after the one before", n, after)
 				}
 			}
 		}
-		if len(names) != relayConns*MaxStreams || len(r.peers) != relayConns+1 || longest != maxNames {
-			t.Errorf("%d streams on %d connections, %d in one message", len(names), len(r.peers), longest)
+		if total != relayConns*MaxStreams+1 || len(r.peers) != relayConns+1 || longest != maxNames {
+			t.Errorf("%d streams on %d connections, %d in one message", total, len(r.peers), longest)
 		}
-		if n := strings.Count(log.String(), "cannot relay a stream"); n != 1 {
+		if n := strings.Count(log.String(), "cannot relay streams"); n != 1 {
 			t.Errorf("told %d times: %s", n, log.String())
 		}
-		r.Unsubscribe("s7@ticker")
-		r.after(relayLinger + time.Second)
-		r.Subscribe("late@ticker")
-		sames(t, "where one has left", r.after(time.Second), []string{"/market/stream SUBSCRIBE late@ticker"})
 	})
 }
 
@@ -280,7 +341,7 @@ func TestStreamPathsOfNames(t *testing.T) {
 		publicPath: "btcusdt@bookTicker !bookTicker btcusdt@depth5 btcusdt@depth20@500ms btcusdt@depth btcusdt@rpiDepth@500ms btcusdt@trade 币安人生usdt@trade",
 		marketPath: "btcusdt@aggTrade btcusdt@kline_1m btcusdt_perpetual@continuousKline_1s btcusdt@miniTicker !miniTicker@arr btcusdt@ticker " +
 			"!ticker@arr btcusdt@markPrice btcusdt@markPrice@1s !markPrice@arr !markPrice@arr@1s btcusdt@forceOrder !forceOrder@arr " +
-			"defiusdt@compositeIndex !contractInfo !assetIndex@arr tradingSession btcusdt_261225@aggTrade BTCUSDT@aggTrade",
+			"defiusdt@compositeIndex !contractInfo !assetIndex@arr tradingSession btcusdt_261225@aggTrade BTCUSDT@aggTrade กขค่usdt@ticker",
 		"": "0 pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1 @trade btcusdt@ ! btcusdt tradingsession a@\"b a@\\b",
 	} {
 		for _, name := range strings.Fields(names) {
@@ -289,7 +350,7 @@ func TestStreamPathsOfNames(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"", "a@b c", "a@b/c", "a@\x00", "a@\xff", "a@" + strings.Repeat("x", longestStream)} {
+	for _, name := range []string{"", "a@b c", "!\u2028", "a@b\u00a0c", "a@{}", "a@b?", "a@b/c", "a@\x00", "a@\xff", "a@" + strings.Repeat("x", longestStream)} {
 		if isMarketStream(name) {
 			t.Errorf("%q is none", name)
 		}

@@ -160,7 +160,7 @@ func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.
 	countRequest(r.o.Metrics, endpoint, strconv.Itoa(answer.StatusCode))
 	body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	refusal := r.refused(answer, body)
-	r.budget.said(usedWeight(answer), weight, asked)
+	r.budget.said(usedWeight(answer, path.Base(endpoint)), weight, asked)
 	switch {
 	case refusal != nil:
 		return nil, 0, refusal
@@ -172,8 +172,12 @@ func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.
 	return body, r.answeredAt(answer), nil
 }
 
-// usedWeight is what an answer says this address has used in the minute; 0 where it does not say.
-func usedWeight(answer *http.Response) int {
+// usedWeight is what an endpoint's answer says this address has used in the minute; 0 where it does not say, or is not to be
+// believed: that of prices and book tickers is not accurate (Binance's connectors).
+func usedWeight(answer *http.Response, endpoint string) int {
+	if endpoint == "price" || endpoint == "bookTicker" {
+		return 0
+	}
 	used, err := strconv.Atoi(answer.Header.Get(usedWeightHeader))
 	if err != nil {
 		return 0
@@ -207,7 +211,16 @@ func (r *REST) refused(answer *http.Response, body []byte) error {
 	if answer.StatusCode == http.StatusOK {
 		return nil
 	}
-	e := &APIError{Status: answer.StatusCode}
+	e := apiError(answer.StatusCode, body)
+	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusTeapot {
+		return e
+	}
+	return r.obey(answer, e)
+}
+
+// apiError reads what the exchange says of a refusal.
+func apiError(status int, body []byte) *APIError {
+	e := &APIError{Status: status}
 	var said struct {
 		Code int    `json:"code"`
 		Msg  string `json:"msg"`
@@ -220,9 +233,11 @@ func (r *REST) refused(answer *http.Response, body []byte) error {
 			e.Msg = shown(body)
 		}
 	}
-	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusTeapot {
-		return e
-	}
+	return e
+}
+
+// obey has everyone wait as long as a refusal says.
+func (r *REST) obey(answer *http.Response, e *APIError) *market.BudgetError {
 	now := r.answeredAt(answer)
 	until := min(waitUntil(now, e, answer.Header.Get("Retry-After")), now.Add(longestBlock))
 	reason := fmt.Sprintf("the exchange refuses requests (%v)", e)
@@ -246,10 +261,19 @@ func waitUntil(now market.Time, e *APIError, retryAfter string) market.Time {
 	if until, ok := bannedUntil(e.Msg); ok && e.Status == http.StatusTeapot && until > now {
 		return until
 	}
-	if seconds, err := strconv.ParseInt(retryAfter, 10, 32); err == nil && seconds > 0 {
-		return now + market.Time(seconds)*market.Second
+	if wait := seconds(retryAfter); wait > 0 {
+		return now.Add(wait)
 	}
 	return market.OneMinute.Next(now)
+}
+
+// seconds reads a Retry-After; 0 where it is none.
+func seconds(retryAfter string) time.Duration {
+	n, err := strconv.ParseInt(retryAfter, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(max(0, n)) * time.Second
 }
 
 // bannedUntil finds the epoch ms in "Way too many requests; IP(1.2.3.4) banned until 1615183669840. Please …".

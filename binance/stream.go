@@ -29,6 +29,7 @@ type Stream struct {
 	sink    func(name, payload []byte) // takes wrapped events as they are; nil: they are decoded
 	subs    *subscriptions
 	frames  atomic.Uint64
+	heard   atomic.Int64       // Unix ns of the last byte, of the connection's begin before the first
 	counted prometheus.Counter // nil where nothing counts
 	writer  writer
 	ended   sync.Once
@@ -57,6 +58,7 @@ func newStream(conn net.Conn, head []byte, v *Venue, name, suffix string) *Strea
 	if v.o.Metrics != nil {
 		s.counted = v.o.Metrics.Frames.WithLabelValues(name)
 	}
+	s.heard.Store(s.began.UnixNano())
 	s.writer.start(conn, s.subs)
 	return s
 }
@@ -69,7 +71,9 @@ func (s *Stream) Read(b *market.Batch) error {
 	n, err := 0, s.failed
 	for n == 0 && !b.Pong && err == nil {
 		if n, err = s.drain(b); n == 0 && !b.Pong && err == nil {
-			err = s.fill()
+			if _, err = s.subs.state(time.Now()); err == nil {
+				err = s.fill()
+			}
 			b.Received = time.Now()
 		}
 	}
@@ -101,7 +105,11 @@ func (s *Stream) fill() error {
 		s.deadline = now.Add(s.timeout)
 		_ = s.conn.SetReadDeadline(s.deadline) // it fails where reading fails, which says more
 	}
-	return s.framer.fill()
+	err := s.framer.fill()
+	if err == nil {
+		s.heard.Store(time.Now().UnixNano())
+	}
+	return err
 }
 
 // drain takes every whole message, and says how many there were, control frames left out.
@@ -178,7 +186,7 @@ func (s *Stream) reason(err error) error {
 // Subscribe adds symbols to what the connection carries. They are asked for in the background, within the limits;
 // Batch.Ready is false until all of them have been acknowledged.
 func (s *Stream) Subscribe(symbols ...market.SymbolID) error {
-	return s.subs.begin(streamNames(s.symbols, symbols, s.suffix))
+	return s.subs.begin(streamNames(s.symbols, symbols, s.suffix), false)
 }
 
 // Unsubscribe takes symbols out of what the connection carries, in the background.

@@ -2,6 +2,7 @@ package binance
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"klined/market"
@@ -46,8 +47,10 @@ func isMarketStream(name string) bool {
 	return subject != "" && kind != "" || len(name) > 1 && name[0] == '!' || name == "tradingSession"
 }
 
-// isOdd reports whether no name has such a character.
-func isOdd(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r == '/' || r == 0x7f }
+// isOdd reports whether no name has such a character: a symbol's may have letters and digits of any language.
+func isOdd(r rune) bool {
+	return !unicode.In(r, unicode.Letter, unicode.Mark, unicode.Digit) && !strings.ContainsRune("@!_-.", r)
+}
 
 // The streams' names after the symbol's.
 const (

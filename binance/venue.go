@@ -103,7 +103,7 @@ func (v *Venue) dial(ctx context.Context, name, path, suffix string, streams []s
 		defer ws.PutReader(reader)
 	}
 	s := newStream(conn, head, v, name, suffix)
-	if err := s.subs.begin(streams); err != nil {
+	if err := s.subs.begin(streams, false); err != nil {
 		s.Close("cannot subscribe")
 		return nil, err
 	}

@@ -26,6 +26,8 @@ func (l *lane) drainer(ctx context.Context) {
 
 // drainOnce hands on what has changed since the last time. c and wholes are the drainer's own, used again each time.
 func (l *lane) drainOnce(c *market.Changes, wholes *[]whole) {
+	l.handing.Lock()
+	defer l.handing.Unlock()
 	upTo := c.UpTo
 	closes, revised := l.collect(c, wholes)
 	if revised > manyRevised {

@@ -75,9 +75,9 @@ type Feed struct {
 	ahead      aheadLog
 
 	tickers      func(*market.Batch)
-	summarises   atomic.Pointer[session] // the connection whose rows are handed on
-	lastTicker   atomic.Int64            // Unix ns of the last row of the venue's summary
-	clockDoubted atomic.Int64            // Unix ns of when the clock was last doubted
+	summaries    summaries
+	lastTicker   atomic.Int64 // Unix ns of the last row of the venue's summary
+	clockDoubted atomic.Int64 // Unix ns of when the clock was last doubted
 
 	clock   interface{ Now() market.Time }
 	doubt   func(context.Context)

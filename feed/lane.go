@@ -57,7 +57,8 @@ type lane struct {
 	relays      relays
 	payload     []byte // of the trade that is being taken, where somebody takes trades of the lane
 
-	wake chan struct{} // of the drainer; holds one
+	wake    chan struct{} // of the drainer; holds one
+	handing sync.Mutex    // the drainer's, from before it collects until all has been handed on; taken before mu
 }
 
 // whole is a symbol that has become whole, and the instant from which on its klines have left, beginning with those that
@@ -84,7 +85,7 @@ type symbol struct {
 	seen         seen            // of the venue's own summary
 	watch        uint64          // bit i: somebody wants the running kline of Feed.intervals[i]
 	relayed      bool            // somebody wants its trades as they come
-	relayFrom    int64           // the id from which on they have been kept for it
+	relayFrom    int64           // the id from which on they are kept for it
 }
 
 // lock takes the mutex. Give what it returns to unlock.
@@ -211,7 +212,7 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	switch {
 	case s.next == 0:
 		l.firstEver(slot, s, t)
-	case s.doubt.first.Time != 0 && l.follows(s.first, t.ID):
+	case s.doubt.first.Time != 0 && l.follows(s.doubt.first.ID, t.ID):
 		l.trustFirst(slot, s)
 	}
 	if s.blind.from != 0 && era == l.era {

@@ -93,7 +93,11 @@ func (l *lane) believes(s *symbol) bool {
 // disbelieve drops held trade i.
 func (l *lane) disbelieve(slot engine.Slot, s *symbol, i int, reason string) {
 	l.lie(reason)
+	id := s.held[i].ID
 	l.unhold(slot, s, i, i+1)
+	if id == s.relayFrom-1 {
+		s.relayFrom = s.keptFrom()
+	}
 	s.doubt.beneath = 0
 	switch {
 	case len(s.held) == 0 && s.hole.record != nil && s.next <= s.hole.record.First:

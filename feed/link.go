@@ -159,7 +159,7 @@ func (k *link) open(ctx context.Context) (*session, error) {
 		err := k.read(ctx, s)
 		stop()
 		conn.Close("done")
-		k.f.summarises.CompareAndSwap(s, nil)
+		k.f.summaries.end(s)
 		if k.lane != nil && ctx.Err() == nil {
 			k.lane.lost(s.carrier, s.heard)
 		}
@@ -218,10 +218,11 @@ func (k *link) read(ctx context.Context, s *session) error {
 // hand gives a read to whom it is for.
 func (k *link) hand(ctx context.Context, s *session, b *market.Batch) {
 	if k.lane == nil {
+		delivers := !s.delivered && b.Ready && len(b.Official)+len(b.Tickers) > 0
 		k.f.frames(b.Official)
 		k.f.witness(b.Tickers, s.up)
-		k.f.summarise(s, b)
-		if !s.delivered && b.Ready && len(b.Official)+len(b.Tickers) > 0 {
+		k.f.summarise(s, b, delivers)
+		if delivers {
 			s.delivered = true
 			close(s.carried)
 		}

@@ -31,7 +31,8 @@ type tape struct {
 	down    [2][]market.Span // when a connection is away
 	brought [2][]delivery
 
-	disorder bool // they come out of order, too
+	drop     float64 // the share of the trades that a connection does not bring
+	disorder bool    // they come out of order, too
 }
 
 // delivery is one trade as it comes over a connection.
@@ -90,7 +91,7 @@ func (p *tape) firstTrade(symbol int) market.Time {
 // complementary, what one connection drops the other brings, if it is there.
 func (p *tape) cut(seed uint64, drop float64, complementary, disorder bool) {
 	random := rand.New(rand.NewPCG(seed, 11))
-	p.disorder = disorder
+	p.drop, p.disorder = drop, disorder
 	p.lost = make([][]bool, len(p.trades))
 	p.brought = [2][]delivery{}
 	lag := [2]market.Time{100 + market.Time(random.IntN(100)), 100 + market.Time(random.IntN(300))}
@@ -176,7 +177,7 @@ type player struct {
 	now   market.Time
 	last  map[market.Update]market.Kline  // by series and open time: what was handed on last
 	ahead map[market.SymbolID]market.Time // when a lie that was ahead of its time was told last
-	sent  map[market.SymbolID][]string    // what was relayed
+	takes map[market.SymbolID][]taking    // who took the trades as they came
 	c     market.Changes
 	w     []whole
 }
@@ -194,7 +195,7 @@ type event struct {
 func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interval) *player {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}, ahead: map[market.SymbolID]market.Time{},
-		sent: map[market.SymbolID][]string{}}
+		takes: map[market.SymbolID][]taking{}}
 	o := Options{Intervals: intervals, Source: p.source, Lanes: 1, Clock: y, Metrics: health.NewMetrics(),
 		Watchdog: health.NewWatchdog(log), Log: log, Drain: func(*market.Changes) {}}
 	if p.rest { // heal asks itself
@@ -218,7 +219,7 @@ func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interva
 // the minutes whose official kline comes a few seconds after their end; where it is 1, all of them come once more.
 func (y *player) play(seed uint64, officials float64) {
 	random := rand.New(rand.NewPCG(seed, 13))
-	events := y.reads(random)
+	events := append(y.reads(random), y.takers(random)...)
 	for c := range 2 {
 		for _, s := range y.down[c] {
 			silent := s.From - market.Time(random.IntN(1000)) // the last frame may have been a while ago
@@ -361,7 +362,7 @@ func (y *player) official(random *rand.Rand, open market.Time, share float64) {
 func (y *player) drain() {
 	y.l.collect(&y.c, &y.w)
 	for _, r := range y.c.Relayed {
-		y.sent[r.Symbol] = append(y.sent[r.Symbol], string(r.Payload))
+		y.relayed(r)
 	}
 	for _, u := range y.c.Updates {
 		key := market.Update{Series: u.Series}

@@ -2,6 +2,8 @@ package feed
 
 import (
 	"bytes"
+	"slices"
+	"sync"
 
 	"klined/market"
 )
@@ -42,6 +44,12 @@ func (r *relays) lose(id market.SymbolID) {
 	r.waiting = append(r.waiting, market.Relayed{Symbol: id})
 }
 
+// drop forgets what waits of a symbol: whoever takes its trades next begins with what comes then.
+func (r *relays) drop(id market.SymbolID) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(x market.Relayed) bool { return x.Symbol == id })
+	delete(r.lost, id)
+}
+
 // take hands out what waits, valid until the next call; used is what that gave, for its memory.
 func (r *relays) take(used []market.Relayed) []market.Relayed {
 	taken := r.waiting
@@ -59,12 +67,27 @@ func (s *symbol) keep(payload []byte) []byte {
 	return bytes.Clone(payload)
 }
 
+// keptFrom is the id from which on the symbol's trades are kept for those who take them: above all that is held and was not.
+func (s *symbol) keptFrom() int64 {
+	for i := len(s.held) - 1; i >= 0; i-- {
+		if s.held[i].payload == nil {
+			return s.held[i].ID + 1
+		}
+	}
+	return 0
+}
+
 // WatchTrades says whether somebody wants the trades of a symbol as they came, each once and by rising id: they leave with the
-// drains, in Changes.Relayed. What REST brings, or what comes when its successors have been passed on, does not.
+// drains, in Changes.Relayed. What REST brings, or what comes when its successors have been passed on, does not. Once it has
+// returned from saying that nobody does, none leaves, nor is any on its way.
 func (f *Feed) WatchTrades(id market.SymbolID, on bool) {
 	l, slot := f.laneOf(id)
 	if l == nil {
 		return
+	}
+	if !on {
+		l.handing.Lock()
+		defer l.handing.Unlock()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,11 +95,10 @@ func (f *Feed) WatchTrades(id market.SymbolID, on bool) {
 	switch {
 	case on && !s.relayed:
 		l.relays.symbols++
-		if n := len(s.held); n > 0 {
-			s.relayFrom = s.held[n-1].ID + 1 // nobody has kept what is held
-		}
+		s.relayFrom = s.keptFrom()
 	case !on && s.relayed:
 		l.relays.symbols--
+		l.relays.drop(id)
 		for i := range s.held {
 			s.held[i].payload = nil
 		}
@@ -84,13 +106,41 @@ func (f *Feed) WatchTrades(id market.SymbolID, on bool) {
 	s.relayed = on
 }
 
-// summarise hands on what a connection of the witness has brought. While one is replaced, both bring the same rows: those of the
-// one that came first are taken until it ends.
-func (f *Feed) summarise(s *session, b *market.Batch) {
-	if f.tickers == nil || len(b.Tickers)+len(b.Summaries) == 0 {
+// summaries is what is handed on of the witness. Whoever hands on holds the mutex.
+type summaries struct {
+	mu   sync.Mutex
+	from *session      // whose rows are; nil while there is none
+	last market.Ticker // the last row that was
+}
+
+// summarise hands on what a connection of the witness has brought. While one is replaced, both bring the same: the successor takes
+// over with the read by which it delivers, unless the old one has handed on the same, so that nothing is lost between the two.
+func (f *Feed) summarise(s *session, b *market.Batch, delivers bool) {
+	n := len(b.Tickers)
+	if f.tickers == nil || n+len(b.Summaries) == 0 {
 		return
 	}
-	if f.summarises.CompareAndSwap(nil, s) || f.summarises.Load() == s {
-		f.tickers(b)
+	m := &f.summaries
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	again := delivers && m.from != nil && n > 0 && b.Tickers[n-1] == m.last
+	if delivers || m.from == nil {
+		m.from = s
+	}
+	if again || m.from != s {
+		return
+	}
+	if n > 0 {
+		m.last = b.Tickers[n-1]
+	}
+	f.tickers(b)
+}
+
+// end notes that a connection has ended.
+func (m *summaries) end(s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.from == s {
+		m.from = nil
 	}
 }

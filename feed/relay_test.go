@@ -3,7 +3,9 @@ package feed
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,32 +85,112 @@ func TestRelayUnwatched(t *testing.T) {
 	}
 }
 
-// TestTickersOfOneConnection: rows leave as they came; while their connection is replaced, those of the old one until it ends.
+// TestRelayLeftAndTaken: what waits when a symbol is left is not for those who take it next, nor that there was no room for some.
+func TestRelayLeftAndTaken(t *testing.T) {
+	y, s := runningLane(t, 2, market.ExchangeIntervals())
+	var b market.Batch
+	n := 0
+	bring := func() {
+		s.fill(&b, 20)
+		b.Payloads = b.Payloads[:0]
+		for _, trade := range b.Trades {
+			b.Payloads = append(b.Payloads, fmt.Appendf(nil, "%d of symbol %d", n, trade.SymbolID))
+		}
+		n++
+		y.l.take(y.conns[0], &b)
+	}
+	y.f.WatchTrades(0, true)
+	y.f.WatchTrades(1, true)
+	bring()
+	y.f.WatchTrades(0, false)
+	bring()
+	y.f.WatchTrades(0, true)
+	bring()
+	y.l.relays.lose(0)
+	y.f.WatchTrades(0, false)
+	y.f.WatchTrades(0, true)
+	bring()
+	y.l.collect(&y.c, &y.w)
+	var got []string
+	for _, r := range y.c.Relayed {
+		got = append(got, string(r.Payload))
+	}
+	slices.Sort(got)
+	got = slices.Compact(got)
+	if want := []string{"0 of symbol 1", "1 of symbol 1", "2 of symbol 1", "3 of symbol 0", "3 of symbol 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestRelayOnItsWay: a symbol is left once what has been drained for those who took it has been handed on.
+func TestRelayOnItsWay(t *testing.T) {
+	y, s := runningLane(t, 1, market.ExchangeIntervals())
+	var b market.Batch
+	s.fill(&b, 1)
+	b.Payloads = [][]byte{[]byte("x")}
+	y.f.WatchTrades(0, true)
+	y.l.take(y.conns[0], &b)
+	drained, handed, left := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	y.f.drain = func(*market.Changes) {
+		close(drained)
+		<-handed
+	}
+	go y.l.drainOnce(&y.c, &y.w)
+	<-drained
+	go func() {
+		y.f.WatchTrades(0, false)
+		close(left)
+	}()
+	for range 1000 {
+		runtime.Gosched()
+	}
+	select {
+	case <-left:
+		t.Error("left while its trades are on their way")
+	default:
+	}
+	close(handed)
+	<-left
+}
+
+// TestTickersOfOneConnection: what the witness brings leaves as it came; while its connection is replaced both bring it, and each
+// leaves once, whichever of them is first.
 func TestTickersOfOneConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var got []string
-		r := newRig(t, 1, func(o *Options) {
-			o.DialTickers, o.Rotate = o.DialKlines, time.Hour
-			o.Tickers = func(b *market.Batch) {
-				got = append(got, fmt.Sprintf("%s %s", bytes.Join(b.Summaries, nil), bytes.Join(b.Rows, nil)))
+	for _, c := range []struct {
+		name  string
+		reads string // A: the old connection, B: its successor, and the frame that it brings
+		want  []string
+	}{
+		{"the old one is first", "Aa Ab Bb Bc", []string{"a", "b", "c"}},
+		{"the successor is first", "Aa Bb Bc", []string{"a", "b", "c"}},
+		{"the old one is far ahead", "Aa Ab Ac Bc Bd", []string{"a", "b", "c", "d"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { rotateTickers(t, c.reads, c.want) }) })
+	}
+}
+
+func rotateTickers(t *testing.T, reads string, want []string) {
+	var got []string
+	r := newRig(t, 1, func(o *Options) {
+		o.DialTickers, o.Rotate = o.DialKlines, time.Hour
+		o.Tickers = func(b *market.Batch) {
+			if rows := string(bytes.Join(b.Rows, nil)); rows != string(bytes.Join(b.Summaries, nil)) {
+				t.Errorf("rows %s of another summary", rows)
 			}
-		})
-		row := func(name string) market.Batch {
-			return market.Batch{Ready: true, Tickers: []market.Ticker{{}}, Rows: [][]byte{[]byte(name)}, Summaries: [][]byte{[]byte("[" + name + "]")}}
-		}
-		r.bring("tickers", row("a"))
-		r.bring("tickers", market.Batch{Ready: true})
-		old := r.v.conn("tickers")
-		r.at(time.Hour)
-		if r.v.conn("tickers") == old {
-			t.Fatal("it has not been replaced")
-		}
-		old.batches <- row("b")
-		synctest.Wait()
-		r.bring("tickers", row("b")) // the successor's first: now the old one ends
-		r.bring("tickers", row("c"))
-		if want := []string{"[a] a", "[b] b", "[c] c"}; !slices.Equal(got, want) {
-			t.Errorf("%q, want %q", got, want)
+			got = append(got, string(bytes.Join(b.Rows, nil)))
 		}
 	})
+	conns := map[byte]*conn{'A': r.v.conn("tickers")}
+	for _, read := range strings.Fields(reads) {
+		if read[0] == 'B' && conns['B'] == nil {
+			r.at(time.Hour)
+			conns['B'] = r.v.conn("tickers")
+		}
+		frame := [][]byte{[]byte(read[1:])}
+		conns[read[0]].batches <- market.Batch{Ready: true, Tickers: []market.Ticker{{Time: market.Time(read[1])}}, Rows: frame, Summaries: frame}
+		synctest.Wait()
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

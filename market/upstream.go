@@ -15,7 +15,7 @@ const (
 	ClassStart                 // what a symbol needs to become whole
 	ClassSettle                // official klines to compare with
 	ClassClients               // what a client waits for
-	ClassBackfill              // history that nobody waits for
+	ClassBackfill              // history that nobody waits for: it leaves a share of the weight to the others
 )
 
 // String is the class's word in logs and status.
@@ -31,6 +31,13 @@ type BudgetError struct {
 
 func (e *BudgetError) Error() string {
 	return fmt.Sprintf("%s; again in %s", e.Reason, e.RetryAfter.Round(time.Second))
+}
+
+// TooHeavyError says that a request weighs more than may be asked in a whole minute.
+type TooHeavyError struct{ Weight, Limit int }
+
+func (e *TooHeavyError) Error() string {
+	return fmt.Sprintf("a request of weight %d is beyond the budget of %d a minute", e.Weight, e.Limit)
 }
 
 // ErrOutcomeUnknown says that the exchange may have carried out a request that it has not answered.

@@ -36,8 +36,8 @@ func (c *client) obey(message []byte) {
 	}
 	switch cmd.method {
 	case "SUBSCRIBE":
-		if c.private && slices.ContainsFunc(cmd.names, ofUserData) {
-			c.refuse(&controlError{code: 2, msg: noUserData, id: cmd.id})
+		if slices.ContainsFunc(cmd.names, func(name string) bool { return ofUserData(name, c.private) }) {
+			c.refuse(&controlError{code: 2, msg: "Invalid request: " + noUserData, id: cmd.id})
 			return
 		}
 		names := c.fresh(cmd.names)

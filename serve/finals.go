@@ -10,8 +10,8 @@ import (
 
 // Bounds of the closes that wait to be final.
 const (
-	holdFor   = time.Minute      // after the boundary, to be healed or official
-	settleFor = 10 * time.Second // after the boundary, to be settled
+	holdFor   = time.Minute      // after the boundary, with Gap: to be healed or official
+	settleFor = 10 * time.Second // after the boundary, without Gap: to be settled
 	maxHeld   = 64               // of one series: the minute's worth of its seconds
 )
 
@@ -32,11 +32,11 @@ func (f *finals) final(u *market.Update) bool {
 	return u.State == market.StateSettled || !f.settled && !u.Gap
 }
 
-// due is when a closed kline goes out as it is.
+// due is when a closed kline that is not final goes out as it is. From a minute on a later kline is not due earlier.
 func (f *finals) due(u *market.Update) market.Time {
-	wait := holdFor
-	if f.settled {
-		wait = settleFor
+	wait := settleFor
+	if u.Gap {
+		wait = holdFor
 	}
 	return (u.CloseTime() + 1).Add(wait)
 }
@@ -48,10 +48,11 @@ func (f *finals) find(open market.Time) (at int, held bool) {
 	})
 }
 
-// improve puts a better version in the place of the held close at that place; a final one goes out.
+// improve puts a better version in the place of the held close at that place; one that is final or due goes out.
 func (t *klineTopic) improve(r *round, f *finals, at int, u *market.Update, received time.Time) {
-	if !f.final(u) {
+	if !f.final(u) && t.hub.clock.Now() < f.due(u) {
 		f.held[at] = *u
+		t.schedule()
 		return
 	}
 	f.held = slices.Delete(f.held, at, at+1)

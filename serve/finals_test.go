@@ -50,12 +50,35 @@ func TestFinalSettled(t *testing.T) {
 			synctest.Wait()
 			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
 		}, []string{"1.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
-		{"not settled for 10 s, with gap", func(w *world) {
+		{"with gap for 20 s, then healed", func(w *world) {
 			time.Sleep(time.Minute)
 			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
 			time.Sleep(20 * time.Second)
 			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
-		}, []string{"2.00 closed x"}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x", "2.00 closed x"}},
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
+		}, []string{"2.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
+		{"with gap for 20 s, then official", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(20 * time.Second)
+			w.publish(minutes(btc), version(0, "2", market.StateSettled, 1, !gap))
+		}, []string{"2.00 settled x"}, []string{"2.00 settled x"}, []string{"2.00 settled x"}},
+		{"healed within 10 s, not settled", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(5 * time.Second)
+			w.publish(minutes(btc), version(0, "2", market.StateClosed, 1, !gap))
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 2, !gap))
+		}, []string{"2.00 closed x"}, []string{"2.00 closed x"}, []string{"2.00 closed x", "3.00 settled x"}},
+		{"with gap for a minute", func(w *world) {
+			time.Sleep(time.Minute)
+			w.publish(minutes(btc), version(0, "1", market.StateClosed, 0, gap))
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			w.publish(minutes(btc), version(0, "2", market.StateSettled, 1, !gap))
+		}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x"}, []string{"1.00 closed+gap x", "2.00 settled x"}},
 		{"closed when it is over already", func(w *world) {
 			time.Sleep(time.Minute + 10*time.Second)
 			w.publish(minutes(btc), closed(0, "1"))

@@ -173,6 +173,7 @@ func TestForwardingFailures(t *testing.T) {
 	}{
 		{&market.BudgetError{RetryAfter: 1500 * time.Millisecond, Reason: "busy"}, 429, busy, "2"},
 		{errDown, 503, `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`, ""},
+		{fmt.Errorf("asked: %w", &market.TooHeavyError{Weight: 200, Limit: 180}), 400, `{"code":-1000,"msg":"A request of weight 200 is not passed on: --rest-weight leaves 180 a minute."}`, ""},
 		{&http.MaxBytesError{Limit: 9}, 413, `{"code":-1000,"msg":"A body of more than 9 bytes is not passed on."}`, ""},
 		{fmt.Errorf("%w: hung up", market.ErrOutcomeUnknown), 408, `{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}`, ""},
 	} {

@@ -92,6 +92,16 @@ func (s *Server) parseRange(params url.Values, mandatory ...string) (q query, er
 	return q, nil
 }
 
+// wellFormed refuses the first pair of a raw query that is not one of name=value, and that URL.Query therefore leaves out.
+func wellFormed(raw string) error {
+	for pair := range strings.SplitSeq(raw, "&") {
+		if _, err := url.ParseQuery(pair); err != nil {
+			return illegalPair(pair)
+		}
+	}
+	return nil
+}
+
 // once refuses the first of some parameters that is sent more than once.
 func once(params url.Values, names ...string) error {
 	for _, name := range names {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,11 +69,16 @@ func TestKlinesErrors(t *testing.T) {
 		{"symbol=BTCUSDT&interval=1m&endTime=now", `{"code":-1100,"msg":"Illegal characters found in parameter 'endTime'; legal range is '^[0-9]{1,20}$'."}`},
 		{"symbol=BTCUSDT&interval=1m&endTime=99999999999999999999", `{"code":-1130,"msg":"Data sent for parameter 'endTime' is not valid."}`},
 		{"symbol=BTCUSDT&interval=1m&interval=1m", `{"code":-1101,"msg":"Duplicate values for parameter 'interval'."}`},
+		{"symbol=BTCUSDT&interval=1m&limit=%zz", `{"code":-1100,"msg":"Illegal characters found in 'limit=%zz'."}`},
+		{"interval=1m&limit=1;symbol=BTCUSDT", `{"code":-1100,"msg":"Illegal characters found in 'limit=1;symbol=BTCUSDT'."}`},
+		{"symbol=BTCUSDT&interval=1m&colour=%", `{"code":-1100,"msg":"Illegal characters found in 'colour=%'."}`},
 		{"symbol=BTCUSDT&interval=1m&startTime=2&endTime=1", `{"code":-1023,"msg":"Start time is greater than end time."}`},
 	} {
-		rec := w.get("/fapi/v1/klines?" + c.query)
-		if got := rec.Body.String(); got != c.want || rec.Code != 400 {
-			t.Errorf("%s: %d %s, want 400 %s", c.query, rec.Code, got, c.want)
+		for _, path := range []string{"/fapi/v1/klines?", "/klined/v1/klines?"} {
+			rec := w.get(path + c.query)
+			if got := rec.Body.String(); got != c.want || rec.Code != 400 {
+				t.Errorf("%s: %d %s, want 400 %s", path+c.query, rec.Code, got, c.want)
+			}
 		}
 	}
 }
@@ -242,6 +248,11 @@ func TestGzip(t *testing.T) {
 	body, err := io.ReadAll(zip)
 	if plain := w.get(req.URL.String()).Body.String(); err != nil || string(body) != plain {
 		t.Errorf("gzip differs from plain: %v", err)
+	}
+	for _, path := range []string{req.URL.String(), "/klined/v1/klines?symbol=BTCUSDT&interval=1m", "/fapi/v1/ping"} {
+		if got := w.get(path).Header().Values("Vary"); !slices.Equal(got, []string{"Accept-Encoding"}) {
+			t.Errorf("%s: Vary %q", path, got)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ type Forwarder interface {
 	Weight(r *http.Request, private bool) int
 	// Pass sends r on and copies the answer to w: a private one untouched and whatever the budget says, any other as the
 	// question that anybody may ask, without a key and within the budget. Where it returns an error it has written nothing: a
-	// *market.BudgetError where the exchange may not be asked now, an *http.MaxBytesError where the body is too long,
+	// *market.BudgetError where the exchange may not be asked now, a *market.TooHeavyError where it never may, an *http.MaxBytesError where the body is too long,
 	// market.ErrOutcomeUnknown where the request may have been carried out.
 	Pass(w http.ResponseWriter, r *http.Request, private bool) error
 }

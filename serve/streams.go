@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,9 +16,16 @@ import (
 const handshakeWithin = 10 * time.Second
 
 // serveStreams upgrades a request below /ws (bare frames) or /stream (wrapped ones) and subscribes it to the streams
-// that its URL names. The prefixes /market and /public make no difference: every stream is served on every path.
+// that its URL names. The prefixes /market, /public and /private make no difference: every stream is served on every path, but
+// for user data on none.
 func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
-	s.upgrade(w, r, wantedBy(r.URL))
+	want, refused := wantedBy(r.URL)
+	if refused != nil {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		writeError(w, refused)
+		return
+	}
+	s.upgrade(w, r, want)
 }
 
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
@@ -54,47 +62,69 @@ type wanted struct {
 }
 
 // wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 and final=settled in its
-// query. Other values of these, and other keys, ask for nothing: the exchange ignores what it does not know.
-func wantedBy(u *url.URL) wanted {
+// query, or refuses it. Keys that are neither the exchange's nor klined's ask for nothing: the exchange ignores them.
+func wantedBy(u *url.URL) (want wanted, refused *apiError) {
 	query := u.Query()
-	list, bare, _ := streamPath(u.Path)
+	routed, list, bare, _ := streamPath(u.Path)
 	if !bare {
 		list = query.Get("streams")
 	}
-	want := wanted{combined: !bare, revisions: query.Get("revisions") == "1", settled: query.Get("final") == "settled"}
-	for name := range strings.SplitSeq(list, "/") {
-		if name != "" {
-			want.names = append(want.names, name)
-		}
+	want = wanted{combined: !bare, private: routed == "private"}
+	if want.revisions, refused = oneOf(query, "revisions", "0", "1"); refused != nil {
+		return want, refused
 	}
-	return want
+	if want.settled, refused = oneOf(query, "final", "closed", "settled"); refused != nil {
+		return want, refused
+	}
+	if query.Has("listenKey") {
+		return want, userDataElsewhere()
+	}
+	for name := range strings.SplitSeq(list, "/") {
+		if name == "" {
+			continue
+		}
+		if ofUserData(name, want.private) {
+			return want, userDataElsewhere()
+		}
+		want.names = append(want.names, name)
+	}
+	return want, nil
 }
 
-// streamPath takes a path apart that leads to streams: /ws and what is below it, whose frames are bare, and /stream. One
-// with slashes too many, as addresses have that are put together, leads to the same.
-func streamPath(path string) (list string, bare, ok bool) {
-	path = strings.TrimLeft(path, "/")
-	for _, routed := range []string{"market/", "public/"} {
-		if rest, ok := strings.CutPrefix(path, routed); ok {
-			path = strings.TrimLeft(rest, "/")
-			break
+// oneOf reports whether a parameter of klined's own is on: off where it is not sent or empty. Of several values the first counts.
+func oneOf(query url.Values, name, off, on string) (bool, *apiError) {
+	for _, value := range query[name] {
+		if value != "" && value != off && value != on {
+			return false, &apiError{status: http.StatusBadRequest, code: -1130,
+				msg: "Data sent for parameter '" + name + "' is not valid: " + strconv.Quote(value) + " is neither " + off + " nor " + on + "."}
 		}
 	}
-	first, list, _ := strings.Cut(path, "/")
+	return query.Get(name) == on, nil
+}
+
+// streamPath takes a path apart that leads to streams: /ws and what is below it, whose frames are bare, and /stream, each behind
+// one of the exchange's prefixes or none. One with slashes too many, as addresses have that are put together, leads to the same.
+func streamPath(path string) (routed, list string, bare, ok bool) {
+	first, list, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	switch first {
+	case "market", "public", "private":
+		routed = first
+		first, list, _ = strings.Cut(strings.TrimLeft(list, "/"), "/")
+	}
 	switch first {
 	case "ws":
-		return list, true, true
+		return routed, list, true, true
 	case "stream":
-		return "", false, strings.Trim(list, "/") == ""
+		return routed, "", false, strings.Trim(list, "/") == ""
 	}
-	return "", false, false
+	return "", "", false, false
 }
 
 // streamsBefore serves the paths of streams, and leaves the others to next. A ServeMux would redirect those with slashes
 // too many, and WebSocket clients do not follow.
 func (s *Server) streamsBefore(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, _, ok := streamPath(r.URL.Path); ok {
+		if _, _, _, ok := streamPath(r.URL.Path); ok {
 			s.serveStreams(w, r)
 			return
 		}

@@ -107,10 +107,21 @@ type udfTable struct {
 func (s *Server) udfRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/udf/config", s.udfConfig)
 	mux.HandleFunc("/udf/time", s.udfTime)
-	mux.HandleFunc("/udf/symbols", s.udfSymbols)
+	mux.HandleFunc("/udf/symbols", udfWellFormed(s.udfSymbols))
 	mux.HandleFunc("/udf/symbol_info", s.udfSymbolInfo)
-	mux.HandleFunc("/udf/search", s.udfSearch)
-	mux.HandleFunc("/udf/history", s.udfHistory)
+	mux.HandleFunc("/udf/search", udfWellFormed(s.udfSearch))
+	mux.HandleFunc("/udf/history", udfWellFormed(s.udfHistory))
+}
+
+// udfWellFormed refuses queries of which a part would be left out.
+func udfWellFormed(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := wellFormed(r.URL.RawQuery); err != nil {
+			writeUDFError(w, err)
+			return
+		}
+		answer(w, r)
+	}
 }
 
 func (s *Server) udfConfig(w http.ResponseWriter, _ *http.Request) {

@@ -90,7 +90,7 @@ func udfTime(params url.Values, name string) (market.Time, error) {
 	return market.Time(min(max(n, 0), int64(lastTime/market.Second))) * market.Second, nil
 }
 
-// udfRows gathers the klines that q asks for. Where there are none, before is when the last one before them opens; 0 where
+// udfRows gathers the klines that q asks for: where they are more than udfMost, the newest. Where there are none, before is when the last one before them opens; 0 where
 // nothing lies before them.
 func (s *Server) udfRows(ctx context.Context, q *udfQuery, who string) (rows []market.Kline, before market.Time, err error) {
 	iv := q.series.Interval
@@ -107,10 +107,7 @@ func (s *Server) udfRows(ctx context.Context, q *udfQuery, who string) (rows []m
 		return rows, 0, err
 	}
 	first := max(iv.Ordinal(iv.Ceil(q.from)), lowest)
-	if n := iv.Ordinal(end) - first + 1; n > udfMost {
-		return nil, 0, &apiError{status: http.StatusBadRequest, msg: fmt.Sprintf("from %d to %d are %d klines of %s: ask for %d at most, or with countback",
-			q.from/market.Second, q.to/market.Second, n, udfResolution(iv), udfMost)}
-	} else if n > 0 {
+	if n := min(iv.Ordinal(end)-first+1, udfMost); n > 0 {
 		if rows, err = s.udfBack(ctx, q.series, end, first, n, who); err != nil || len(rows) > 0 {
 			return rows, 0, err
 		}

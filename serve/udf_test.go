@@ -189,15 +189,15 @@ func TestUDFHistory(t *testing.T) {
 func TestUDFHistoryRefusals(t *testing.T) {
 	w := quarter(t)
 	for query, want := range map[string]string{
-		"symbol=NOSUCH&resolution=1&countback=2":        `unknown_symbol "NOSUCH"`,
-		"symbol=BTCUSDT&resolution=7&countback=2":       `resolution "7": want one of 1S, 1, 2`,
-		"symbol=BTCUSDT&countback=2":                    `resolution ""`,
-		"symbol=BTCUSDT&resolution=1&countback=-1":      `countback "-1"`,
-		"symbol=BTCUSDT&resolution=1&to=100":            `from ""`,
-		"symbol=BTCUSDT&resolution=1&from=1.5&to=3":     `from "1.5": want a time in Unix seconds`,
-		"symbol=BTCUSDT&resolution=1&from=0&to=soon":    `to "soon"`,
-		"symbol=BTCUSDT&resolution=1&from=0&to=1200000": "from 0 to 1200000 are 20000 klines of 1: ask for 15000 at most",
-		"symbol=币安人生USDT&resolution=1&countback=2":      "Internal error", // neither store nor exchange have any
+		"symbol=NOSUCH&resolution=1&countback=2":     `unknown_symbol "NOSUCH"`,
+		"symbol=BTCUSDT&resolution=7&countback=2":    `resolution "7": want one of 1S, 1, 2`,
+		"symbol=BTCUSDT&countback=2":                 `resolution ""`,
+		"symbol=BTCUSDT&resolution=1&countback=-1":   `countback "-1"`,
+		"symbol=BTCUSDT&resolution=1&to=100":         `from ""`,
+		"symbol=BTCUSDT&resolution=1&from=1.5&to=3":  `from "1.5": want a time in Unix seconds`,
+		"symbol=BTCUSDT&resolution=1&from=0&to=soon": `to "soon"`,
+		"symbol=BTCUSDT&resolution=1&from=0&to=%zz":  `Illegal characters found in 'to=%zz'`,
+		"symbol=币安人生USDT&resolution=1&countback=2":   "Internal error", // neither store nor exchange have any
 	} {
 		if got := w.history(t, "%s", query); got.S != "error" || !strings.Contains(got.Errmsg, want) {
 			t.Errorf("%s: %s %s", query, got.S, got.Errmsg)
@@ -223,6 +223,7 @@ func TestUDFPages(t *testing.T) {
 	for query, want := range map[string]int{
 		"countback=1500": 1500, "countback=1501": 1501, "countback=3500": 3500, "countback=4001": 4001, "countback=9000": 4001,
 		fmt.Sprintf("from=%d&to=%d", int64(begin/1000), int64(at("13:00:00")/1000)): 4001,
+		fmt.Sprintf("from=0&to=%d", int64(at("13:00:00")/1000)):                     4001,
 	} {
 		got := w.history(t, "symbol=BTCUSDT&resolution=1&%s", query)
 		if len(got.T) != want || got.last != "12:00:00" {
@@ -241,6 +242,20 @@ func TestUDFPages(t *testing.T) {
 	}
 }
 
+// TestUDFNewest: of more than one answer holds it is the newest that come.
+func TestUDFNewest(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:00:30")))
+	w.store.rows[minutes(btc)] = run(market.OneMinute, at("12:00:00")-(udfMost+100)*market.Minute, at("12:00:00"), market.StateSettled)
+	w.store.known[minutes(btc)] = []market.Span{{From: 0, To: at("12:00:00")}}
+	w.live.rows[minutes(btc)] = []market.Kline{kline(at("12:00:00"), "5", market.StateOpen)}
+	for _, from := range []market.Time{0, at("12:00:00") - (udfMost+50)*market.Minute} {
+		got := w.history(t, "symbol=BTCUSDT&resolution=1&from=%d&to=%d", int64(from/1000), int64(at("12:00:30")/1000))
+		if len(got.T) != udfMost || got.last != "12:00:00" || got.T[udfMost-1]-got.T[0] != 60*(udfMost-1) {
+			t.Errorf("from %d: %s %s", from, got.all, got.Errmsg)
+		}
+	}
+}
+
 // TestUDFHoles: below a minute there are holes, of times without klined; what lies before them is named and found.
 func TestUDFHoles(t *testing.T) {
 	sec := func(clock string) int64 { return int64(at(clock) / 1000) }
@@ -256,6 +271,7 @@ func TestUDFHoles(t *testing.T) {
 		{fmt.Sprintf("to=%d&countback=15", sec("12:00:10")), "08:00:55–12:00:09 15"},
 		{fmt.Sprintf("to=%d&countback=500", sec("12:00:10")), "08:00:00–12:00:09 70"},
 		{fmt.Sprintf("from=%d&to=%d", sec("10:00:00"), sec("11:00:00")), "no_data 08:00:59"},
+		{fmt.Sprintf("from=0&to=%d", sec("12:00:10")), "08:00:00–12:00:09 70"},
 		{fmt.Sprintf("from=%d&to=%d", sec("07:00:00"), sec("08:00:00")), "no_data"},
 	} {
 		w.store.reads = 0

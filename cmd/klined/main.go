@@ -83,9 +83,11 @@ func newRootCommand() *cobra.Command {
 			}
 			return &usageError{errors.New("which command?")}
 		},
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(cmd, err)} })
 	root.AddCommand(newDemoCommand(), newServeCommand(), newSimCommand(), newReplayCommand(), newBackfillCommand(), newAuditCommand(),

@@ -198,7 +198,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 
 // buildRelay makes what carries the streams that are not made here, and finds them by name.
 func (s *server) buildRelay() (find func(stream string) func(on bool)) {
-	s.relay = binance.NewRelay(binance.RelayOptions{Venue: s.venue, Metrics: s.metrics, Log: s.log,
+	s.relay = binance.NewRelay(binance.RelayOptions{Venue: s.venue, Metrics: s.metrics, Watchdog: s.dog, Log: s.log,
 		Sink: func(name, payload []byte) { s.serve.Deliver(string(name), payload) }})
 	return func(stream string) func(on bool) {
 		if !s.relay.Takes(stream) {

@@ -68,10 +68,11 @@ What is not answered here is passed on to the exchange: with --forward public ea
 is no GET, untouched, and only where --listen is an address of this machine alone, for who asks by one; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines
 are built from (--source) are klined's own; any other of the market's is relayed, with off it is silent.
 
-x:true goes out once for each kline, when it closes. A WebSocket address with ?final=settled gets it when the kline is
-settled, with the exchange's own values: some 2 s after the boundary, at most 10, then as it is; in between nothing of it
-is sent, and the next kline's updates go on. Klines shorter than 1m have nothing official and go out when they close.
-With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1.
+x:true goes out once for each kline: when it closes, or, where it lacks trades, when it is healed, a minute later at most.
+A WebSocket address with ?final=settled gets it when the kline is settled, with the exchange's own values: some 2 s after
+the boundary; after 10 s as it is, where it lacks trades when it is healed, a minute after the boundary at most. In between
+nothing of it is sent, and the next kline's updates go on. Klines shorter than 1m have nothing official and go out as
+without it. With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
 (KLINED_LISTEN). Flag over environment over file over default.`

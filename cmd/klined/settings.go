@@ -80,15 +80,19 @@ func flagNames(flags *pflag.FlagSet) []string {
 
 // flagError names the nearest right flag where an unknown one was given.
 func flagError(cmd *cobra.Command, err error) error {
+	where := cmd.Name() + ": "
+	if !cmd.HasParent() { // every line on stderr names klined
+		where = ""
+	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
-		return fmt.Errorf("%s: unknown flag --%s%s", cmd.Name(), unknown.GetSpecifiedName(), nearest(unknown.GetSpecifiedName(), flagNames(cmd.Flags())))
+		return fmt.Errorf("%sunknown flag --%s%s", where, unknown.GetSpecifiedName(), nearest(unknown.GetSpecifiedName(), flagNames(cmd.Flags())))
 	}
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
-		return fmt.Errorf("%s: --%s %q: %s", cmd.Name(), invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid.GetFlag()))
+		return fmt.Errorf("%s--%s %q: %s", where, invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid.GetFlag()))
 	}
-	return fmt.Errorf("%s: %w", cmd.Name(), err)
+	return fmt.Errorf("%s%w", where, err)
 }
 
 // wanted says what a flag's value must look like.

@@ -71,7 +71,8 @@ archive's files of klines, below /data/futures/um/daily and /monthly: a day's fr
 from the first Monday after it.
 
 A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any, or each in turn. A path of
-REST is the archive's where it begins with /data. These kinds take these fields:
+REST is the archive's where it begins with /data. delay is how many seconds an answer takes (5, at most 60), ms is milliseconds.
+These kinds take these fields:
 
 `
 
