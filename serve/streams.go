@@ -132,9 +132,9 @@ func (s *Server) streamsBefore(next http.Handler) http.Handler {
 	})
 }
 
-// resolve finds what a stream name stands for, and the name as all who take the stream share it. Names of nothing are subscribed
+// resolve finds what a stream name stands for, for c, and the name as all who take the stream share it. Names of nothing are subscribed
 // and stay silent, as on the exchange. Its caller holds subscribing.
-func (h *hub) resolve(name string) (_ topic, _ form, shared string) {
+func (h *hub) resolve(c *client, name string) (_ topic, _ form, shared string) {
 	if series, form, ok := h.server.series(name); ok {
 		t := h.klinesOf(series)
 		if t.names[form] == "" {
@@ -142,7 +142,7 @@ func (h *hub) resolve(name string) (_ topic, _ form, shared string) {
 		}
 		return t, form, t.names[form]
 	}
-	if f := h.fact(name); f != nil {
+	if f := h.fact(c, name); f != nil {
 		return f, 0, f.name
 	}
 	return nil, 0, strings.Clone(name)

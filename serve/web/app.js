@@ -20,7 +20,9 @@ const chart = new Chart(element("chart"), {
 });
 
 const series = new Series(chart, {
+  settles: setup.settles,
   live: () => feed.live,
+  now: () => header.now,
   onChange: (before) => {
     header.show(before);
     tellNotice();
