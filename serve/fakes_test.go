@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -102,6 +103,16 @@ func (s *fakeStore) Klines(_ context.Context, rows []market.Kline, series market
 		}
 	}
 	return rows, missing, nil
+}
+
+func (s *fakeStore) Since(_ context.Context, iv market.Interval) (market.Time, error) {
+	since := market.Time(math.MaxInt64)
+	for series, rows := range s.rows {
+		if series.Interval == iv && len(rows) > 0 {
+			since = min(since, rows[0].OpenTime)
+		}
+	}
+	return since, nil
 }
 
 // world is a Server between fakes.
