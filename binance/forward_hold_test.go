@@ -34,7 +34,9 @@ func TestForwardRefused(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			status := c.status
-			r := newTestREST(func(*http.Request) (int, map[string]string, string) { return status, map[string]string{"Retry-After": "9"}, c.body })
+			r := newTestREST(func(*http.Request) (int, map[string]string, string) {
+				return status, map[string]string{"Retry-After": "9"}, c.body
+			})
 			f, err := r.Forwarder()
 			if err != nil {
 				t.Fatal(err)

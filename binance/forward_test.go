@@ -32,40 +32,42 @@ func pass(t *testing.T, r *REST, private bool, q *http.Request) (*httptest.Respo
 
 // TestForwardQuestion: of a question goes on what it needs, and its key does not.
 func TestForwardQuestion(t *testing.T) {
-	var sent *http.Request
-	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
-		sent = q
-		return 404, map[string]string{"Content-Type": "application/json", "X-MBX-USED-WEIGHT-1M": "50", "X-MBX-OTHER": "o", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1", "Server": "nginx"}, "{}"
+	synctest.Test(t, func(t *testing.T) {
+		var sent *http.Request
+		r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
+			sent = q
+			return 404, map[string]string{"Content-Type": "application/json", "X-MBX-USED-WEIGHT-1M": "50", "X-MBX-OTHER": "o", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1", "Server": "nginx"}, "{}"
+		})
+		q := httptest.NewRequest("GET", "/fapi/v1/depth?symbol=BTCUSDT&limit=5&odd=%zz;a", nil)
+		q.Header["X-Mbx-Apikey"] = []string{"", "secret"}
+		for name, value := range map[string]string{"Cookie": "c", "Authorization": "a", "Accept": "*/*", "X-Forwarded-For": "f", "Connection": "Upgrade", "Upgrade": "websocket"} {
+			q.Header.Set(name, value)
+		}
+		rec, err := pass(t, r, false, q)
+		if err != nil || rec.Code != 404 || rec.Body.String() != "{}" {
+			t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
+		}
+		if sent.Method != "GET" || sent.URL.String() != "http://exchange/fapi/v1/depth?symbol=BTCUSDT&limit=5&odd=%zz;a" {
+			t.Errorf("sent %s %s", sent.Method, sent.URL)
+		}
+		for name := range sent.Header {
+			if name != "Accept" && len(sent.Header[name]) > 0 {
+				t.Errorf("sent %s: %q", name, sent.Header[name])
+			}
+		}
+		want := http.Header{"Content-Type": {"application/json"}, "X-Mbx-Other": {"o"}, "X-Mbx-Used-Weight-1m": {"7"}}
+		for name, values := range rec.Header() {
+			if strings.Join(values, ",") != want.Get(name) {
+				t.Errorf("got %s: %q, want %q", name, values, want.Get(name))
+			}
+		}
+		if used := r.budget.Used(); used != 50 {
+			t.Errorf("%d used, want what the exchange says", used)
+		}
+		if n := testutil.ToFloat64(r.o.Metrics.Forwarded); n != 1 {
+			t.Errorf("%v counted", n)
+		}
 	})
-	q := httptest.NewRequest("GET", "/fapi/v1/depth?symbol=BTCUSDT&limit=5&odd=%zz;a", nil)
-	q.Header["X-Mbx-Apikey"] = []string{"", "secret"}
-	for name, value := range map[string]string{"Cookie": "c", "Authorization": "a", "Accept": "*/*", "X-Forwarded-For": "f", "Connection": "Upgrade", "Upgrade": "websocket"} {
-		q.Header.Set(name, value)
-	}
-	rec, err := pass(t, r, false, q)
-	if err != nil || rec.Code != 404 || rec.Body.String() != "{}" {
-		t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
-	}
-	if sent.Method != "GET" || sent.URL.String() != "http://exchange/fapi/v1/depth?symbol=BTCUSDT&limit=5&odd=%zz;a" {
-		t.Errorf("sent %s %s", sent.Method, sent.URL)
-	}
-	for name := range sent.Header {
-		if name != "Accept" && len(sent.Header[name]) > 0 {
-			t.Errorf("sent %s: %q", name, sent.Header[name])
-		}
-	}
-	want := http.Header{"Content-Type": {"application/json"}, "X-Mbx-Other": {"o"}, "X-Mbx-Used-Weight-1m": {"7"}}
-	for name, values := range rec.Header() {
-		if strings.Join(values, ",") != want.Get(name) {
-			t.Errorf("got %s: %q, want %q", name, values, want.Get(name))
-		}
-	}
-	if used := r.budget.Used(); used != 50 {
-		t.Errorf("%d used, want what the exchange says", used)
-	}
-	if n := testutil.ToFloat64(r.o.Metrics.Forwarded); n != 1 {
-		t.Errorf("%v counted", n)
-	}
 }
 
 // TestForwardBudget: what is passed on stays within the budget, and the exchange's refusal is everyone's.
@@ -147,37 +149,39 @@ func TestForwardAllowances(t *testing.T) {
 
 // TestForwardPrivate: what makes a private request, or its answer, does not change on the way.
 func TestForwardPrivate(t *testing.T) {
-	const query = "symbol=BTCUSDT&side=BUY&timestamp=1&note=a%20b+c;d&signature=00ff%2F"
-	var got *http.Request
-	var body []byte
-	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
-		got = q
-		body, _ = io.ReadAll(q.Body)
-		return 201, map[string]string{"X-MBX-USED-WEIGHT-1M": "90", "X-MBX-ORDER-COUNT-10S": "1", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1"}, `{"orderId":1}`
+	synctest.Test(t, func(t *testing.T) {
+		const query = "symbol=BTCUSDT&side=BUY&timestamp=1&note=a%20b+c;d&signature=00ff%2F"
+		var got *http.Request
+		var body []byte
+		r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
+			got = q
+			body, _ = io.ReadAll(q.Body)
+			return 201, map[string]string{"X-MBX-USED-WEIGHT-1M": "90", "X-MBX-ORDER-COUNT-10S": "1", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1"}, `{"orderId":1}`
+		})
+		q := httptest.NewRequest("DELETE", "/fapi/v1/order?"+query, strings.NewReader("quantity=1"))
+		q.Header.Set("X-MBX-APIKEY", "secret")
+		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		q.Header.Set("Connection", "keep-alive, X-Hop")
+		q.Header.Set("X-Hop", "hop")
+		q.Header.Set("Cookie", "c=1")
+		rec, err := pass(t, r, true, q)
+		if err != nil || rec.Code != 201 || rec.Body.String() != `{"orderId":1}` {
+			t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
+		}
+		if got.Method != "DELETE" || got.URL.RawQuery != query || string(body) != "quantity=1" || got.ContentLength != 10 ||
+			got.Header.Get("X-MBX-APIKEY") != "secret" || got.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+			t.Errorf("sent %s %s %q %v", got.Method, got.URL, body, got.Header)
+		}
+		if got.Header.Get("X-Hop") != "" || got.Header.Get("Cookie") != "" || got.Header.Get("X-Forwarded-For") != "" {
+			t.Errorf("sent %v", got.Header)
+		}
+		if h := rec.Header(); h.Get("X-MBX-USED-WEIGHT-1M") != "90" || h.Get("X-MBX-ORDER-COUNT-10S") != "1" || h.Get("Set-Cookie") != "" || h.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("answered %v", h)
+		}
+		if used := r.budget.Used(); used != 90 {
+			t.Errorf("%d used, want what the exchange says", used)
+		}
 	})
-	q := httptest.NewRequest("DELETE", "/fapi/v1/order?"+query, strings.NewReader("quantity=1"))
-	q.Header.Set("X-MBX-APIKEY", "secret")
-	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	q.Header.Set("Connection", "keep-alive, X-Hop")
-	q.Header.Set("X-Hop", "hop")
-	q.Header.Set("Cookie", "c=1")
-	rec, err := pass(t, r, true, q)
-	if err != nil || rec.Code != 201 || rec.Body.String() != `{"orderId":1}` {
-		t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
-	}
-	if got.Method != "DELETE" || got.URL.RawQuery != query || string(body) != "quantity=1" || got.ContentLength != 10 ||
-		got.Header.Get("X-MBX-APIKEY") != "secret" || got.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
-		t.Errorf("sent %s %s %q %v", got.Method, got.URL, body, got.Header)
-	}
-	if got.Header.Get("X-Hop") != "" || got.Header.Get("Cookie") != "" || got.Header.Get("X-Forwarded-For") != "" {
-		t.Errorf("sent %v", got.Header)
-	}
-	if h := rec.Header(); h.Get("X-MBX-USED-WEIGHT-1M") != "90" || h.Get("X-MBX-ORDER-COUNT-10S") != "1" || h.Get("Set-Cookie") != "" || h.Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("answered %v", h)
-	}
-	if used := r.budget.Used(); used != 90 {
-		t.Errorf("%d used, want what the exchange says", used)
-	}
 }
 
 // TestForwardElsewhere: whatever host a request names, it goes to the exchange.
@@ -201,19 +205,26 @@ func TestForwardElsewhere(t *testing.T) {
 
 // TestForwardBounds: a body or an answer that does not end is not taken to its end.
 func TestForwardBounds(t *testing.T) {
-	r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
-		_, err := io.Copy(io.Discard, q.Body)
-		if err != nil {
-			return 599, nil, err.Error()
+	exchange := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if _, err := io.Copy(io.Discard, q.Body); err == nil {
+			_, _ = io.WriteString(w, strings.Repeat("x", maxBody+1))
 		}
-		return 200, nil, strings.Repeat("x", maxBody+1)
-	})
+	}))
+	defer exchange.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	f, err := NewREST(RESTOptions{Base: exchange.URL, HTTP: &http.Client{Transport: transport}}).Forwarder()
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		f, err := r.Forwarder()
-		if err != nil {
-			t.Error(err)
+		err := f.Pass(w, q, q.Method == "POST")
+		var tooLong *http.MaxBytesError
+		if errors.As(err, &tooLong) && tooLong.Limit == maxRequest {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		} else if err != nil {
+			t.Errorf("%s: %v", q.Method, err)
 		}
-		_ = f.Pass(w, q, q.Method == "POST")
 	}))
 	defer server.Close()
 	resp, err := server.Client().Get(server.URL + "/fapi/v1/depth")
@@ -224,13 +235,16 @@ func TestForwardBounds(t *testing.T) {
 		t.Errorf("%d bytes of an answer were passed on as if they were all", n)
 	}
 	resp.Body.Close()
-	resp, err = server.Client().Post(server.URL+"/fapi/v1/order", "text/plain", strings.NewReader(strings.Repeat("x", maxRequest+1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != 599 {
-		t.Errorf("a body that is too long: %d", resp.StatusCode)
+	body := strings.Repeat("x", maxRequest+1)
+	for _, text := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} { // its length told, or not
+		resp, err := server.Client().Post(server.URL+"/fapi/v1/order", "text/plain", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("a body that is too long: %d", resp.StatusCode)
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"klined/market"
 )
@@ -97,6 +99,37 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) {
 	s.pass(w, r)
 }
 
+// maxCrowd is how many questions of one client are passed on at once: the exchange's answers are for others too.
+const maxCrowd = 32
+
+// crowd counts questions that are being passed on, by whose they are.
+type crowd struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// enter counts one more; false where there are enough.
+func (c *crowd) enter(who string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = make(map[string]int)
+	}
+	if c.of[who] >= maxCrowd {
+		return false
+	}
+	c.of[who]++
+	return true
+}
+
+func (c *crowd) leave(who string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[who]--; c.of[who] == 0 {
+		delete(c.of, who)
+	}
+}
+
 // pass has the exchange answer. What a request carries is not logged.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	private := s.isPrivate(r)
@@ -109,6 +142,13 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	case isSigned(r):
 		writeError(w, signedNotForwarded())
 		return
+	}
+	if who := whose(r); !private {
+		if !s.crowd.enter(who) {
+			writeError(w, refusal(&market.BudgetError{RetryAfter: time.Second, Reason: "too many questions of this client wait for the exchange"}))
+			return
+		}
+		defer s.crowd.leave(who)
 	}
 	err := s.opt.Forward.Pass(w, r, private)
 	if err == nil || r.Context().Err() != nil {

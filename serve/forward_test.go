@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"klined/market"
@@ -190,6 +192,54 @@ func TestForwardingFailures(t *testing.T) {
 			t.Errorf("%v: %d %s %v, want %d %s", c.err, rec.Code, rec.Body, rec.Header(), c.status, c.body)
 		}
 	}
+}
+
+// stuckForwarder passes nothing on before the end.
+type stuckForwarder struct {
+	fakeForwarder
+	end chan struct{}
+}
+
+func (f *stuckForwarder) Pass(w http.ResponseWriter, r *http.Request, private bool) error {
+	<-f.end
+	return f.fakeForwarder.Pass(w, r, private)
+}
+
+// TestForwardingCrowd: who asks too much at once is told so, and others are answered.
+func TestForwardingCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fixedClock(at("12:02:30")))
+		f := &stuckForwarder{end: make(chan struct{})}
+		w.opt.Forward, w.opt.ForwardAll = f, true
+		var crowd sync.WaitGroup
+		ask := func(from, method string, want int) {
+			crowd.Go(func() {
+				q := httptest.NewRequest(method, "http://localhost/fapi/v1/depth", nil)
+				q.RemoteAddr = from
+				rec := httptest.NewRecorder()
+				w.Handler().ServeHTTP(rec, q)
+				if rec.Code != want || want == http.StatusTooManyRequests && rec.Header().Get("Retry-After") != "1" {
+					t.Errorf("%s from %s: %d %s, want %d", method, from, rec.Code, rec.Body, want)
+				}
+			})
+		}
+		for range maxCrowd {
+			ask("192.0.2.1:1000", "GET", 200)
+		}
+		synctest.Wait()
+		ask("192.0.2.1:2000", "GET", 429)
+		ask("192.0.2.2:1000", "GET", 200)
+		ask("192.0.2.1:2000", "POST", 200)
+		synctest.Wait()
+		close(f.end)
+		crowd.Wait()
+		ask("192.0.2.1:2000", "GET", 200)
+		crowd.Wait()
+		if len(w.crowd.of) != 0 {
+			t.Errorf("left behind: %v", w.crowd.of)
+		}
+		w.Close()
+	})
 }
 
 func asRead(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"klined/fixed"
 	"klined/market"
 )
 
@@ -37,41 +37,8 @@ func (s *Server) price(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return invalidSymbol()
 	}
-	last, at, known := s.opt.Last(sym.ID)
-	if !known {
-		var err error
-		if last, err = s.running(r, &sym); err != nil {
-			return err
-		}
-	}
-	writeJSON(w, http.StatusOK, appendPrice(nil, &sym, &last, at))
-	return nil
-}
-
-// running is a symbol's running minute where its lane has none yet.
-func (s *Server) running(r *http.Request, sym *market.Symbol) (k market.Kline, err error) {
-	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-	defer cancel()
-	q := query{symbol: *sym, series: market.Series{Symbol: sym.ID, Interval: market.OneMinute}, start: -1, end: -1, limit: 1}
-	rows, err := s.answer(ctx, new(scratch), &q, whose(r))
-	if err != nil {
-		return k, err
-	}
-	if len(rows) == 0 { // it has never traded
-		return k, invalidSymbol()
-	}
-	return rows[0], nil
-}
-
-// prices answers for all symbols: with the exchange's list, in which ours stand for what is carried; without one, with ours
-// alone.
-func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
-	body := []byte{'['}
-	if s.opt.Prices == nil {
-		for _, sym := range s.opt.Symbols.All() {
-			body = s.appendCarried(body, &sym, nil)
-		}
-		writeJSON(w, http.StatusOK, append(body, ']'))
+	if row, known := s.ownPrice(nil, &sym); known {
+		writeJSON(w, http.StatusOK, row)
 		return nil
 	}
 	listed, err := s.listed.get(r.Context(), s.opt.Prices)
@@ -79,27 +46,50 @@ func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("prices: %w", err)
 	}
 	for i := range listed {
-		sym, _ := s.opt.Symbols.ByName(listed[i].symbol)
-		body = s.appendCarried(body, &sym, &listed[i])
+		if listed[i].symbol == sym.Name {
+			writeJSON(w, http.StatusOK, listed[i].row)
+			return nil
+		}
+	}
+	return invalidSymbol() // it has never traded
+}
+
+// prices answers for all symbols: with the exchange's list, in which ours stand for what is carried. What is not carried is in it
+// only where something may be passed on.
+func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
+	listed, err := s.listed.get(r.Context(), s.opt.Prices)
+	if err != nil {
+		return fmt.Errorf("prices: %w", err)
+	}
+	body := []byte{'['}
+	for i := range listed {
+		sym, carried := s.symbol(listed[i].symbol)
+		if !carried && s.opt.Forward == nil {
+			continue
+		}
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		own := false
+		if carried {
+			body, own = s.ownPrice(body, &sym)
+		}
+		if !own {
+			body = append(body, listed[i].row...)
+		}
 	}
 	writeJSON(w, http.StatusOK, append(body, ']'))
 	return nil
 }
 
-// appendCarried adds a symbol's price to a list: ours where it is carried and has one, else what the exchange has listed.
-func (s *Server) appendCarried(list []byte, sym *market.Symbol, listed *listedPrice) []byte {
-	if len(list) > 1 {
-		list = append(list, ',')
+// ownPrice adds the price of a symbol's last trade, where one has come since klined began: when there was one before only the
+// exchange knows.
+func (s *Server) ownPrice(dst []byte, sym *market.Symbol) (_ []byte, known bool) {
+	last, at, known := s.opt.Last(sym.ID)
+	if !known || at == 0 {
+		return dst, false
 	}
-	if sym.Name != "" && s.opt.Carries(sym.ID) {
-		if last, at, known := s.opt.Last(sym.ID); known {
-			return appendPrice(list, sym, &last, at)
-		}
-	}
-	if listed == nil {
-		return bytes.TrimSuffix(list, []byte{','})
-	}
-	return append(list, listed.row...)
+	return appendPrice(dst, sym, last.Close, at), true
 }
 
 const (
@@ -158,16 +148,10 @@ func askPrices(ctx context.Context, ask func(context.Context) ([]byte, error)) (
 	return listed, nil
 }
 
-// appendPrice writes the close of a symbol's running kline as its price. at is its last trade's time; 0 where it has not
-// traded since klined began: it was in the running kline then, whose begin is told, or before it.
-func appendPrice(dst []byte, sym *market.Symbol, running *market.Kline, at market.Time) []byte {
-	if at == 0 {
-		if at = running.OpenTime; running.TradeCount == 0 {
-			at--
-		}
-	}
+// appendPrice writes a symbol's price, and when it was traded.
+func appendPrice(dst []byte, sym *market.Symbol, price fixed.Value, at market.Time) []byte {
 	name, _ := json.Marshal(sym.Name) // a string always marshals
 	dst = append(append(dst, `{"symbol":`...), name...)
-	dst = appendValue(append(dst, `,"price":`...), running.Close, sym.PriceDigits)
+	dst = appendValue(append(dst, `,"price":`...), price, sym.PriceDigits)
 	return append(strconv.AppendInt(append(dst, `,"time":`...), int64(at), 10), '}')
 }

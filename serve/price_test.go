@@ -14,47 +14,54 @@ import (
 func TestPrice(t *testing.T) {
 	const (
 		btcPrice  = `{"symbol":"BTCUSDT","price":"83091.70","time":1799064141234}`
-		moonPrice = `{"symbol":"币安人生USDT","price":"0.153100","time":1799064119999}` // it has not traded since klined began
+		moonPrice = `{"symbol":"币安人生USDT","price":"0.153100","time":1799064119999}`
 		omgPrice  = `{"symbol":"OMGUSDT","price":"0.1","time":1, "new":true}`
-		staleBTC  = `{"symbol":"BTCUSDT","price":"1.00","time":2}`
+		listedBTC = `{"symbol":"BTCUSDT","price":"1.00","time":2}`
 		invalid   = `{"code":-1121,"msg":"Invalid symbol."}`
+		down      = `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`
+		all       = "[" + omgPrice + "," + listedBTC + `,{"symbol":"\u5e01安人生USDT"}]`
 	)
-	lane := map[market.SymbolID]market.Time{btc: at("12:02:21") + 234, moon: 0}
+	lane := map[market.SymbolID]market.Time{btc: at("12:02:21") + 234, moon: at("12:01:59") + 999}
 	prices := map[market.SymbolID]string{btc: "83091.7", moon: "0.1531"}
 	for _, c := range []struct {
 		name, query string
-		lacks       market.SymbolID // whose price the lane does not know
+		silent      market.SymbolID // what has not traded since klined began
 		forward     bool
+		listed      string // what the exchange lists; "" where it does not answer
 		body        string
 		weight      string
 	}{
-		{"one", "?symbol=btcusdt", ended, false, btcPrice, "1"},
-		{"one that has not traded", "?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT", ended, false, moonPrice, "1"},
-		{"all", "", ended, false, "[" + btcPrice + "," + moonPrice + "]", "2"},
-		{"all, named by nothing", "?symbol=", ended, false, "[" + btcPrice + "," + moonPrice + "]", "2"},
-		{"twice", "?symbol=BTCUSDT&symbol=BTCUSDT", ended, true, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "1"},
-		{"not carried", "?symbol=OMGUSDT", ended, false, invalid, "1"},
-		{"not carried, passed on", "?symbol=OMGUSDT", ended, true, "GET /fapi/v2/ticker/price?symbol=OMGUSDT", "1"},
-		{"not known in the lane: from the exchange's klines", "?symbol=BTCUSDT", btc, false, `{"symbol":"BTCUSDT","price":"5.00","time":1799064120000}`, "1"},
-		{"all but one", "", btc, false, "[" + moonPrice + "]", "2"},
-		{"all that the exchange lists", "", ended, true, "[" + omgPrice + "," + btcPrice + "," + moonPrice + "]", "2"},
-		{"all that the exchange lists, one not known here", "", btc, true, "[" + omgPrice + "," + staleBTC + "," + moonPrice + "]", "2"},
+		{"one", "?symbol=btcusdt", ended, false, "", btcPrice, "1"},
+		{"one of a strange name", "?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT", ended, false, "", moonPrice, "1"},
+		{"one that has not traded", "?symbol=BTCUSDT", btc, false, all, listedBTC, "1"},
+		{"one that has never traded", "?symbol=BTCUSDT", btc, false, "[" + omgPrice + "]", invalid, "1"},
+		{"one that nobody knows of", "?symbol=BTCUSDT", btc, false, "", down, "1"},
+		{"twice", "?symbol=BTCUSDT&symbol=BTCUSDT", ended, true, all, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "1"},
+		{"not carried", "?symbol=OMGUSDT", ended, false, all, invalid, "1"},
+		{"not carried, passed on", "?symbol=OMGUSDT", ended, true, all, "GET /fapi/v2/ticker/price?symbol=OMGUSDT", "1"},
+		{"all", "", ended, false, all, "[" + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, named by nothing", "?symbol=", ended, false, all, "[" + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, one silent", "", btc, false, all, "[" + listedBTC + "," + moonPrice + "]", "2"},
+		{"all, one never traded", "", btc, false, "[" + omgPrice + "]", "[]", "2"},
+		{"all, and what else there is", "", ended, true, all, "[" + omgPrice + "," + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, and what else there is, one silent", "", btc, true, all, "[" + omgPrice + "," + listedBTC + "," + moonPrice + "]", "2"},
+		{"all that nobody knows of", "", ended, false, "", down, "2"},
 	} {
 		w := newWorld(t, fixedClock(at("12:02:30")))
 		w.opt.Last = func(id market.SymbolID) (market.Kline, market.Time, bool) {
-			if id == c.lacks || id == ended {
-				return market.Kline{}, 0, false
+			if id == c.silent || id == ended {
+				return market.EmptyKline(at("12:02:00"), fixed.MustParse("7")), 0, id != ended
 			}
 			return market.EmptyKline(at("12:02:00"), fixed.MustParse(prices[id])), lane[id], true
 		}
-		w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
-			return []market.Kline{kline(at("12:02:00"), "5", market.StateOpen)}, nil
-		}
 		if c.forward {
 			w.opt.Forward = &fakeForwarder{}
-			w.opt.Prices = func(context.Context) ([]byte, error) {
-				return []byte("[" + omgPrice + "," + staleBTC + `,{"symbol":"\u5e01安人生USDT"}]`), nil
+		}
+		w.opt.Prices = func(context.Context) ([]byte, error) {
+			if c.listed == "" {
+				return nil, errDown
 			}
+			return []byte(c.listed), nil
 		}
 		rec := httptest.NewRecorder()
 		w.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/fapi/v2/ticker/price"+c.query, nil))

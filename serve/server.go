@@ -54,7 +54,7 @@ type Options struct {
 	Store     Store
 
 	// Last is the newest kline of the shortest interval, whose close is the last price, and the time of the last trade: 0
-	// where none has come yet. It does not wait. false where no price is known.
+	// where none has come yet, and the price is one of before. It does not wait. false where no price is known.
 	Last func(market.SymbolID) (running market.Kline, at market.Time, ok bool)
 
 	// Kept is since when klines of an interval are kept. nil: all are.
@@ -68,8 +68,7 @@ type Options struct {
 	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
 	// Forward passes on what is not answered here. nil: nothing is.
 	Forward Forwarder
-	// Prices asks the exchange for the prices of all its symbols: its answer as received. nil: they are those of what is
-	// carried.
+	// Prices asks the exchange for the prices of all its symbols: its answer as received.
 	Prices func(ctx context.Context) ([]byte, error)
 	// ForwardAll passes on private requests too: of any method, with a key or signed. They are taken from this machine alone.
 	ForwardAll bool
@@ -103,6 +102,7 @@ type Server struct {
 	log     *slog.Logger
 	hub     *hub
 	weights *weights
+	crowd   crowd
 	listed  priceList
 	firsts  firsts
 	handler http.Handler

@@ -176,6 +176,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Live: s.feed, Last: s.feed.Last, Source: s.o.Source, WatchTrades: s.feed.WatchTrades, Store: s.store, Kept: s.store.Kept,
 		Fetch: s.history.Fetch, Upstream: s.history.Upstream,
 		ExchangeInfo: s.info.get,
+		Prices:       func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) },
 		Status:       func() any { return s.status() },
 		Gaps:         func() any { return s.gaps() },
 		Standings:    func() any { return s.standings() },
@@ -190,7 +191,6 @@ func (s *server) buildServe() (*serve.Server, error) {
 			return nil, err
 		}
 		o.Forward, o.ForwardAll = forwarder, s.o.Forward == forwardAll
-		o.Prices = func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) }
 		o.Facts = s.buildRelay()
 	}
 	return serve.New(o), nil
