@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -11,8 +12,12 @@ import (
 // Bounds of one connection's subscriptions.
 const (
 	maxStreams = 1024
+	maxRelayed = 200 // of those that are relayed; the others stay silent
 	maxName    = 128 // bytes; a longer name stands for nothing and is not remembered
 )
+
+// tellEvery is how often it is logged, at most, that clients take too much.
+const tellEvery = 10 * time.Second
 
 // begin subscribes to the streams that the URL names.
 func (c *client) begin(names []string) {
@@ -102,6 +107,16 @@ func (c *client) subscribe(names []string) {
 		c.hub.subscribe(s)
 		c.subs = append(c.subs, s)
 	}
+	if c.unrelayed > 0 && c.hub.tells(time.Now()) {
+		c.hub.server.log.Warn("a client takes too many relayed streams: the others stay silent", "from", c.conn.RemoteAddr(), "at_most", maxRelayed, "silent", c.unrelayed)
+		c.unrelayed = 0
+	}
+}
+
+// tells reports whether it may be logged what a client does: of all clients once in a while.
+func (h *hub) tells(now time.Time) bool {
+	last := h.told.Load()
+	return now.UnixNano()-last >= int64(tellEvery) && h.told.CompareAndSwap(last, now.UnixNano())
 }
 
 func (c *client) unsubscribe(names []string) {

@@ -39,6 +39,7 @@ type hub struct {
 	queued  atomic.Int64 // bytes of memory that wait for all clients: a frame is counted once, however many it waits for
 	bound   int64        // what queued may reach
 	reading atomic.Int64 // bytes that have come of messages that are not whole yet, without each one's first readAtOnce
+	told    atomic.Int64 // Unix ns when it was logged last that a client takes too much
 	rounds  sync.Pool    // of *round
 	buffers sync.Pool    // of *[]byte: what frames are joined in
 
@@ -118,7 +119,7 @@ func (h *hub) klinesOf(series market.Series) *klineTopic {
 func (h *hub) subscribe(s *subscription) {
 	h.subscribing.Lock()
 	defer h.subscribing.Unlock()
-	s.topic, s.form = h.resolve(s.name)
+	s.topic, s.form = h.resolve(s.client, s.name)
 	if s.topic != nil && s.topic.add(s) {
 		s.topic.watch(true)
 	}

@@ -29,6 +29,7 @@ type pageData struct {
 type pageSetup struct {
 	Symbols   []pageSymbol `json:"symbols"`
 	Intervals []string     `json:"intervals"`
+	Settles   bool         `json:"settles"`
 }
 
 // pageSymbol is a symbol as short as 800 of them should be: ["BTCUSDT",2], its name and its price digits.
@@ -61,7 +62,7 @@ func (s *Server) pageRoutes(mux *http.ServeMux) {
 
 // page renders the chart page with the symbols and intervals of now.
 func (s *Server) page(w http.ResponseWriter, index *template.Template) {
-	data := pageData{Version: s.opt.Version, Setup: pageSetup{Symbols: []pageSymbol{}}}
+	data := pageData{Version: s.opt.Version, Setup: pageSetup{Symbols: []pageSymbol{}, Settles: s.opt.Settles}}
 	for sym := range s.carried {
 		data.Setup.Symbols = append(data.Setup.Symbols, pageSymbol{sym.Name, sym.PriceDigits})
 	}
@@ -76,8 +77,9 @@ func (s *Server) page(w http.ResponseWriter, index *template.Template) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	// lightweight-charts sets styles of its own.
-	h.Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'")
+	// lightweight-charts sets styles of its own. 'self' is the page's WebSocket, too.
+	h.Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "+
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	_, _ = w.Write(body.Bytes())
 }
 

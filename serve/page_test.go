@@ -16,8 +16,16 @@ import (
 
 func TestPage(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:00:00")))
+	w.opt.Settles = true
 	rec := w.get("/")
 	page := rec.Body.String()
+	for _, from := range strings.Split(rec.Header().Get("Content-Security-Policy"), "; ") { // nothing of another host
+		for _, source := range strings.Fields(from)[1:] {
+			if !slices.Contains([]string{"'self'", "'none'", "'unsafe-inline'", "data:"}, source) {
+				t.Errorf("the page may use %s", from)
+			}
+		}
+	}
 	if rec.Code != 200 || rec.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Fatalf("%d %s", rec.Code, rec.Header())
 	}
@@ -36,6 +44,7 @@ func TestPage(t *testing.T) {
 	want := any(map[string]any{
 		"symbols":   []any{[]any{"BTCUSDT", 2.0}, []any{"币安人生USDT", 6.0}},
 		"intervals": slices.Insert(intervals, 2, any("2m")),
+		"settles":   true,
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("setup (-want +got):\n%s", diff)

@@ -83,6 +83,7 @@ type Options struct {
 	// ExchangeInfo is the exchange's answer, as received.
 	ExchangeInfo func(ctx context.Context) ([]byte, error)
 
+	Settles     bool                               // closed klines are replaced by the exchange's own, some time after their close
 	Status      func() any                         // what /klined/v1/status shows
 	Gaps        func() any                         // what /klined/v1/gaps shows
 	Standings   func() any                         // what /klined/v1/symbols shows

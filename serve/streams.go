@@ -125,13 +125,13 @@ func (s *Server) streamsBefore(next http.Handler) http.Handler {
 	})
 }
 
-// resolve finds what a stream name stands for. Names of nothing are subscribed and stay silent, as on the exchange. Its
+// resolve finds what a stream name stands for, for c. Names of nothing are subscribed and stay silent, as on the exchange. Its
 // caller holds subscribing.
-func (h *hub) resolve(name string) (topic, form) {
+func (h *hub) resolve(c *client, name string) (topic, form) {
 	if series, form, ok := h.server.series(name); ok {
 		return h.klinesOf(series), form
 	}
-	if f := h.fact(name); f != nil {
+	if f := h.fact(c, name); f != nil {
 		return f, 0
 	}
 	return nil, 0

@@ -209,7 +209,10 @@ func (w *twin) alike(t *testing.T, rt *rapid.T) {
 func (w *twin) slowly(t *testing.T, rt *rapid.T) {
 	steps := anyStep
 	release := func() {}
-	defer func() { release() }()
+	defer func() {
+		release()
+		atRest()
+	}()
 	series := w.series(rt)
 	if rapid.Bool().Draw(rt, "known") { // then what is read slowly lies before what is there
 		now := series.Interval.Open(w.now)
@@ -244,6 +247,7 @@ func (w *twin) slowly(t *testing.T, rt *rapid.T) {
 
 // stick has the writers of both wait at the disk with all that waits for it, until what it returns is called.
 func (w *twin) stick(t *testing.T, rt *rapid.T) (release func()) {
+	time.Sleep(time.Second) // a cut that is under way ends
 	fails := rapid.Bool().Draw(rt, "fails")
 	var releases []func()
 	w.both(func(s *Store) {

@@ -19,18 +19,18 @@ import (
 const screenshots = "KLINED_SCREENSHOTS"
 
 // TestE2EPage uses the chart page in a real browser: it loads, searches among 800 symbols, switches, loads earlier klines,
-// receives live ones, shows how the server stands, looks as it should in both themes and on a phone, and survives a restart
-// of the server.
+// receives live ones, shows how the server stands, looks as it should in both themes and on a phone, withstands a browser that
+// keeps nothing and a server that closes and does not settle, and survives a restart of the server.
 func TestE2EPage(t *testing.T) {
 	t.Parallel()
 	node, chromium := browser(t)
 	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "800", "--rate", "200", "--start", "2027-01-05T20:00:45Z")
 	dir, listen := filepath.Join(t.TempDir(), "store"), "127.0.0.1:0"
-	serve := func() (*process, string) {
-		return launch(t, serveAddress, "serve", "--listen", listen, "--dir", dir, "--rest", "http://"+xAddr, "--ws", "ws://"+xAddr,
+	serve := func(settle string) (*process, string) {
+		return launch(t, serveAddress, "serve", "--settle", settle, "--listen", listen, "--dir", dir, "--rest", "http://"+xAddr, "--ws", "ws://"+xAddr,
 			"--intervals", "1s,5s,1m,1h,2h,1d", "--backfill", "0", "--rest-weight", "2400", "--redundancy", "1")
 	}
-	server, addr := serve()
+	server, addr := serve("on")
 	listen = addr
 
 	folder := ""
@@ -67,7 +67,7 @@ func TestE2EPage(t *testing.T) {
 		if err := server.end(syscall.SIGINT); err != nil {
 			t.Errorf("stopped by SIGINT: %v\n%s", err, server.output())
 		}
-		server, _ = serve()
+		server, _ = serve("off")
 		fmt.Fprintln(in, "restarted")
 	}
 	if err := cmd.Wait(); err != nil {

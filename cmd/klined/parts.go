@@ -174,7 +174,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Symbols: s.symbols, Carries: s.feed.Carries, Contract: func(id market.SymbolID) string { return s.contracts[id] },
 		Intervals: s.o.Intervals, Clock: s.clock,
 		Live: s.feed, Last: s.feed.Last, Source: s.o.Source, WatchTrades: s.feed.WatchTrades, Store: s.store, Kept: s.store.Kept,
-		Fetch: s.history.Fetch, Upstream: s.history.Upstream,
+		Fetch: s.history.Fetch, Upstream: s.history.Upstream, Settles: s.o.Settle,
 		ExchangeInfo: s.info.get,
 		Prices:       func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) },
 		Status:       func() any { return s.status() },

@@ -1,6 +1,6 @@
 // One WebSocket to this server, opened again when it is lost.
 
-const firstPause = 400; // ms before the first attempt to come back; doubled for each further one
+const firstPause = 400; // ms before the first attempt to come back; doubled for each further one, until a connection lasts
 const longestPause = 3000;
 const switchEvery = 300; // ms between two changes of the stream: a server takes only so many messages a second
 const askEvery = 10_000; // ms between signs of life; a connection that leaves one unanswered is lost
@@ -99,11 +99,11 @@ export class Feed {
     if (message.stream) {
       if (message.stream === this.#stream && message.data.e === "kline") this.#on.onKline(message.data);
     } else if (message.id === this.#ready) {
-      this.#pause = firstPause;
       this.#on.onState("live");
       this.#on.onReady();
     } else if (message.id === this.#asked) {
       this.#asked = 0;
+      this.#pause = firstPause; // it has stood for a while
     }
   }
 

@@ -23,15 +23,19 @@ export class Series {
   #timer = 0; // of the next attempt, after a failure
   #heard = 0; // when its last event came
   #leave = 0; // the timer at whose end another series leaves the view
-  #live = () => false;
+  #settles;
+  #live;
+  #now;
 
   /** onChange(before) follows each change of what is shown, with the last price before it; onFailure({text, at, retry}) says
-   * why klines cannot be loaded, and undefined when they can; onLoading(true) and (false) surround a wait. live() says whether
-   * the server can be reached. */
-  constructor(chart, { live, ...handlers }) {
+   * why klines cannot be loaded, and undefined when they can; onLoading(true) and (false) surround a wait. settles says whether
+   * closed klines settle some time after, live() whether the server can be reached, now() the exchange's time. */
+  constructor(chart, { settles, live, now, ...handlers }) {
     this.#chart = chart;
     this.#on = handlers;
+    this.#settles = settles;
     this.#live = live;
+    this.#now = now;
     setInterval(() => this.#look(), lookEvery);
   }
 
@@ -101,7 +105,7 @@ export class Series {
   // Loads the latest klines: a thousand of a series that is not shown yet, else from the last closed one known.
   #load() {
     const last = this.#fresh ? undefined : this.#chart.last;
-    const missed = last ? Math.ceil((Date.now() - 1000 * last.time) / (last.end + 1 - 1000 * last.time)) + 3 : rowsAtOnce;
+    const missed = last ? Math.ceil((this.#now() - 1000 * last.time) / (last.end + 1 - 1000 * last.time)) + 3 : rowsAtOnce;
     const limit = Math.min(Math.max(missed, 3), rowsAtOnce);
     return this.#during(async (signal) => {
       const klines = await this.#fetch({ limit }, signal);
@@ -187,7 +191,7 @@ export class Series {
 
   // What is settled equal is not pushed again, and what closed without all trades only later.
   async #settle() {
-    const settles = !this.interval.endsWith("s");
+    const settles = this.#settles && !this.interval.endsWith("s");
     const recent = this.#chart.klines.slice(-settlesWithin, -1);
     const from = recent.find((kline) => kline.state === "open" || (settles && kline.state === "closed"));
     if (!from) return;

@@ -8,19 +8,21 @@ const [address, executablePath, folder] = process.argv.slice(2)
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
-const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, colorScheme: 'light' })
-const page = await context.newPage()
-page.setDefaultTimeout(60_000) // until the first whole minute, on a busy machine
-
 // What may not happen, but while the server is being started again.
 const faults = []
 let restarting = false
 const fault = (text) => restarting || faults.push(text)
-page.on('console', (m) => (m.type() === 'error' || m.type() === 'warning') && fault(`console: ${m.text()}`))
-page.on('pageerror', (error) => fault(`error: ${error.stack}`))
-page.on('response', (r) => r.status() >= 400 && fault(`${r.status()} ${r.url()}`))
-page.on('requestfailed', (r) => r.failure().errorText !== 'net::ERR_ABORTED' && fault(`${r.failure().errorText} ${r.url()}`)) // the page itself gives up what it does not need any more
-page.on('request', (r) => new URL(r.url()).host !== address.replace('http://', '') && fault(`asks elsewhere: ${r.url()}`))
+const watch = (page) => {
+  page.setDefaultTimeout(60_000) // until the first whole minute, on a busy machine
+  page.on('console', (m) => (m.type() === 'error' || m.type() === 'warning') && fault(`console: ${m.text()}`))
+  page.on('pageerror', (error) => fault(`error: ${error.stack}`))
+  page.on('response', (r) => r.status() >= 400 && fault(`${r.status()} ${r.url()}`))
+  page.on('requestfailed', (r) => r.failure().errorText !== 'net::ERR_ABORTED' && fault(`${r.failure().errorText} ${r.url()}`)) // the page itself gives up what it does not need any more
+  page.on('request', (r) => new URL(r.url()).host !== address.replace('http://', '') && fault(`asks elsewhere: ${r.url()}`))
+  return page
+}
+const open = async () => watch(await (await browser.newContext({ viewport: { width: 1200, height: 800 }, colorScheme: 'light' })).newPage())
+let page = await open()
 
 const text = (id) => page.locator(`#${id}`).textContent()
 const until = (what, condition, argument) => page.waitForFunction(condition, argument, { polling: 50 }).catch(async (error) => {
@@ -80,6 +82,8 @@ async function switches() {
   for (const key of '[]'.repeat(12)) await page.keyboard.press(key) // faster than a server takes messages
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
+  await page.evaluate(() => (location.hash = '#NOPE/7m'))
+  await until('the address names what is shown', () => location.hash === '#BTCUSDT/1m')
   done('switches symbol and interval')
 }
 
@@ -102,6 +106,11 @@ async function status() {
   await until('rates', () => /\d/.test(document.querySelector('.tile .figure')?.textContent ?? ''))
   const panel = await page.locator('#status').innerText()
   for (const word of ['Trades a second', 'Frames a second', 'REST weight', 'trades-0.0', 'Gaps', 'Store', 'Equal to the exchange']) check('status', panel.includes(word), panel)
+  const shares = await page.evaluate(async () => {
+    const { share } = await import(new URL('web/report.js', document.baseURI))
+    return [0, 0.97297, 0.99996, 1, undefined].map(share).join(', ')
+  })
+  check('shares are rounded, but never to all', shares === '0.00 %, 97.30 %, 99.99 %, 100.00 %, –', shares)
   await shot('status')
   await page.keyboard.press('Escape')
   await page.keyboard.press('?')
@@ -129,7 +138,9 @@ async function looks() {
     await shot(`phone-${scheme}`)
   }
   await page.keyboard.press('s')
-  await page.locator('.tile').first().waitFor()
+  await page.locator('.connections').waitFor()
+  const wide = await page.evaluate(() => [...document.querySelectorAll('#status .table')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.innerText))
+  check('tables fit a phone', wide.length === 0, ...wide)
   await shot('phone-status')
   await page.keyboard.press('Escape')
   await page.setViewportSize({ width: 1200, height: 800 })
@@ -150,11 +161,83 @@ async function lives() {
   done('receives live klines')
 }
 
+/** A browser that keeps nothing, with a clock that is behind, and a server that closes whom it has let in and does not settle. */
+async function withstands() {
+  const usual = page
+  page = await open()
+  await page.addInitScript(() => {
+    Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('nothing is kept', 'SecurityError') } })
+    const { setTimeout, setInterval } = window
+    const { now } = Date
+    const { parse } = JSON
+    JSON.parse = (text) => parse(text, (key, value) => (key === 'settles' ? false : value))
+    Date.now = () => now() - 7_200_000
+    window.pauses = []
+    window.looks = 0
+    window.seconds = () => { // when the last one closed, and how many are held
+      const [h, m, s] = document.getElementById('closed').textContent.slice(0, 8).split(':').map(Number)
+      const counts = document.getElementById('loaded').textContent.replaceAll(',', '').match(/\d+/g)
+      return { last: 3600 * h + 60 * m + s, n: counts.reduce((sum, n) => sum + Number(n), 0) }
+    }
+    window.setTimeout = (f, ms) => (ms % 1 > 0 && window.pauses.push(ms), setTimeout(f, ms)) // those between two attempts are drawn
+    window.setInterval = (f, ms) => (ms === 5000 ? setInterval(() => { window.looks++; f() }, 250) : setInterval(f, ms)) // looks for what is not pushed
+  })
+  let socket
+  const coming = [] // what the next connections meet: "shut" at once, or "told" that they are subscribed and then shut
+  await page.routeWebSocket(/stream/, (ws) => {
+    socket = ws
+    const meets = coming.shift()
+    if (meets === 'shut') return ws.close()
+    ws.connectToServer().onMessage((message) => {
+      ws.send(message)
+      if (meets === 'told' && 'result' in JSON.parse(message)) ws.close()
+    })
+  })
+  await page.goto(`${address}/#BTCUSDT/1s`)
+  await until('seconds', () => document.getElementById('connection').dataset.state === 'live' && /^\d\d:\d\d:\d\d closed/.test(document.getElementById('closed').textContent))
+  const before = await page.evaluate(() => window.seconds())
+  coming.push('shut', 'shut', 'shut', 'told')
+  socket.close()
+  await until('the pauses before the next connections', () => window.pauses.length > 4)
+  const pauses = await page.evaluate(() => window.pauses)
+  check('a server that closes whom it has let in is left alone for longer', pauses[4] > 2000, ...pauses)
+  await until('what was missed', (last) => window.seconds().last > last + 3, before.last)
+  const after = await page.evaluate(() => window.seconds())
+  check('no hole, by a clock that is behind', after.n - before.n === after.last - before.last, JSON.stringify([before, after]))
+
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+  const light = await ground()
+  await page.keyboard.press('t')
+  check('the theme is chosen without being kept', (await ground()) !== light)
+
+  let asked = 0 // what has become of closed klines
+  page.on('request', (r) => r.url().includes('startTime=') && asked++)
+  await page.route('**/klined/v1/klines*', async (route) => {
+    const response = await route.fetch()
+    await route.fulfill({ response, body: (await response.text()).replaceAll('"settled"', '"closed"') })
+  })
+  await page.getByRole('button', { name: '1m', exact: true }).click()
+  await until('minutes that are not settled', () => document.getElementById('connection').dataset.state === 'live' && /^[\d,]+ closed, 1 open$/.test(document.getElementById('loaded').textContent))
+  await until('looks', (looks) => window.looks > looks + 3, await page.evaluate(() => window.looks))
+  check('what does not settle is not asked for again', asked === 0, asked)
+  await shot('withstands')
+  page = usual
+  done('withstands a browser and a server that are not as they should be')
+}
+
 async function survives() {
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /^\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
   restarting = true
   console.log('restart')
+  await until('the last figures stay', () => {
+    if (document.getElementById('connection').dataset.state !== 'offline') return false
+    const body = document.getElementById('status-body')
+    body.replaceChildren() // as if it were opened for the first time
+    document.getElementById('status-button').click()
+    return body.hasAttribute('data-stale') && body.querySelector('.tile') !== null
+  })
+  await page.keyboard.press('Escape')
   await lines.next()
   await until('live again', () => document.getElementById('connection').dataset.state === 'live')
   await until('loaded again', () => document.getElementById('notice').hidden && !document.getElementById('chart').hasAttribute('data-loading'))
@@ -163,12 +246,13 @@ async function survives() {
   const { all, open, since, closed } = await held()
   const span = (at(closed) - at(since) + 1440) % 1440
   check('no hole', all - open === span + 1, `${all} klines, ${open} open, since ${since}, the last closed ${closed}`)
+  check('it does not settle', (await (await page.request.get(address)).text()).includes('"settles":false'))
   await until('it goes on', (before) => document.getElementById('legend').textContent !== before, await text('legend'))
   done('survives a restart of the server')
 }
 
 try {
-  for (const part of [loads, searches, switches, earlier, status, looks, lives, survives]) await part()
+  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, survives]) await part()
   check('no faults', faults.length === 0, ...faults)
   done('no errors')
 } catch (error) {
