@@ -181,6 +181,7 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 			return w.upstream(series, span, limit)
 		},
 		ExchangeInfo: func(context.Context) ([]byte, error) { return []byte(`{"timezone":"UTC"}`), nil },
+		Prices:       func(context.Context) ([]byte, error) { return []byte(`[]`), nil },
 		Metrics:      health.NewMetrics(),
 		Version:      "test",
 	})
