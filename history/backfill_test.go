@@ -285,10 +285,21 @@ func TestKeepFilled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		r.diary.begin()
+		r.venue.set(func(v *venue) {
+			v.fail = func(a asked) error { // a client brings an hour while the minutes are asked for
+				if hour := of(h, "01-09T03:00", "01-09T04:00"); a.Interval == m {
+					r.store.Fetched(hour.Series, hour.Span, []market.Kline{row(h, hour.From, r.clock.Now())})
+				}
+				return nil
+			}
+		})
 		go func() { done <- r.KeepFilled(ctx, []market.SymbolID{0, 1}, 50) }()
 		r.after(50)
 		check(t, "at first", r.venue.take(), "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:08 limit 50, backfill",
-			"0 1h from 01-09T03:00 limit 50, backfill")
+			"0 1h from 01-09T04:00 limit 49, backfill")
+		if want := "klines=99 of=100 failed=0 came_otherwise=1"; !strings.Contains(r.log.String(), want) {
+			t.Errorf("not logged: %s\n%s", want, r.log)
+		}
 		r.store.mu.Lock()
 		r.store.holes = []market.Range{of(h, "01-02T03:00", "01-02T04:00"), of(m, "01-11T05:02", "01-11T05:04"), of(m, "01-11T05:55", "01-11T05:56")}
 		r.store.kept = r.clock.Now().Add(-2 * time.Hour)

@@ -54,7 +54,9 @@ func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, 
 		return
 	}
 	if done := p.Done.Load(); done > 0 {
-		h.log.Info("the past is filled", "klines", done, "took", time.Since(began).Round(time.Millisecond))
+		total, failed := p.Total.Load(), p.Failed.Load()
+		h.log.Info("the past is filled", "klines", done, "of", total, "failed", failed, "came_otherwise", max(0, total-done-failed),
+			"took", time.Since(began).Round(time.Millisecond))
 	}
 	if err != nil {
 		h.log.Warn("the past is not filled", "error", err)
