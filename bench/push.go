@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -153,6 +154,11 @@ type emptyStore struct{}
 // Klines implements serve.Store.
 func (emptyStore) Klines(_ context.Context, dst []market.Kline, _ market.Series, _ market.Span) ([]market.Kline, []market.Span, error) {
 	return dst, nil, nil
+}
+
+// Since implements serve.Store.
+func (emptyStore) Since(context.Context, market.Interval) (market.Time, error) {
+	return math.MaxInt64, nil
 }
 
 // pushDelay runs exchange, feed and server, and reads the delays that the server measures.

@@ -167,3 +167,12 @@ func TestForwardAllowanceKept(t *testing.T) {
 		}
 	})
 }
+
+// TestForwardTooHeavy: a question that no minute has the weight for is refused as one, not put off.
+func TestForwardTooHeavy(t *testing.T) {
+	_, err := pass(t, says("[]"), false, httptest.NewRequest("GET", "/fapi/v1/historicalTrades?symbol=BTCUSDT", nil))
+	var heavy *market.TooHeavyError
+	if !errors.As(err, &heavy) || *heavy != (market.TooHeavyError{Weight: 200, Limit: 90}) {
+		t.Error(err)
+	}
+}

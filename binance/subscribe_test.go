@@ -102,10 +102,17 @@ func TestSubscriptionsTakeTurns(t *testing.T) {
 	if left := len(s.begins) + len(s.ends); left > 0 || carried != MaxStreams {
 		t.Errorf("%d are carried, %d wait", carried, left)
 	}
-	s.end(others[:9])
+	s.end(others[:1])
+	count(1)
+	s.end(others[1:6])
+	if err := s.begin(names[:6], false); err != nil {
+		t.Fatal(err)
+	}
+	count(3) // there is room for one at first
+	s.end(others[6:9])
 	for n := range 10 { // of one, who leaves a stream before each message, and takes another
 		s.end(others[10+n : 11+n])
-		if err := s.begin(names[n:n+1], false); err != nil {
+		if err := s.begin(names[10+n:11+n], false); err != nil {
 			t.Fatal(err)
 		}
 		if n == 3 {

@@ -60,10 +60,13 @@ type client struct {
 	long atomic.Int64 // bytes of its unfinished message that hub.reading counts
 
 	// The reader's own:
-	in      io.Reader
-	subs    []*subscription // in the order they came
-	rate    rate
-	message []byte // what has come of a message that is not whole yet
+	in        io.Reader
+	subs      []*subscription // in the order they came
+	relayed   int             // how many of them are relayed
+	unrelayed int             // how many would have been, but for maxRelayed; not logged yet
+	claimed   int             // of them, those that hub.subscriptions counts
+	rate      rate
+	message   []byte // what has come of a message that is not whole yet
 
 	pongBy    time.Time // when c is lost unless a pong has come
 	messageBy time.Time // when the message must be whole; zero where none has begun

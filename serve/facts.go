@@ -14,12 +14,18 @@ type facts struct {
 }
 
 func (f *facts) add(s *subscription) (first bool) {
+	if !f.fed {
+		s.client.relayed++
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.join(s)
 }
 
 func (f *facts) remove(s *subscription) (last bool) {
+	if !f.fed {
+		s.client.relayed--
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.leave(s)
@@ -58,15 +64,31 @@ func index(wrapped bool) int {
 	return 0
 }
 
-// fact finds the stream of facts of that name, made where there was none; nil where there is nothing behind it. Its
-// caller holds subscribing.
-func (h *hub) fact(name string) *facts {
+// fact finds the stream of facts of that name for c, made where there was none; nil where there is nothing behind it, and where c
+// takes too many that are relayed. Its caller holds subscribing.
+func (h *hub) fact(c *client, name string) *facts {
 	h.mu.RLock()
 	f := h.facts[name]
 	h.mu.RUnlock()
-	if f != nil || strings.ContainsFunc(name, quotes) {
-		return f
+	made := f == nil && !strings.ContainsFunc(name, quotes)
+	if made {
+		f = h.newFacts(name)
 	}
+	switch {
+	case f == nil:
+	case !f.fed && c.relayed == maxRelayed:
+		c.unrelayed++
+		return nil
+	case made:
+		h.mu.Lock()
+		h.facts[f.name] = f
+		h.mu.Unlock()
+	}
+	return f
+}
+
+// newFacts makes the stream of facts of that name, nil where there is nothing behind it.
+func (h *hub) newFacts(name string) *facts {
 	source := h.server.relays(name)
 	fed := source != nil
 	if !fed && h.server.opt.Facts != nil {
@@ -75,11 +97,7 @@ func (h *hub) fact(name string) *facts {
 	if source == nil {
 		return nil
 	}
-	f = &facts{hub: h, name: name, source: source, fed: fed}
-	h.mu.Lock()
-	h.facts[name] = f
-	h.mu.Unlock()
-	return f
+	return &facts{hub: h, name: strings.Clone(name), source: source, fed: fed}
 }
 
 // quotes reports whether r cannot stand in a JSON string as it is: U+FFFD stands for what is not UTF-8.

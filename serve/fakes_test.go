@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -104,6 +105,16 @@ func (s *fakeStore) Klines(_ context.Context, rows []market.Kline, series market
 	return rows, missing, nil
 }
 
+func (s *fakeStore) Since(_ context.Context, iv market.Interval) (market.Time, error) {
+	since := market.Time(math.MaxInt64)
+	for series, rows := range s.rows {
+		if series.Interval == iv && len(rows) > 0 {
+			since = min(since, rows[0].OpenTime)
+		}
+	}
+	return since, nil
+}
+
 // world is a Server between fakes.
 type world struct {
 	*Server
@@ -170,6 +181,7 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 			return w.upstream(series, span, limit)
 		},
 		ExchangeInfo: func(context.Context) ([]byte, error) { return []byte(`{"timezone":"UTC"}`), nil },
+		Prices:       func(context.Context) ([]byte, error) { return []byte(`[]`), nil },
 		Metrics:      health.NewMetrics(),
 		Version:      "test",
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"sync"
@@ -53,6 +54,9 @@ func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query, 
 	}
 	defer s.scratches.Put(sc)
 	rows, err := s.answer(ctx, sc, q, whose(r))
+	if missing := q.limit - len(rows); err == nil && missing > 0 && q.series.Interval < market.OneMinute {
+		rows, err = s.beyondHoles(ctx, q, slices.Clone(rows), int64(missing), whose(r))
+	}
 	if err != nil {
 		return fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err)
 	}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -247,6 +248,45 @@ func TestOwnIntervals(t *testing.T) {
 	rec = w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1s&limit=5")
 	if got := rec.Header().Get("X-Klined-State"); got != "settled=0,closed=1,open=1,gap=0" || len(w.fetched) != 0 {
 		t.Errorf("%d %s %s, fetched %v", rec.Code, got, rec.Body, w.fetched)
+	}
+}
+
+// TestOwnIntervalsCountKlines: below a minute startTime and limit count what there is, beyond the times without klined too.
+func TestOwnIntervalsCountKlines(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:00:02")))
+	iv := interval("1s")
+	series := market.Series{Symbol: btc, Interval: iv}
+	w.store.rows[series] = append(run(iv, at("08:00:00"), at("08:00:05"), market.StateClosed), run(iv, at("12:00:00"), at("12:00:02"), market.StateClosed)...)
+	w.live.rows[series] = []market.Kline{kline(at("12:00:02"), "1", market.StateOpen)}
+	for query, want := range map[string]string{
+		"limit=3":                            "12:00:00 12:00:01 12:00:02",
+		"limit=5":                            "08:00:03 08:00:04 12:00:00 12:00:01 12:00:02",
+		"limit=3&endTime=10h":                "08:00:02 08:00:03 08:00:04",
+		"limit=3&startTime=0":                "08:00:00 08:00:01 08:00:02",
+		"limit=3&startTime=8h4s":             "08:00:04 12:00:00 12:00:01",
+		"limit=9&startTime=10h":              "12:00:00 12:00:01 12:00:02",
+		"limit=9&startTime=8h3s&endTime=12h": "08:00:03 08:00:04 12:00:00",
+		"limit=9&startTime=9h&endTime=10h":   "",
+		"limit=9&endTime=7h":                 "",
+		"limit=9&startTime=13h":              "",
+	} {
+		for _, name := range []string{"7h", "8h3s", "8h4s", "9h", "10h", "12h", "13h"} {
+			after, _ := time.ParseDuration(name)
+			query = strings.ReplaceAll(query, "Time="+name, fmt.Sprint("Time=", int64(at("00:00:00").Add(after))))
+		}
+		w.store.reads = 0
+		rec := w.get("/fapi/v1/klines?symbol=BTCUSDT&interval=1s&" + query)
+		var rows [][]any
+		if err := json.Unmarshal(rec.Body.Bytes(), &rows); err != nil {
+			t.Fatal(err, rec.Body)
+		}
+		var opens []string
+		for _, row := range rows {
+			opens = append(opens, market.Time(row[0].(float64)).Std().Format(time.TimeOnly))
+		}
+		if got := strings.Join(opens, " "); got != want || w.store.reads > 9 {
+			t.Errorf("%s: %s, want %s; the store is read %d times", query, got, want, w.store.reads)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -84,6 +85,39 @@ func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.answerKlines(w, r, &q, appendStandings)
+}
+
+// beyondHoles adds to rows, which q found below a minute, up to n more: what lies beyond the times in which klined did not run.
+// Without a startTime they lie before rows, else behind them. Long reads wait for their turn, as those of UDF do.
+func (s *Server) beyondHoles(ctx context.Context, q *query, rows []market.Kline, n int64, who string) ([]market.Kline, error) {
+	iv, g := q.series.Interval, q.grid(s.opt.Clock.Now())
+	since, err := s.opt.Store.Since(ctx, iv)
+	if err != nil {
+		return nil, err
+	}
+	lowest := iv.Ordinal(iv.Ceil(max(min(since, iv.OpenAt(g.bound)), s.kept(iv))))
+	if q.start < 0 {
+		end := g.bound
+		if len(rows) > 0 {
+			end = iv.Ordinal(rows[0].OpenTime) - 1
+		}
+		older, err := s.udfBack(ctx, q.series, iv.OpenAt(end), max(lowest, end-udfReach), n, who)
+		return append(older, rows...), err
+	}
+	first := max(g.first, lowest)
+	if len(rows) > 0 {
+		first = iv.Ordinal(rows[len(rows)-1].OpenTime) + 1
+	}
+	last := min(g.bound, first+udfReach)
+	for size := int64(maxLimit); n > 0 && first <= last; first, size = first+size, min(2*size, udfMost) {
+		page, err := s.udfPage(ctx, new(scratch), &query{series: q.series, start: iv.OpenAt(first), end: iv.OpenAt(last), limit: int(size)}, who)
+		if err != nil {
+			return nil, err
+		}
+		page = page[:min(n, int64(len(page)))]
+		rows, n = append(rows, page...), n-int64(len(page))
+	}
+	return rows, nil
 }
 
 // appendStandings is appendRows with those two values.

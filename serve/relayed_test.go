@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -123,5 +124,50 @@ func TestMiniTickers(t *testing.T) {
 		w.PublishTickers(&market.Batch{Tickers: []market.Ticker{{SymbolID: ended}}, Rows: [][]byte{[]byte(`{}`)}})
 		differ(t, "all", all.texts(), []string{frame, "[]"})
 		differ(t, "one", one.texts(), []string{`{"stream":"币安人生usdt@miniTicker","data":` + rows[1] + `}`})
+	})
+}
+
+// TestRelayedStreamsOfAClient: one client takes a bounded number of relayed streams; more are acknowledged and silent, and hurt
+// neither its own streams nor other clients. Those that it leaves make room for others.
+func TestRelayedStreamsOfAClient(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		var log strings.Builder
+		w.log = slog.New(slog.NewTextHandler(&log, nil))
+		on := 0
+		w.opt.Facts = func(string) func(bool) {
+			return func(to bool) {
+				if on--; to {
+					on += 2
+				}
+			}
+		}
+		names := make([]string, maxRelayed+2)
+		for n := range names {
+			names[n] = fmt.Sprintf("s%d@ticker", n)
+		}
+		last, other := names[maxRelayed+1], connect(t, listen, "/ws/"+names[maxRelayed])
+		p := connect(t, listen, "/ws/"+strings.Join(names, "/")+"/btcusdt@miniTicker/btcusdt@kline_1m")
+		if len(w.hub.facts) != maxRelayed+2 || on != maxRelayed+1 {
+			t.Errorf("%d streams, %d are relayed", len(w.hub.facts), on)
+		}
+		for _, name := range []string{names[0], names[maxRelayed], last} {
+			w.Deliver(name, []byte(`{"of":"`+name+`"}`))
+		}
+		w.PublishTickers(&market.Batch{Tickers: []market.Ticker{{SymbolID: btc}}, Rows: [][]byte{[]byte(`{"s":"BTCUSDT"}`)}})
+		differ(t, "one with too many", p.texts(), []string{`{"of":"s0@ticker"}`, `{"s":"BTCUSDT"}`})
+		differ(t, "the other", other.texts(), []string{`{"of":"` + names[maxRelayed] + `"}`})
+		p.ask(`{"method":"UNSUBSCRIBE","params":["s0@ticker","` + last + `"],"id":1}`)
+		p.ask(`{"method":"SUBSCRIBE","params":["` + last + `"],"id":2}`)
+		p.texts()
+		w.Deliver(last, []byte(`{"a":1}`))
+		differ(t, "in the room of another", p.texts(), []string{`{"a":1}`})
+		if text := log.String(); strings.Count(text, "too many relayed streams") != 1 || !strings.Contains(text, "at_most=200 silent=2") {
+			t.Errorf("log: %s", text)
+		}
+		_, _ = p.conn.Close(), other.conn.Close()
+		synctest.Wait()
+		if on != 0 || len(w.hub.facts) != 0 {
+			t.Errorf("%d are relayed, %d remembered though nobody takes any", on, len(w.hub.facts))
+		}
 	})
 }

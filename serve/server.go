@@ -28,6 +28,8 @@ type Store interface {
 	// Klines appends the closed klines of span to dst, oldest first, and gives the parts of span that are not known to be
 	// complete.
 	Klines(ctx context.Context, dst []market.Kline, series market.Series, span market.Span) (rows []market.Kline, missing []market.Span, err error)
+	// Since is when the first kline of an interval that is stored opens, whatever its symbol; math.MaxInt64 where there is none.
+	Since(ctx context.Context, iv market.Interval) (market.Time, error)
 }
 
 // Forwarder passes requests on to the exchange.

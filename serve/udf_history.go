@@ -14,7 +14,7 @@ import (
 const (
 	// udfMost is how many klines one answer holds at most.
 	udfMost = 15_000
-	// udfReach is how many klines before the asked ones are looked through where there are holes: below a minute.
+	// udfReach is how many klines beyond the asked ones are looked through where there are holes: below a minute.
 	udfReach = 100_000
 	// udfWide is how many reads of more than maxLimit klines are under way at once; others wait for their turn.
 	udfWide = 2

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -306,6 +307,10 @@ func (s *slowStore) Klines(ctx context.Context, _ []market.Kline, series market.
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
+}
+
+func (s *slowStore) Since(context.Context, market.Interval) (market.Time, error) {
+	return math.MaxInt64, nil
 }
 
 // TestUDFWide: however many ask for many seconds, only so many read at once, and who asks for few does not wait for them; who

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"klined/market"
 )
@@ -14,10 +15,24 @@ const (
 	banFor          = 2 * market.Minute
 )
 
-// limiter counts the weight that each address uses in a minute of the clock.
+// Connections that each address may try to open. The exchange documents that for its spot markets alone; whoever keeps to it there
+// is safe on its futures.
+const (
+	handshakes     = 300
+	handshakesEach = 5 * time.Minute
+)
+
+// limiter counts the weight that each address uses in a minute of the clock, and the connections that it tries to open.
 type limiter struct {
-	mu   sync.Mutex
-	uses map[string]*usage
+	mu    sync.Mutex
+	uses  map[string]*usage
+	opens map[string]*opened
+}
+
+// opened is when an address tried to open its last connections: a ring.
+type opened struct {
+	at  [handshakes]time.Time
+	num int // of all
 }
 
 // usage is one address's.
@@ -28,7 +43,27 @@ type usage struct {
 	banned  market.Time // until when
 }
 
-func newLimiter() *limiter { return &limiter{uses: make(map[string]*usage)} }
+func newLimiter() *limiter {
+	return &limiter{uses: make(map[string]*usage), opens: make(map[string]*opened)}
+}
+
+// open counts an attempt to open a connection, and says after how long there would be room for it; 0 where there is.
+func (l *limiter) open(ip string, now time.Time) (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.opens[ip]
+	if o == nil {
+		o = &opened{}
+		l.opens[ip] = o
+	}
+	oldest := &o.at[o.num%handshakes]
+	if o.num >= handshakes {
+		wait = max(0, oldest.Add(handshakesEach).Sub(now))
+	}
+	*oldest = now
+	o.num++
+	return wait
+}
 
 // charge counts a request and says how much its address has used in this minute, and why the request is refused, if
 // it is. Requests that are refused cost what they would have cost.

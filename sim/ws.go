@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,8 +15,13 @@ import (
 // maxMessage bounds what a client may send in one message.
 const maxMessage = 1 << 20
 
-// serveWS upgrades a request to a WebSocket and serves it until it ends. streams are the names in its address.
+// serveWS upgrades a request to a WebSocket and serves it until it ends; it refuses where its address asks too often. streams are the names in its address.
 func (e *Exchange) serveWS(w http.ResponseWriter, r *http.Request, path string, streams []string, combined bool) {
+	if wait := e.limiter.open(addressOf(r.RemoteAddr), time.Now()); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
 	netConn, rw, _, err := ws.UpgradeHTTP(r, w)
 	if err != nil {
 		return // the upgrader has answered

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -321,5 +324,38 @@ func TestLatencyKeepsOrder(t *testing.T) {
 		if len(ids) < 5000 || !slices.IsSorted(ids) {
 			t.Errorf("%d aggTrades, in order: %v", len(ids), slices.IsSorted(ids))
 		}
+	})
+}
+
+// TestConnectionLimit: an address may try to open 300 connections in any 5 minutes; attempts that are refused count too.
+func TestConnectionLimit(t *testing.T) {
+	served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
+		refused := func() (status int) {
+			t.Helper()
+			d := ws.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) { return v.l.dial() }}
+			conn, _, _, err := d.Dial(t.Context(), "ws://sim/market/ws")
+			var answer ws.StatusError
+			if errors.As(err, &answer) {
+				return int(answer)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close()
+			return 0
+		}
+		for range 200 {
+			same(t, "one of the first", refused(), 0)
+		}
+		time.Sleep(4 * time.Minute)
+		for range 100 {
+			same(t, "one of the others", refused(), 0)
+		}
+		same(t, "one too many", refused(), 429)
+		time.Sleep(time.Minute)
+		for range 199 {
+			same(t, "where the first are forgotten", refused(), 0)
+		}
+		same(t, "again one too many", refused(), 429)
 	})
 }

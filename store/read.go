@@ -116,6 +116,32 @@ func (d *disk) read(ctx context.Context, tx *sql.Tx, series market.Series, span 
 	return slices.Concat(parts...), err
 }
 
+// Since is when the first kline of an interval that is stored opens, whatever its symbol, committed or not; math.MaxInt64 where
+// there is none. It may have become too old to be kept.
+func (s *Store) Since(ctx context.Context, iv market.Interval) (market.Time, error) {
+	since := forever
+	s.mu.Lock()
+	for _, waiting := range []*outbox{s.inFlight, s.pending} {
+		if waiting == nil {
+			continue
+		}
+		for series, rows := range waiting.rows {
+			if series.Interval == iv && len(rows) > 0 {
+				since = min(since, rows[0].OpenTime)
+			}
+		}
+	}
+	s.mu.Unlock()
+	held, err := s.disk.held(ctx, nil, iv)
+	if err != nil {
+		return 0, fmt.Errorf("store %s: cannot read %s: %w", s.opts.Dir, tableOf(iv), err)
+	}
+	if !held.Empty() {
+		since = min(since, held.From)
+	}
+	return since, nil
+}
+
 // held reaches from the first row of the interval's table to the end of the last, whatever their symbols; it is empty
 // where there are none.
 func (d *disk) held(ctx context.Context, tx *sql.Tx, iv market.Interval) (market.Span, error) {

@@ -121,6 +121,31 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// TestSince: what was put counts at once, of whatever symbol; other intervals do not.
+func TestSince(t *testing.T) {
+	s := openTest(t, t.TempDir(), market.OneMinute, market.OneHour)
+	since := func(want market.Time) {
+		t.Helper()
+		if got, err := s.Since(context.Background(), market.OneMinute); got != want || err != nil {
+			t.Errorf("%s %v, want %s", got, err, want)
+		}
+	}
+	add := func(symbol market.SymbolID, iv market.Interval, open market.Time) {
+		series := market.Series{Symbol: symbol, Interval: iv}
+		put(s, update(series, testKline(series, open)))
+	}
+	add(0, market.OneHour, at("09:00:00"))
+	since(forever)
+	add(0, market.OneMinute, at("10:00:00"))
+	since(at("10:00:00"))
+	flush(t, s)
+	since(at("10:00:00"))
+	add(1, market.OneMinute, at("10:02:00"))
+	since(at("10:00:00"))
+	add(1, market.OneMinute, at("09:58:00"))
+	since(at("09:58:00"))
+}
+
 // TestFetched: what the exchange was asked for is known, empty or not, and joins with its neighbours.
 func TestFetched(t *testing.T) {
 	series := market.Series{Symbol: 2, Interval: market.OneMinute}

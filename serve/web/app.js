@@ -54,8 +54,8 @@ const openPicker = makePicker([...digits.keys()], (symbol) => go(symbol, series.
 
 /** Shows another series. */
 function go(symbol, interval) {
+  history.replaceState(null, "", `#${symbol}/${interval}`); // also in place of an address that names none of ours
   if (symbol === series.symbol && interval === series.interval) return;
-  history.replaceState(null, "", `#${symbol}/${interval}`);
   write(element("symbol-name"), symbol);
   element("chart").setAttribute("aria-label", `Klines and volume of ${symbol}, ${interval}`);
   for (const button of element("intervals").children) {

@@ -23,7 +23,7 @@ export function headline(status) {
 export function sections(seen, lists) {
   const { status } = seen.at(-1);
   const { now } = status.clock;
-  return [tiles(seen), symbols(status.symbols, lists.symbols, now), settled(status.settled), connections(seen), gaps(status.gaps, lists.gaps, now), differences(lists.differences, now)];
+  return [tiles(seen), symbols(status.symbols, lists.symbols, now), settled(status.settled), connections(seen), gaps(status.gaps, lists, now), differences(lists, now)];
 }
 
 // What grew between the two latest statuses, in each second.
@@ -76,13 +76,13 @@ function symbols(states, all, now) {
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
     [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
-  const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : "Asking …", fewest);
+  const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : asking, fewest);
   made.classList.add("symbols");
   return section("Symbols", line, make("p", { class: "legend-line" }, ...words), made);
 }
 
-// Shares are cut, not rounded: 100 % means all.
-const share = (x) => (x === undefined ? "–" : `${(Math.floor(x * 10_000) / 100).toFixed(2)} %`);
+/** A share in per cent, rounded; 100.00 is all, and nothing less. */
+export const share = (x) => (x === undefined ? "–" : `${(x < 1 ? Math.min(100 * x, 99.99) : 100).toFixed(2)} %`);
 const spans = ["hour", "day", "start"];
 const values = ["open", "high", "low", "close", "volume", "quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume"];
 
@@ -110,21 +110,23 @@ function connections(seen) {
     last ? duration(now - Date.parse(last)) : "–", since ? clock(Date.parse(since), now) : "–",
   ]);
   const made = table(["Connection", "Lane", "State", "Streams", "Frames/s", "Last frame", "Up since"], rows, "There is none.");
-  made.classList.add("figures");
+  made.classList.add("figures", "connections");
   return section("Connections to the exchange", made);
 }
 
-function gaps({ open, healed, seen }, all, now) {
+const asking = "Asking …"; // where no list has come yet: with each comes that of the symbols, which is never empty
+
+function gaps({ open, healed, seen }, { gaps: all, symbols: asked }, now) {
   const rows = all.map(({ symbol, first, last, seen_at: at, state, healed_at: end }) =>
     [symbol, first === last ? String(first) : `${first} … ${last}`, clock(at, now), end ? `${state} after ${duration(end - at)}` : state]);
-  const made = table(["Symbol", "Missing ids", "Seen at", "State"], rows, "No gap has been seen.");
+  const made = table(["Symbol", "Missing ids", "Seen at", "State"], rows, asked.length > 0 ? "No gap has been seen." : asking);
   return section("Gaps", make("p", {}, `${count(seen)} seen, ${count(open)} open, ${count(healed)} healed`), made);
 }
 
-function differences(all, now) {
+function differences({ differences: all, symbols: asked }, now) {
   const rows = all.map(({ symbol, open_time: at, values: differing }) =>
     [symbol, clock(at, now), Object.entries(differing).map(([name, { ours, official }]) => `${name.replaceAll("_", " ")} ${ours} → ${official}`).join(", ")]);
-  return section("Minutes that gave way to the exchange's own", table(["Symbol", "Opened", "Ours → official"], rows, "There is none."));
+  return section("Minutes that gave way to the exchange's own", table(["Symbol", "Opened", "Ours → official"], rows, asked.length > 0 ? "There is none." : asking));
 }
 
 function section(title, ...children) {

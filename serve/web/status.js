@@ -13,6 +13,7 @@ export class Status {
   #timer = 0;
   #reads = 0;
   #seen = []; // the two latest statuses, with when they came
+  #stale = true; // nothing has come since the server was lost
   #lists = { symbols: [], gaps: [], differences: [] };
 
   constructor() {
@@ -23,9 +24,8 @@ export class Status {
   set reachable(on) {
     if (on === this.#reachable) return;
     this.#reachable = on;
-    this.#seen = [];
-    if (on) this.#read();
-    else this.#show();
+    if (!on) this.#lost();
+    else this.#read();
   }
 
   open() {
@@ -50,18 +50,25 @@ export class Status {
         const status = await ask("klined/v1/status");
         const at = performance.now();
         if (element("status").open && (this.#reads++ % listsEvery === 0 || this.#changed(status))) await this.#readLists();
-        this.#seen = [...this.#seen, { at, status }].slice(-2);
+        this.#seen = [...(this.#stale ? [] : this.#seen), { at, status }].slice(-2);
+        this.#stale = false;
+        this.#show();
       } catch {
-        this.#seen = [];
+        this.#lost();
       }
-      this.#show();
     }
     this.#next();
   }
 
+  // The server does not answer: what it said last stays in view.
+  #lost() {
+    this.#stale = true;
+    this.#show();
+  }
+
   // The lists tell more of these: they are read again when these are others.
   #changed({ symbols, gaps }) {
-    const before = this.#seen.at(-1)?.status;
+    const before = this.#stale ? undefined : this.#seen.at(-1)?.status;
     return !before || JSON.stringify([symbols, gaps]) !== JSON.stringify([before.symbols, before.gaps]);
   }
 
@@ -73,13 +80,13 @@ export class Status {
 
   #show() {
     const latest = this.#seen.at(-1)?.status;
-    const { state, short, long } = headline(this.#reachable ? latest : undefined);
+    const { state, short, long } = headline(this.#stale ? undefined : latest);
     element("status-button").dataset.state = state;
     write(element("standing"), short);
     if (!element("status").open) return;
     write(element("status-headline"), long);
     element("status-headline").dataset.state = state;
-    element("status-body").toggleAttribute("data-stale", !latest);
+    element("status-body").toggleAttribute("data-stale", this.#stale);
     if (latest) element("status-body").replaceChildren(...sections(this.#seen, this.#lists));
   }
 }

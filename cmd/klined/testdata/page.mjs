@@ -82,6 +82,8 @@ async function switches() {
   for (const key of '[]'.repeat(12)) await page.keyboard.press(key) // faster than a server takes messages
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
+  await page.evaluate(() => (location.hash = '#NOPE/7m'))
+  await until('the address names what is shown', () => location.hash === '#BTCUSDT/1m')
   done('switches symbol and interval')
 }
 
@@ -104,6 +106,11 @@ async function status() {
   await until('rates', () => /\d/.test(document.querySelector('.tile .figure')?.textContent ?? ''))
   const panel = await page.locator('#status').innerText()
   for (const word of ['Trades a second', 'Frames a second', 'REST weight', 'trades-0.0', 'Gaps', 'Store', 'Equal to the exchange']) check('status', panel.includes(word), panel)
+  const shares = await page.evaluate(async () => {
+    const { share } = await import(new URL('web/report.js', document.baseURI))
+    return [0, 0.97297, 0.99996, 1, undefined].map(share).join(', ')
+  })
+  check('shares are rounded, but never to all', shares === '0.00 %, 97.30 %, 99.99 %, 100.00 %, –', shares)
   await shot('status')
   await page.keyboard.press('Escape')
   await page.keyboard.press('?')
@@ -131,7 +138,9 @@ async function looks() {
     await shot(`phone-${scheme}`)
   }
   await page.keyboard.press('s')
-  await page.locator('.tile').first().waitFor()
+  await page.locator('.connections').waitFor()
+  const wide = await page.evaluate(() => [...document.querySelectorAll('#status .table')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.innerText))
+  check('tables fit a phone', wide.length === 0, ...wide)
   await shot('phone-status')
   await page.keyboard.press('Escape')
   await page.setViewportSize({ width: 1200, height: 800 })
@@ -221,8 +230,18 @@ async function survives() {
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /^\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
   restarting = true
   console.log('restart')
+  await until('the last figures stay', () => {
+    if (document.getElementById('connection').dataset.state !== 'offline') return false
+    const body = document.getElementById('status-body')
+    body.replaceChildren() // as if it were opened for the first time
+    document.getElementById('status-button').click()
+    return body.hasAttribute('data-stale') && body.querySelector('.tile') !== null
+  })
+  await page.keyboard.press('Escape')
+  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'))
   await lines.next()
   await until('live again', () => document.getElementById('connection').dataset.state === 'live')
+  await again // what has become of the klines shown
   await until('loaded again', () => document.getElementById('notice').hidden && !document.getElementById('chart').hasAttribute('data-loading'))
   restarting = false
   const at = (clock) => Number(clock.slice(-5, -3)) * 60 + Number(clock.slice(-2))
