@@ -64,6 +64,7 @@ type client struct {
 	subs      []*subscription // in the order they came
 	relayed   int             // how many of them are relayed
 	unrelayed int             // how many would have been, but for maxRelayed; not logged yet
+	claimed   int             // of them, those that hub.subscriptions counts
 	rate      rate
 	message   []byte // what has come of a message that is not whole yet
 

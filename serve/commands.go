@@ -12,6 +12,7 @@ import (
 // Bounds of one connection's subscriptions.
 const (
 	maxStreams = 1024
+	ownStreams = 16  // that it may have whatever the others have
 	maxRelayed = 200 // of those that are relayed; the others stay silent
 	maxName    = 128 // bytes; a longer name stands for nothing and is not remembered
 )
@@ -21,8 +22,10 @@ const tellEvery = 10 * time.Second
 
 // begin subscribes to the streams that the URL names.
 func (c *client) begin(names []string) {
-	if names = c.fresh(names); len(names) > maxStreams {
-		c.refuse(tooManySubscriptions(nil))
+	names = c.fresh(names)
+	if refused := c.claim(len(names), nil); refused != nil {
+		refused.end = true
+		c.refuse(refused)
 		return
 	}
 	c.subscribe(names)
@@ -43,8 +46,8 @@ func (c *client) obey(message []byte) {
 			return
 		}
 		names := c.fresh(cmd.names)
-		if len(c.subs)+len(names) > maxStreams {
-			c.refuse(tooManySubscriptions(cmd.id))
+		if refused := c.claim(len(c.subs)+len(names), cmd.id); refused != nil {
+			c.refuse(refused)
 			return
 		}
 		c.answer("null", cmd.id) // before the first frame of the streams
@@ -100,6 +103,22 @@ func (c *client) fresh(names []string) []string {
 	return out
 }
 
+// claim has room for n subscriptions of c, as many as it will have, or refuses them.
+func (c *client) claim(n int, id []byte) *controlError {
+	if n > maxStreams {
+		return tooManySubscriptions(id)
+	}
+	shared := max(n-ownStreams, 0)
+	more := int64(shared - c.claimed)
+	if c.hub.subscriptions.Add(more) > c.hub.maxStreams && more > 0 {
+		c.hub.subscriptions.Add(-more)
+		c.hub.metrics.WSRefused.Inc()
+		return tooManyOfAll(id)
+	}
+	c.claimed = shared
+	return nil
+}
+
 // subscribe adds names, none of which is subscribed yet.
 func (c *client) subscribe(names []string) {
 	for _, name := range names {
@@ -130,6 +149,7 @@ func (c *client) unsubscribe(names []string) {
 		}
 		return gone[s.name]
 	})
+	_ = c.claim(len(c.subs), nil) // it has got less
 }
 
 // leave takes c off every topic.
@@ -138,4 +158,5 @@ func (c *client) leave() {
 		c.hub.unsubscribe(s)
 	}
 	c.subs = nil
+	_ = c.claim(0, nil)
 }

@@ -56,6 +56,11 @@ func tooManySubscriptions(id []byte) *controlError {
 	return &controlError{code: 4, msg: "Too many subscriptions", id: id, end: true}
 }
 
+// tooManyOfAll is not the exchange's: what is subscribed stays.
+func tooManyOfAll(id []byte) *controlError {
+	return &controlError{code: 4, msg: "Too many subscriptions of all clients together", id: id}
+}
+
 // fields is a control message taken apart, with the place in the text where its method and the whole of it end.
 type fields struct {
 	method, params, id json.RawMessage

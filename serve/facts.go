@@ -81,7 +81,7 @@ func (h *hub) fact(c *client, name string) *facts {
 		return nil
 	case made:
 		h.mu.Lock()
-		h.facts[name] = f
+		h.facts[f.name] = f
 		h.mu.Unlock()
 	}
 	return f
@@ -97,7 +97,7 @@ func (h *hub) newFacts(name string) *facts {
 	if source == nil {
 		return nil
 	}
-	return &facts{hub: h, name: name, source: source, fed: fed}
+	return &facts{hub: h, name: strings.Clone(name), source: source, fed: fed}
 }
 
 // quotes reports whether r cannot stand in a JSON string as it is: U+FFFD stands for what is not UTF-8.

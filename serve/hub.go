@@ -17,8 +17,15 @@ import (
 // maxQueued bounds what waits for all clients together, in bytes of memory.
 const maxQueued = 256 << 20
 
+// Bounds of what all clients hold together.
+const (
+	maxClients       = 12_000
+	maxSubscriptions = 768 << 10 // beyond the first ownStreams of each client
+)
+
 // hub hands changed klines, and facts, to the clients that subscribe to them. Locks are taken in the order subscribing,
-// a topic's mu, clientsMu, client.mu; mu, dirtyMu and the ready queue's are held for map and slice operations alone.
+// a topic's mu, clientsMu, client.mu; mu, dirtyMu and the ready queue's are held for map and slice operations alone. What a
+// topic's watch calls is called under subscribing: it takes the mutex of a lane, or the relay's, and neither calls back.
 type hub struct {
 	server  *Server
 	clock   interface{ Now() market.Time }
@@ -41,7 +48,12 @@ type hub struct {
 	reading atomic.Int64 // bytes that have come of messages that are not whole yet, without each one's first readAtOnce
 	told    atomic.Int64 // Unix ns when it was logged last that a client takes too much
 	rounds  sync.Pool    // of *round
-	buffers sync.Pool    // of *[]byte: what frames are joined in
+
+	admitted      atomic.Int64 // clients, those whose connection is being upgraded too
+	maxClients    int64
+	subscriptions atomic.Int64 // of all clients, without each one's first ownStreams
+	maxStreams    int64        // what subscriptions may reach
+	buffers       sync.Pool    // of *[]byte: what frames are joined in
 
 	ready    *ready
 	flushers sync.WaitGroup
@@ -60,6 +72,10 @@ func newHub(s *Server) *hub {
 		metrics: s.opt.Metrics,
 		every:   s.opt.PushEvery,
 		bound:   maxQueued,
+
+		maxClients: maxClients,
+		maxStreams: maxSubscriptions,
+
 		klines:  make(map[market.Series]*klineTopic),
 		facts:   make(map[string]*facts),
 		clients: make(map[*client]struct{}),
@@ -119,7 +135,7 @@ func (h *hub) klinesOf(series market.Series) *klineTopic {
 func (h *hub) subscribe(s *subscription) {
 	h.subscribing.Lock()
 	defer h.subscribing.Unlock()
-	s.topic, s.form = h.resolve(s.client, s.name)
+	s.topic, s.form, s.name = h.resolve(s.client, s.name)
 	if s.topic != nil && s.topic.add(s) {
 		s.topic.watch(true)
 	}
@@ -167,12 +183,23 @@ func (h *hub) markDirty(t *klineTopic) {
 	h.dirtyMu.Unlock()
 }
 
-// start takes over an upgraded connection.
+// admit reports whether there is room for one more client. Where there is, it has it until it is forgotten.
+func (h *hub) admit() bool {
+	if h.admitted.Add(1) <= h.maxClients {
+		return true
+	}
+	h.admitted.Add(-1)
+	h.metrics.WSRefused.Inc()
+	return false
+}
+
+// start takes over the upgraded connection of a client that has been admitted.
 func (h *hub) start(conn net.Conn, in *bufio.Reader, want wanted) {
 	h.clientsMu.Lock()
 	defer h.clientsMu.Unlock()
 	if h.closed {
 		_ = conn.Close()
+		h.admitted.Add(-1)
 		return
 	}
 	c := newClient(h, conn, in, want)
@@ -187,6 +214,7 @@ func (h *hub) forget(c *client) {
 	h.clientsMu.Lock()
 	delete(h.clients, c)
 	h.clientsMu.Unlock()
+	h.admitted.Add(-1)
 	h.metrics.WSClients.Dec()
 }
 

@@ -11,7 +11,8 @@ import (
 type klineTopic struct {
 	hub    *hub
 	series market.Series
-	quoted string // its symbol's name as a JSON string
+	quoted string        // its symbol's name as a JSON string
+	names  [forms]string // of its streams, as they are asked for; guarded by the hub's subscribing
 
 	subscribers           // its mu guards the rest
 	pushed      time.Time // when a kline went out last

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -180,6 +181,7 @@ func TestFixedAnswers(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:09:30")))
 	w.live.rows[minutes(btc)] = run(market.OneMinute, at("11:00:00"), at("12:10:00"), market.StateClosed)
+	w.opt.Prices = func(context.Context) ([]byte, error) { return []byte(`[]`), nil }
 	server := httptest.NewServer(w.Handler())
 	defer server.Close()
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,12 +35,18 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
 		return
 	}
+	if !s.hub.admit() {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		writeError(w, &apiError{status: http.StatusServiceUnavailable, code: -1008, msg: fmt.Sprintf("Too many WebSocket connections: %d is what this server takes.", s.hub.maxClients)})
+		return
+	}
 	conn, rw, _, err := ws.HTTPUpgrader{Timeout: handshakeWithin}.Upgrade(r, w)
 	if err != nil {
 		s.log.Debug("websocket refused", "from", r.RemoteAddr, "err", err)
 		if conn != nil {
 			_ = conn.Close()
 		}
+		s.hub.admitted.Add(-1)
 		return
 	}
 	s.hub.start(conn, rw.Reader, want)
@@ -125,16 +132,20 @@ func (s *Server) streamsBefore(next http.Handler) http.Handler {
 	})
 }
 
-// resolve finds what a stream name stands for, for c. Names of nothing are subscribed and stay silent, as on the exchange. Its
-// caller holds subscribing.
-func (h *hub) resolve(c *client, name string) (topic, form) {
+// resolve finds what a stream name stands for, for c, and the name as all who take the stream share it. Names of nothing are subscribed
+// and stay silent, as on the exchange. Its caller holds subscribing.
+func (h *hub) resolve(c *client, name string) (_ topic, _ form, shared string) {
 	if series, form, ok := h.server.series(name); ok {
-		return h.klinesOf(series), form
+		t := h.klinesOf(series)
+		if t.names[form] == "" {
+			t.names[form] = strings.Clone(name)
+		}
+		return t, form, t.names[form]
 	}
 	if f := h.fact(c, name); f != nil {
-		return f, 0
+		return f, 0, f.name
 	}
-	return nil, 0
+	return nil, 0, strings.Clone(name)
 }
 
 // series finds the klines that a stream name stands for: <symbol>@kline_<interval>, or

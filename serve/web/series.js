@@ -5,7 +5,7 @@ import { follows, klineOfEvent, klineOfRow, mayReplace } from "./kline.js";
 const rowsAtOnce = 1000;
 const fewRows = 10; // rows that are taken in one by one
 const retryAfter = 3000; // ms, where the server does not say
-const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled
+const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled, and after a reconnect
 const lookEvery = 5000; // ms without an event, until the latest klines are asked for
 const shownFor = 400; // ms that another series stays in view while this one is being loaded
 
@@ -56,10 +56,10 @@ export class Series {
     return !this.#fresh && this.#chart.klines.length === 0;
   }
 
-  /** Asks for what may have been missed. */
+  /** Asks for what may have been missed: also for what has become of klines that are shown. */
   refresh() {
     if (this.#loading) this.#again = true;
-    else this.#load();
+    else this.#load(settlesWithin);
   }
 
   /** Asks for the klines before the first one shown. */
@@ -102,11 +102,12 @@ export class Series {
     return true;
   }
 
-  // Loads the latest klines: a thousand of a series that is not shown yet, else from the last closed one known.
-  #load() {
+  // Loads the latest klines: a thousand of a series that is not shown yet, else from the last closed one known, and at least
+  // so many.
+  #load(least = 3) {
     const last = this.#fresh ? undefined : this.#chart.last;
     const missed = last ? Math.ceil((this.#now() - 1000 * last.time) / (last.end + 1 - 1000 * last.time)) + 3 : rowsAtOnce;
-    const limit = Math.min(Math.max(missed, 3), rowsAtOnce);
+    const limit = Math.min(Math.max(missed, least), rowsAtOnce);
     return this.#during(async (signal) => {
       const klines = await this.#fetch({ limit }, signal);
       if (this.#fresh) {
@@ -116,7 +117,7 @@ export class Series {
         this.#join(klines);
       }
       this.#on.onChange();
-    }, () => this.#load());
+    }, () => this.#load(least));
   }
 
   // Puts the latest klines in place of what was known of them; where they do not follow on it, of all.
@@ -164,7 +165,7 @@ export class Series {
     waiting.forEach((event) => this.apply(event));
     if (this.#again) {
       this.#again = false;
-      if (!this.#timer) this.#load();
+      if (!this.#timer) this.refresh();
     }
   }
 

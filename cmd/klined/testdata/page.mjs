@@ -238,8 +238,10 @@ async function survives() {
     return body.hasAttribute('data-stale') && body.querySelector('.tile') !== null
   })
   await page.keyboard.press('Escape')
+  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'))
   await lines.next()
   await until('live again', () => document.getElementById('connection').dataset.state === 'live')
+  await again // what has become of the klines shown
   await until('loaded again', () => document.getElementById('notice').hidden && !document.getElementById('chart').hasAttribute('data-loading'))
   restarting = false
   const at = (clock) => Number(clock.slice(-5, -3)) * 60 + Number(clock.slice(-2))
