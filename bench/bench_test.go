@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"math"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -64,6 +67,25 @@ func TestEveryRow(t *testing.T) {
 			}
 			if strings.HasPrefix(name, "decode") && row.Allocs > 0.01 { // of the whole process
 				t.Errorf("%v allocations a frame", row.Allocs)
+			}
+		})
+	}
+}
+
+// TestCostWaits: what comes late, and seldom, is measured; what does not come is said.
+func TestCostWaits(t *testing.T) {
+	for _, c := range []struct {
+		first, every time.Duration
+		comes        bool
+	}{{0, time.Millisecond, true}, {3 * time.Second, time.Second, true}, {time.Hour, time.Second, false}, {0, time.Hour, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			one, err := costOf(10*time.Millisecond, func() float64 {
+				sha256.Sum256(make([]byte, 64<<10)) // it costs something
+				return math.Floor(float64(time.Since(began)-c.first)/float64(c.every)) + 1
+			})
+			if (err == nil) != c.comes || c.comes && !(one.value > 0) {
+				t.Errorf("from %s on, every %s: %v, %v", c.first, c.every, one.value, err)
 			}
 		})
 	}

