@@ -48,9 +48,13 @@ func hasKey(r *http.Request) bool { return len(r.Header["X-Mbx-Apikey"]) > 0 }
 
 func asks(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// isPrivate reports whether a request goes on as it came, key and all. Without ForwardAll none does.
+// acts reports whether a request is more than a question that anybody may ask.
+func acts(r *http.Request) bool { return hasKey(r) || isSigned(r) || !asks(r) }
+
+// isPrivate reports whether a request goes on as it came, key and all. Without ForwardAll none does; with it all do but the
+// questions that a browser asks for pages of other sites: these share the budget, or any page could use up the exchange's.
 func (s *Server) isPrivate(r *http.Request) bool {
-	return s.opt.ForwardAll && (hasKey(r) || isSigned(r) || !asks(r))
+	return s.opt.ForwardAll && (acts(r) || isLocal(r))
 }
 
 // crossOrigin knows requests that a browser sends for a page of another origin.
@@ -137,7 +141,7 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	case private && !isLocal(r):
 		writeError(w, foreignNotForwarded())
 		return
-	case private:
+	case private && acts(r):
 		w.Header().Del("Access-Control-Allow-Origin")
 	case isSigned(r):
 		writeError(w, signedNotForwarded())

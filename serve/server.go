@@ -70,7 +70,7 @@ type Options struct {
 	Forward Forwarder
 	// Prices asks the exchange for the prices of all its symbols: its answer as received.
 	Prices func(ctx context.Context) ([]byte, error)
-	// ForwardAll passes on private requests too: of any method, with a key or signed. They are taken from this machine alone.
+	// ForwardAll passes on what programs of this machine ask as it came: of any method, with a key or signed too.
 	ForwardAll bool
 	// Source is which of the exchange's records the klines are built from. Their trades are streamed as they came: WatchTrades is
 	// told whether somebody takes a symbol's, in that order, and does not wait; they come in Changes.Relayed. nil: there are none.

@@ -64,10 +64,11 @@ TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/
 /klined/v1/differences for operators, /klined/v1/klines for klines that each say what they are.
 
 What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
-/futures/data that is not signed, without its key and within --rest-weight; with all also what carries a key, is signed or
-is no GET, untouched, and only where --listen is an address of this machine alone, for who asks by one; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines
-are built from (--source) are klined's own; any other of the market's is relayed, 200 at
-most for one connection: the others are silent, as all are with off.
+/futures/data that is not signed, without its key and within --rest-weight; with all every request
+below them, untouched and whatever --rest-weight says, only where --listen is an address of this machine alone, for who
+asks by one; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines are built
+from (--source) are klined's own; any other of the market's is relayed, 200 at most for one connection: the others are
+silent, as all are with off.
 
 x:true goes out once for each kline: when it closes, or, where it lacks trades, when it is healed, a minute later at most.
 A WebSocket address with ?final=settled gets it when the kline is settled, with the exchange's own values: some 2 s after
