@@ -51,6 +51,7 @@ func (o *clientsPeer) serve(ctx context.Context, in io.Reader, out io.Writer) er
 			if _, err = fmt.Sscan(arg, &n); err == nil {
 				answer = "come"
 				for end := time.Now().Add(comeWithin); o.come.Load() < n && o.failed.Load() == nil && ctx.Err() == nil; {
+					// To be signalled would cost the readers for each frame what is to be measured.
 					if time.Sleep(time.Millisecond); time.Now().After(end) {
 						err = fmt.Errorf("%d frames of %d have come", o.come.Load(), n)
 						break

@@ -4,13 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -135,7 +134,7 @@ func (c *relayConn) live(ctx context.Context) (reason string, err error) {
 	close(over)
 	watching.Wait()
 	if reason == "" {
-		reason = endOf(err)
+		reason = health.ReconnectReason(err)
 	}
 	return reason, err
 }
@@ -274,18 +273,6 @@ func (c *relayConn) stand(state string) {
 	if c.state, c.since = state, time.Now(); state != "" {
 		connections.WithLabelValues(state).Inc()
 	}
-}
-
-// endOf is why a connection ended, in one word.
-func endOf(err error) string {
-	var timeout net.Error
-	switch {
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "timeout"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "eof"
-	}
-	return "error"
 }
 
 // eventOf takes a wrapped event apart; false where the frame is none, or no JSON:

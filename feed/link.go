@@ -2,10 +2,7 @@ package feed
 
 import (
 	"context"
-	"errors"
-	"io"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -245,19 +242,7 @@ func (k *link) reason(s *session, err error) string {
 	if s.carrier != nil && k.lane.foundSilent(s.carrier) != "" {
 		return silent
 	}
-	return reasonOf(err)
-}
-
-// reasonOf is why a connection ended, in one word.
-func reasonOf(err error) string {
-	var timeout net.Error
-	switch {
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "timeout"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "eof"
-	}
-	return "error"
+	return health.ReconnectReason(err)
 }
 
 // frames hands each lane the venue's own klines of its symbols.

@@ -1,10 +1,8 @@
 package feed
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -131,22 +129,6 @@ func TestConnectionsAsOperatorsSeeThem(t *testing.T) {
 			t.Errorf("%v failed dials", n)
 		}
 	})
-}
-
-func TestReasons(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{io.EOF, "eof"},
-		{fmt.Errorf("cut: %w", io.ErrUnexpectedEOF), "eof"},
-		{fmt.Errorf("nothing has come: %w", os.ErrDeadlineExceeded), "timeout"},
-		{errors.New("1008 Too many requests"), "error"},
-	} {
-		if got := reasonOf(c.err); got != c.want {
-			t.Errorf("%v: %s, want %s", c.err, got, c.want)
-		}
-	}
 }
 
 // TestNotOurs: a trade of a symbol that the connection does not carry is credited to nobody.

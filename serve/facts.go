@@ -8,7 +8,8 @@ type facts struct {
 	hub    *hub
 	name   string
 	source func(on bool) // what relays or Options.Facts gave
-	fed    bool          // the feed relays it: its trades and rows come by it, and Deliver brings nothing
+	fed    bool          // the feed relays it: its trades and rows come by from, and Deliver brings nothing
+	from   relayedFrom   // of what; where fed
 
 	subscribers
 }
@@ -36,6 +37,9 @@ func (f *facts) watch(on bool) {
 	if !on {
 		f.hub.mu.Lock()
 		delete(f.hub.facts, f.name)
+		if f.fed {
+			delete(f.hub.fed, f.from)
+		}
 		f.hub.mu.Unlock()
 	}
 	f.source(on)
@@ -82,6 +86,9 @@ func (h *hub) fact(c *client, name string) *facts {
 	case made:
 		h.mu.Lock()
 		h.facts[f.name] = f
+		if f.fed {
+			h.fed[f.from] = f
+		}
 		h.mu.Unlock()
 	}
 	return f
@@ -89,7 +96,7 @@ func (h *hub) fact(c *client, name string) *facts {
 
 // newFacts makes the stream of facts of that name, nil where there is nothing behind it.
 func (h *hub) newFacts(name string) *facts {
-	source := h.server.relays(name)
+	from, source := h.server.relays(name)
 	fed := source != nil
 	if !fed && h.server.opt.Facts != nil {
 		source = h.server.opt.Facts(name)
@@ -97,7 +104,7 @@ func (h *hub) newFacts(name string) *facts {
 	if source == nil {
 		return nil
 	}
-	return &facts{hub: h, name: strings.Clone(name), source: source, fed: fed}
+	return &facts{hub: h, name: strings.Clone(name), source: source, fed: fed, from: from}
 }
 
 // quotes reports whether r cannot stand in a JSON string as it is: U+FFFD stands for what is not UTF-8.

@@ -34,7 +34,8 @@ type hub struct {
 
 	mu     sync.RWMutex
 	klines map[market.Series]*klineTopic // only grows: at most symbols × intervals
-	facts  map[string]*facts             // that somebody subscribes to
+	facts  map[string]*facts             // that somebody subscribes to, by name
+	fed    map[relayedFrom]*facts        // those of them that the feed relays
 
 	subscribing sync.Mutex // so that topics hear on and off in their order
 
@@ -78,6 +79,7 @@ func newHub(s *Server) *hub {
 
 		klines:  make(map[market.Series]*klineTopic),
 		facts:   make(map[string]*facts),
+		fed:     make(map[relayedFrom]*facts),
 		clients: make(map[*client]struct{}),
 		ready:   newReady(),
 		stop:    make(chan struct{}),

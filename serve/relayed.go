@@ -14,47 +14,45 @@ const (
 	miniTickersStream = "!miniTicker@arr"
 )
 
-// relays finds who is to be told that somebody takes a stream of what the feed relays; nil where the name is none of a carried
-// symbol's.
-func (s *Server) relays(name string) (watch func(on bool)) {
+// relayedFrom says of what in the feed a stream is made: the trades of a symbol, or its rows of the summary. The zero value is of
+// all symbols.
+type relayedFrom struct {
+	symbol market.SymbolID
+	kind   string // what stands behind the symbol in the name of the stream
+}
+
+// relays finds of what in the feed a stream is made, and who is to be told that somebody takes it; nil where the name is none of a
+// carried symbol's.
+func (s *Server) relays(name string) (from relayedFrom, watch func(on bool)) {
 	if name == miniTickersStream {
-		return nobody
+		return from, nobody
 	}
 	symbol, kind, _ := strings.Cut(name, "@")
 	sym, ok := s.symbol(upper(symbol))
 	switch {
 	case !ok || lower(symbol) != symbol:
 	case "@"+kind == miniTickerStream:
-		return nobody
-	case "@"+kind == s.tradeStream() && s.opt.WatchTrades != nil:
-		return func(on bool) { s.opt.WatchTrades(sym.ID, on) }
+		return relayedFrom{sym.ID, miniTickerStream}, nobody
+	case "@"+kind == s.trades && s.opt.WatchTrades != nil:
+		return relayedFrom{sym.ID, s.trades}, func(on bool) { s.opt.WatchTrades(sym.ID, on) }
 	}
-	return nil
+	return from, nil
 }
 
 // nobody is told of streams that come anyway.
 func nobody(bool) {}
 
-// tradeStream is what stands behind a symbol in the name of the stream of its trades.
-func (s *Server) tradeStream() string { return "@" + s.opt.Source.String() }
-
-// factsOf is the stream of that kind of a symbol's, nil where nobody takes it from the feed.
-func (h *hub) factsOf(id market.SymbolID, kind string) *facts {
+// relayedTo is the stream that is made of that in the feed, nil where nobody takes it.
+func (h *hub) relayedTo(from relayedFrom) *facts {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if len(h.facts) == 0 {
-		return nil
-	}
-	if f := h.facts[lower(h.server.opt.Symbols.Get(id).Name)+kind]; f != nil && f.fed {
-		return f
-	}
-	return nil
+	return h.fed[from]
 }
 
 // relay hands on a trade as it came. Where there was no room for one on its way, those who take them have lost the thread: they
 // are closed, and begin anew.
 func (h *hub) relay(r *round, t *market.Relayed) {
-	f := h.factsOf(t.Symbol, h.server.tradeStream())
+	f := h.relayedTo(relayedFrom{t.Symbol, h.server.trades})
 	switch {
 	case f == nil:
 	case t.Payload == nil:
@@ -79,17 +77,13 @@ func (s *Server) PublishTickers(b *market.Batch) {
 	r := s.hub.round()
 	defer r.end()
 	for i := range b.Rows {
-		if f := s.hub.factsOf(b.Tickers[i].SymbolID, miniTickerStream); f != nil {
+		if f := s.hub.relayedTo(relayedFrom{b.Tickers[i].SymbolID, miniTickerStream}); f != nil {
 			f.deliver(r, b.Rows[i])
 		}
 	}
-	s.hub.mu.RLock()
-	all := s.hub.facts[miniTickersStream]
-	s.hub.mu.RUnlock()
-	if all == nil {
-		return
-	}
-	for _, frame := range b.Summaries {
-		all.deliver(r, frame)
+	if all := s.hub.relayedTo(relayedFrom{}); all != nil {
+		for _, frame := range b.Summaries {
+			all.deliver(r, frame)
+		}
 	}
 }

@@ -107,6 +107,7 @@ type Server struct {
 	listed  priceList
 	firsts  firsts
 	handler http.Handler
+	trades  string // what stands behind a symbol in the name of the stream of its trades
 
 	scratches sync.Pool     // of *scratch
 	wide      chan struct{} // holds one for each wide read of udfPage
@@ -139,6 +140,7 @@ func New(opt Options) *Server {
 		log:     opt.Log.With("target", "serve"),
 		weights: &weights{clock: opt.Clock},
 		wide:    make(chan struct{}, udfWide),
+		trades:  "@" + opt.Source.String(),
 	}
 	s.hub = newHub(s)
 	s.handler = s.routes()
