@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,9 +49,6 @@ func newSimCommand() *cobra.Command {
 		Long:  simHelp + sim.FaultHelp(),
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
-				return &usageError{err}
-			}
 			if err := o.parse(); err != nil {
 				return &usageError{err}
 			}
