@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,10 +38,12 @@ type serveOptions struct {
 	Forward    string                            // forwardOff, forwardPublic or forwardAll
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
+	Token      string                            // the file of the token asked of clients; empty: none is
 	LogLevel   slog.Level
 	LogFormat  string
 
 	texts struct{ symbols, intervals, source, grace, settle, retain, window, level string }
+	token string // what is in the file; never logged
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
@@ -74,7 +75,8 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
 	f.IntVar(&o.Backfill, "backfill", 1500, "bring the last `N` klines of each of the exchange's intervals in the background; 0 is off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
-	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (what is not signed, within --rest-weight, without keys), or all (orders too, untouched; --listen on this machine only)")
+	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (what is not signed, within --rest-weight, without keys), or all (orders too, untouched; only with --listen on this machine, or with --token)")
+	f.StringVar(&o.Token, "token", "", "ask clients for the token in `FILE`: as Authorization: Bearer, or as a password")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
@@ -103,8 +105,13 @@ func (o *serveOptions) parse() error {
 	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
 		return refused("settle", o.texts.settle)
 	}
-	if err := checkForward(o.Forward, o.Listen); err != nil {
+	if err := checkForward(o.Forward, o.Listen, o.Token != ""); err != nil {
 		return err
+	}
+	if o.Token != "" {
+		if o.token, err = readToken(o.Token); err != nil {
+			return err
+		}
 	}
 	if o.Window, err = parseWindow(o.texts.window); err != nil {
 		return err
@@ -174,8 +181,8 @@ func checkListen(addr string) error {
 	return nil
 }
 
-// checkForward refuses what is no mode of --forward. Requests with keys are passed on for who is on this machine alone.
-func checkForward(mode, listen string) error {
+// checkForward refuses what is no mode of --forward. Requests with keys are passed on for who is on this machine, or has the token.
+func checkForward(mode, listen string, token bool) error {
 	switch mode {
 	case forwardOff, forwardPublic:
 		return nil
@@ -183,9 +190,8 @@ func checkForward(mode, listen string) error {
 	default:
 		return refused("forward", mode)
 	}
-	host, _, err := net.SplitHostPort(listen)
-	if addr, notIP := netip.ParseAddr(host); err != nil || host != "localhost" && (notIP != nil || !addr.IsLoopback()) {
-		return fmt.Errorf("--forward %s with --listen %s: requests with keys are passed on only where --listen is a loopback address, like 127.0.0.1:8080", mode, listen)
+	if !token && !isLoopback(listen) {
+		return fmt.Errorf("--forward %s with --listen %s: requests with keys are passed on only where --listen is a loopback address, like 127.0.0.1:8080, or with --token", mode, listen)
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ TradingView's UDF datafeed below /udf, and /healthz, /readyz, /metrics, /klined/
 What is not answered here is passed on to the exchange: with --forward public each GET below /fapi, /dapi and
 /futures/data that is not signed, without its key and within --rest-weight; with all every request
 below them, untouched and whatever --rest-weight says, only where --listen is an address of this machine alone, for who
-asks by one; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines are built
+asks by one, or with --token for who shows it; with off nothing. Streams: klines, <symbol>@miniTicker, !miniTicker@arr and the trades that klines are built
 from (--source) are klined's own; any other of the market's is relayed, 200 at most for one connection: the others are
 silent, as all are with off.
 
@@ -148,6 +148,8 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer listener.Close()
+	warnOfListening(log, o.Listen, o.Token != "")
+	warnOfToken(log, o.Token)
 	if err := s.openStore(); err != nil {
 		return err
 	}
