@@ -51,6 +51,7 @@ type Metrics struct {
 	FrameToPush   prometheus.Histogram // pushes that no push interval deferred
 	WSClients     prometheus.Gauge
 	WSSlowClients prometheus.Counter // closed because they did not read
+	Unauthorized  prometheus.Counter // requests turned away for the token
 	WSRefused     prometheus.Counter // connections and subscriptions beyond what all clients may hold together
 }
 
@@ -97,6 +98,7 @@ func NewMetrics() *Metrics {
 		FrameToPush:   r.histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 16),
 		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients that are connected."),
 		WSSlowClients: r.counter("klined_ws_slow_clients_total", "Clients closed because they did not read."),
+		Unauthorized:  r.counter("klined_unauthorized_total", "Requests turned away because they did not show the token."),
 		WSRefused:     r.counter("klined_ws_refused_total", "WebSocket connections, and subscriptions, refused because all clients together held too many."),
 	}
 }
