@@ -197,11 +197,11 @@ func errIncomplete(iv market.Interval, absent market.Span) error {
 	return fmt.Errorf("%d klines from %s on are not here and the exchange did not give them", iv.Count(absent), absent.From)
 }
 
-// live is the lane's part of span. The lane is not asked, nor waited for, where span is well in the past, or the symbol has
-// ended: the store has that.
+// live is the lane's part of span. The lane is not asked, nor waited for, where span is well in the past: the store
+// has that.
 func (s *Server) live(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time) ([]market.Kline, error) {
 	recent := max(market.Minute, 2*market.Time(series.Interval))
-	if span.To <= now-recent || s.opt.Ended(series.Symbol) {
+	if span.To <= now-recent {
 		return nil, nil
 	}
 	rows, err := s.opt.Live.Tail(ctx, sc.live[:0], series, span.From)

@@ -47,7 +47,7 @@ type Forwarder interface {
 type Options struct {
 	Symbols   *market.Symbols
 	Carries   func(market.SymbolID) bool   // is it served now; the registry also remembers symbols of earlier runs. nil: all are
-	Ended     func(market.SymbolID) bool   // has the exchange ended it: of those that are served, its klines are the store's and what the exchange has behind them. nil: none has
+	Ended     func(market.SymbolID) bool   // has the exchange ended it: of those that are served, no more comes, and it is in no list. nil: none has
 	Contract  func(market.SymbolID) string // its contract's type as the exchange writes it: PERPETUAL, TRADIFI_PERPETUAL; nil: all are PERPETUAL
 	Intervals []market.Interval            // the configured ones
 	Clock     interface{ Now() market.Time }

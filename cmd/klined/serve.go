@@ -122,18 +122,17 @@ type server struct {
 	log     *slog.Logger
 	began   time.Time
 
-	clock     *clock.Clock
-	symbols   *market.Symbols
-	contracts map[market.SymbolID]string // the types of the listed ones' contracts; written by list alone
-	budget    *binance.Budget
-	rest      *binance.REST
-	info      *infoCache
-	venue     *binance.Venue
-	store     *store.Store
-	feed      *feed.Feed
-	history   *history.History
-	relay     *binance.Relay // nil where nothing is passed on
-	serve     *serve.Server
+	clock   *clock.Clock
+	symbols *market.Symbols
+	budget  *binance.Budget
+	rest    *binance.REST
+	lister  *lister
+	venue   *binance.Venue
+	store   *store.Store
+	feed    *feed.Feed
+	history *history.History
+	relay   *binance.Relay // nil where nothing is passed on
+	serve   *serve.Server
 }
 
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
@@ -161,17 +160,19 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	client := n.client()
 	defer client.CloseIdleConnections()
 	s.askREST(client)
+	var info *binance.Info
 	var carried []market.SymbolID
 	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
 		return fmt.Errorf("%s: %w", o.REST, err)
 	}
-	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
+	if err := s.unlessRefused(ctx, func() (err error) { info, carried, err = s.list(ctx, s.chooseLiving); return err }); err != nil {
 		return err
 	}
+	s.buildLister(info, carried)
 
 	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
 	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
-		Metrics: s.metrics, Log: log})
+		OnUnknown: s.lister.unknown, Metrics: s.metrics, Log: log})
 	if err := s.probe(ctx); err != nil {
 		return err
 	}
@@ -181,6 +182,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
 		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: log})},
 		Name:    func(id market.SymbolID) string { return s.symbols.Get(id).Name }, Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
+	s.history.Carry(carried...)
 	if s.serve, err = s.buildServe(); err != nil {
 		return err
 	}
@@ -221,17 +223,18 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 		return nil
 	})
 	g.Go(func() error { return s.feed.Run(ctx) })
-	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
-	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx)) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, int64(s.o.Backfill))) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
 	if s.relay != nil {
 		g.Go(func() error { return s.relay.Run(ctx) })
 	}
 	if s.o.Settle {
-		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
+		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx)) })
 	}
 	g.Go(func() error { s.dog.Run(ctx); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
+	g.Go(func() error { s.lister.run(ctx); return nil })
 	g.Go(func() error { s.watchStore(ctx); return nil })
 	g.Go(func() error {
 		<-ctx.Done()
