@@ -164,6 +164,7 @@ func TestForwardPrivate(t *testing.T) {
 		q.Header.Set("Connection", "keep-alive, X-Hop")
 		q.Header.Set("X-Hop", "hop")
 		q.Header.Set("Cookie", "c=1")
+		q.Header.Set("Authorization", "Bearer t")
 		rec, err := pass(t, r, true, q)
 		if err != nil || rec.Code != 201 || rec.Body.String() != `{"orderId":1}` {
 			t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
@@ -172,7 +173,7 @@ func TestForwardPrivate(t *testing.T) {
 			got.Header.Get("X-MBX-APIKEY") != "secret" || got.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 			t.Errorf("sent %s %s %q %v", got.Method, got.URL, body, got.Header)
 		}
-		if got.Header.Get("X-Hop") != "" || got.Header.Get("Cookie") != "" || got.Header.Get("X-Forwarded-For") != "" {
+		if got.Header.Get("X-Hop") != "" || got.Header.Get("Cookie") != "" || got.Header.Get("Authorization") != "" || got.Header.Get("X-Forwarded-For") != "" {
 			t.Errorf("sent %v", got.Header)
 		}
 		if h := rec.Header(); h.Get("X-MBX-USED-WEIGHT-1M") != "90" || h.Get("X-MBX-ORDER-COUNT-10S") != "1" || h.Get("Set-Cookie") != "" || h.Get("Access-Control-Allow-Origin") != "" {

@@ -40,8 +40,8 @@ var (
 
 // unsentHeaders stay behind whatever is passed on. An upgrade: nothing below these paths changes its protocol. What has net/http
 // send a request again whose answer was lost: it may be an order. Cookies: a browser gives us those of all that is served
-// on this machine.
-var unsentHeaders = []string{"Connection", "Upgrade", "Idempotency-Key", "X-Idempotency-Key", "Cookie"}
+// on this machine. Authorization: it is between the client and klined, or what stands before it; the exchange has keys instead.
+var unsentHeaders = []string{"Connection", "Upgrade", "Idempotency-Key", "X-Idempotency-Key", "Cookie", "Authorization"}
 
 // usedWeightHeader is the address's weight of the running minute.
 const usedWeightHeader = "X-Mbx-Used-Weight-1m"

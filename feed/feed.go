@@ -136,8 +136,8 @@ func New(o Options) (*Feed, error) {
 		return nil, err
 	}
 	f.layLinks(o.Symbols)
+	fromZero(f.metrics)
 	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
-	f.metrics.Symbols.WithLabelValues(string(Ended)).Set(0)
 	f.metrics.Registry.MustRegister(settleShares{f})
 	return f, nil
 }

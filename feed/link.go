@@ -65,10 +65,11 @@ const (
 	linkWaiting    = "waiting"
 )
 
-// Reasons why we end a connection ourselves.
+// Reasons why a connection ends that are ours. For the others see health.ReconnectReason.
 const (
-	rotated = "rotated"
-	silent  = "silent"
+	endedDial = "dial" // it could not be had
+	rotated   = "rotated"
+	silent    = "silent"
 )
 
 func (f *Feed) newLink(name string, dial Dial, l *lane, symbols []market.SymbolID) *link {
@@ -128,7 +129,7 @@ func (k *link) live(ctx context.Context) (reason string, err error) {
 	k.enter(linkConnecting)
 	s, err := k.open(ctx)
 	if err != nil {
-		return "dial", err
+		return endedDial, err
 	}
 	k.enter(linkUp)
 	age := time.NewTimer(k.rotate)

@@ -123,6 +123,7 @@ type world struct {
 	fetched []market.Span
 	asked   []market.Span // of Upstream
 	facts   map[string]func(on bool)
+	ailing  any // what /healthz shows in detail; nil: all is well
 
 	kept     market.Time    // klines before it are not kept
 	unkept   []market.Kline // what a fetch gives
@@ -180,6 +181,7 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 			}
 			return w.upstream(series, span, limit)
 		},
+		Health:       func() (bool, any) { return w.ailing == nil, w.ailing },
 		ExchangeInfo: func(context.Context) ([]byte, error) { return []byte(`{"timezone":"UTC"}`), nil },
 		Prices:       func(context.Context) ([]byte, error) { return []byte(`[]`), nil },
 		Metrics:      health.NewMetrics(),

@@ -54,26 +54,34 @@ func acts(r *http.Request) bool { return hasKey(r) || isSigned(r) || !asks(r) }
 // isPrivate reports whether a request goes on as it came, key and all. Without ForwardAll none does; with it all do but the
 // questions that a browser asks for pages of other sites: these share the budget, or any page could use up the exchange's.
 func (s *Server) isPrivate(r *http.Request) bool {
-	return s.opt.ForwardAll && (acts(r) || isLocal(r))
+	return s.opt.ForwardAll && (acts(r) || s.mayAct(r))
+}
+
+// mayAct reports whether who asks may have done what a key or another method than GET can do: a program of this machine or a page
+// of ours; where there is a token r has shown it, from wherever.
+func (s *Server) mayAct(r *http.Request) bool {
+	return ownOrigin(r) && (s.gate != nil || isLocal(r))
 }
 
 // crossOrigin knows requests that a browser sends for a page of another origin.
 var crossOrigin = http.NewCrossOriginProtection()
 
-// isLocal reports whether a request was made by a program of this machine, or by a page of ours. A browser of this machine sends
-// what pages of others tell it; one that came here by a name of its own takes us for its own server.
+// ownOrigin reports whether a request was not sent by a browser for the page of another site.
+func ownOrigin(r *http.Request) bool {
+	asked := *r
+	asked.Method = http.MethodPost // questions are looked at as orders are
+	return crossOrigin.Check(&asked) == nil
+}
+
+// isLocal reports whether a request names this machine by a loopback address. A browser here sends what pages of others tell it; one
+// that came by a name of its own takes us for its own server.
 func isLocal(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if !strings.EqualFold(host, "localhost") && (err != nil || !addr.IsLoopback()) {
-		return false
-	}
-	asked := *r
-	asked.Method = http.MethodPost // questions are looked at as orders are
-	return crossOrigin.Check(&asked) == nil
+	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
 }
 
 func signedNotForwarded() *apiError {
@@ -83,7 +91,7 @@ func signedNotForwarded() *apiError {
 
 func foreignNotForwarded() *apiError {
 	return &apiError{status: http.StatusForbidden, code: -2015,
-		msg: "Invalid API-key, IP, or permissions for action. klined passes on what carries a key or is signed, and other methods than GET, only where it is asked as localhost or 127.0.0.1, and not by the page of another site."}
+		msg: "Invalid API-key, IP, or permissions for action. klined passes on what carries a key or is signed, and other methods than GET, only where it is asked as localhost or 127.0.0.1, or with --token, and not by the page of another site."}
 }
 
 // outcomeUnknown is what the exchange says where it cannot tell what became of a request.
@@ -138,7 +146,7 @@ func (c *crowd) leave(who string) {
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	private := s.isPrivate(r)
 	switch {
-	case private && !isLocal(r):
+	case private && !s.mayAct(r):
 		writeError(w, foreignNotForwarded())
 		return
 	case private && acts(r):

@@ -9,7 +9,7 @@ import (
 	"klined/market"
 )
 
-// maxAddresses bounds how many addresses are told apart within a minute.
+// maxAddresses bounds how many addresses are told apart within a minute; all further ones share a count.
 const maxAddresses = 1 << 16
 
 // weights counts what each address has asked for in the running UTC minute, as the exchange does.
@@ -23,18 +23,33 @@ type weights struct {
 
 // add counts weight for addr and returns what addr has used this minute.
 func (w *weights) add(addr netip.Addr, weight int) int {
-	minute := market.OneMinute.Open(w.clock.Now())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.used == nil || minute != w.minute {
+	addr = w.placeLocked(addr)
+	w.used[addr] += weight
+	return w.used[addr]
+}
+
+// of is what addr has used this minute.
+func (w *weights) of(addr netip.Addr) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.used[w.placeLocked(addr)]
+}
+
+// placeLocked is where addr is counted. Of IPv6 it is the network, within which a machine gives itself addresses as it likes.
+func (w *weights) placeLocked(addr netip.Addr) netip.Addr {
+	if minute := market.OneMinute.Open(w.clock.Now()); w.used == nil || minute != w.minute {
 		w.minute, w.used = minute, make(map[netip.Addr]int)
 	}
-	used, known := w.used[addr]
-	if !known && len(w.used) >= maxAddresses {
-		return weight
+	if addr.Is6() && !addr.IsLoopback() {
+		network, _ := addr.WithZone("").Prefix(64) // an IPv6 address has one
+		addr = network.Addr()
 	}
-	w.used[addr] = used + weight
-	return used + weight
+	if _, known := w.used[addr]; !known && len(w.used) >= maxAddresses {
+		return netip.Addr{}
+	}
+	return addr
 }
 
 // klinesWeight is what the exchange counts for a klines request; limit 0 stands for none sent

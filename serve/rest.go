@@ -126,7 +126,7 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		case http.MethodOptions:
 			h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-			h.Set("Access-Control-Allow-Headers", "*")
+			h.Set("Access-Control-Allow-Headers", "*, Authorization") // which the star leaves out
 			h.Set("Access-Control-Max-Age", "86400")
 			w.WriteHeader(http.StatusNoContent)
 		default:

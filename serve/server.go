@@ -70,7 +70,8 @@ type Options struct {
 	Forward Forwarder
 	// Prices asks the exchange for the prices of all its symbols: its answer as received.
 	Prices func(ctx context.Context) ([]byte, error)
-	// ForwardAll passes on what programs of this machine ask as it came: of any method, with a key or signed too.
+	// ForwardAll passes on as it came, of any method, with a key or signed too, what programs of this machine ask, or with a Token
+	// whoever shows it.
 	ForwardAll bool
 	// Source is which of the exchange's records the klines are built from. Their trades are streamed as they came: WatchTrades is
 	// told whether somebody takes a symbol's, in that order, and does not wait; they come in Changes.Relayed. nil: there are none.
@@ -91,6 +92,9 @@ type Options struct {
 	Health      func() (ok bool, detail any)       // what /healthz shows
 	Ready       func() (ok bool, detail any)       // what /readyz shows
 
+	// Token is asked of every client, in one of the ways of gate. Empty: none is.
+	Token string
+
 	PushEvery time.Duration // how often a busy series is pushed; default 250 ms
 	Metrics   *health.Metrics
 	Log       *slog.Logger
@@ -102,7 +106,9 @@ type Server struct {
 	opt     Options
 	log     *slog.Logger
 	hub     *hub
-	weights *weights
+	gate    *gate    // nil where no token is asked for
+	weights *weights // what each address has asked for
+	wrong   *weights // how many wrong tokens came from each
 	crowd   crowd
 	listed  priceList
 	firsts  firsts
@@ -138,12 +144,14 @@ func New(opt Options) *Server {
 	s := &Server{
 		opt:     opt,
 		log:     opt.Log.With("target", "serve"),
+		gate:    newGate(opt.Token),
 		weights: &weights{clock: opt.Clock},
+		wrong:   &weights{clock: opt.Clock},
 		wide:    make(chan struct{}, udfWide),
 		trades:  "@" + opt.Source.String(),
 	}
 	s.hub = newHub(s)
-	s.handler = s.routes()
+	s.handler = s.door(s.routes())
 	return s
 }
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,10 +38,12 @@ type serveOptions struct {
 	Forward    string                            // forwardOff, forwardPublic or forwardAll
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
+	Token      string                            // the file of the token asked of clients; empty: none is
 	LogLevel   slog.Level
 	LogFormat  string
 
 	texts struct{ symbols, intervals, source, grace, settle, retain, window, level string }
+	token string // what is in the file; never logged
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
@@ -74,7 +75,8 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
 	f.IntVar(&o.Backfill, "backfill", 1500, "bring the last `N` klines of each of the exchange's intervals in the background; 0 is off")
 	f.IntVar(&o.RESTWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
-	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (what is not signed, within --rest-weight, without keys), or all (orders too, untouched; --listen on this machine only)")
+	f.StringVar(&o.Forward, "forward", forwardPublic, "pass on to the exchange what is not answered here: `WHAT` off, public (what is not signed, within --rest-weight, without keys), or all (orders too, untouched; only with --listen on this machine, or with --token)")
+	f.StringVar(&o.Token, "token", "", "ask clients for the token in `FILE`: as Authorization: Bearer, or as a password")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
@@ -101,10 +103,15 @@ func (o *serveOptions) parse() error {
 		return err
 	}
 	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
-		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
+		return refused("settle", o.texts.settle)
 	}
-	if err := checkForward(o.Forward, o.Listen); err != nil {
+	if err := checkForward(o.Forward, o.Listen, o.Token != ""); err != nil {
 		return err
+	}
+	if o.Token != "" {
+		if o.token, err = readToken(o.Token); err != nil {
+			return err
+		}
 	}
 	if o.Window, err = parseWindow(o.texts.window); err != nil {
 		return err
@@ -113,10 +120,10 @@ func (o *serveOptions) parse() error {
 		return err
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
-		return fmt.Errorf("--log-level %q: want debug, info, warn or error", o.texts.level)
+		return refused("log-level", o.texts.level)
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
-		return fmt.Errorf("--log-format %q: want text or json", o.LogFormat)
+		return refused("log-format", o.LogFormat)
 	}
 	for _, u := range []struct{ flag, url, schemes string }{{"rest", o.REST, "http https"}, {"ws", o.WS, "ws wss"}, {"archive", o.Archive, "http https"}} {
 		if err := checkURL(u.flag, u.url, u.schemes); err != nil {
@@ -128,13 +135,38 @@ func (o *serveOptions) parse() error {
 		value, lo, hi int
 	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
 		if n.value < n.lo || n.value > n.hi {
-			return fmt.Errorf("--%s %d: want %d to %d", n.flag, n.value, n.lo, n.hi)
+			return fmt.Errorf("--%s %d: want %s", n.flag, n.value, takes[n.flag])
 		}
 	}
 	if o.PushEvery < 10*time.Millisecond || o.PushEvery > time.Minute {
-		return fmt.Errorf("--push-every %s: want 10ms to 1m", o.PushEvery)
+		return fmt.Errorf("--push-every %s: want %s", o.PushEvery, takes["push-every"])
 	}
 	return nil
+}
+
+// takes is what is allowed of the flags' values: errors say it, and klined help config.
+var takes = map[string]string{
+	"listen":      "HOST:PORT, like 127.0.0.1:8080",
+	"rest":        "an address like http://host:port or https://host",
+	"ws":          "an address like ws://host:port or wss://host",
+	"archive":     "an address like http://host:port or https://host",
+	"source":      "aggTrade or trade",
+	"redundancy":  "1 to 4",
+	"lanes":       "1 to 64",
+	"grace":       "auto, or a time from 10ms to 30s",
+	"push-every":  "10ms to 1m",
+	"settle":      "on or off",
+	"backfill":    "0 to 1000000",
+	"rest-weight": "20 to 2400",
+	"forward":     "off, public or all",
+	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
+	"log-level":   "debug, info, warn or error",
+	"log-format":  "text or json",
+}
+
+// refused is the error of a text that is not what a flag takes.
+func refused(flag, text string) error {
+	return fmt.Errorf("--%s %q: want %s", flag, text, takes[flag])
 }
 
 // checkListen refuses what is no address to listen on.
@@ -144,23 +176,22 @@ func checkListen(addr string) error {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return fmt.Errorf("--listen %q: want HOST:PORT, like 127.0.0.1:8080", addr)
+		return refused("listen", addr)
 	}
 	return nil
 }
 
-// checkForward refuses what is no mode of --forward. Requests with keys are passed on for who is on this machine alone.
-func checkForward(mode, listen string) error {
+// checkForward refuses what is no mode of --forward. Requests with keys are passed on for who is on this machine, or has the token.
+func checkForward(mode, listen string, token bool) error {
 	switch mode {
 	case forwardOff, forwardPublic:
 		return nil
 	case forwardAll:
 	default:
-		return fmt.Errorf("--forward %q: want %s, %s or %s", mode, forwardOff, forwardPublic, forwardAll)
+		return refused("forward", mode)
 	}
-	host, _, err := net.SplitHostPort(listen)
-	if addr, notIP := netip.ParseAddr(host); err != nil || host != "localhost" && (notIP != nil || !addr.IsLoopback()) {
-		return fmt.Errorf("--forward %s with --listen %s: requests with keys are passed on only where --listen is a loopback address, like 127.0.0.1:8080", mode, listen)
+	if !token && !isLoopback(listen) {
+		return fmt.Errorf("--forward %s with --listen %s: requests with keys are passed on only where --listen is a loopback address, like 127.0.0.1:8080, or with --token", mode, listen)
 	}
 	return nil
 }
@@ -169,7 +200,7 @@ func checkForward(mode, listen string) error {
 func checkURL(flag, text, schemes string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || !slices.Contains(strings.Fields(schemes), u.Scheme) {
-		return fmt.Errorf("--%s %q: want an address like %s://host:port", flag, text, strings.Fields(schemes)[0])
+		return refused(flag, text)
 	}
 	return nil
 }
@@ -181,7 +212,7 @@ func parseSource(name string) (market.Source, error) {
 			return s, nil
 		}
 	}
-	return 0, fmt.Errorf("--source %q: want aggTrade or trade", name)
+	return 0, refused("source", name)
 }
 
 // parseGrace reads a time, or auto, which is 0.
@@ -191,7 +222,7 @@ func parseGrace(text string) (time.Duration, error) {
 	}
 	grace, err := time.ParseDuration(text)
 	if err != nil || grace < 10*time.Millisecond || grace > 30*time.Second {
-		return 0, fmt.Errorf("--grace %q: want auto, or a time from 10ms to 30s", text)
+		return 0, refused("grace", text)
 	}
 	return grace, nil
 }
@@ -203,7 +234,7 @@ const leastWindow = 1 << 20
 func parseWindow(text string) (int64, error) {
 	size, err := humanize.ParseBytes(text)
 	if err != nil || size != 0 && size < leastWindow || size > math.MaxInt64/2 {
-		return 0, fmt.Errorf("--window %q: want 0, or a size from 1MiB up, like 64MiB or 1GiB", text)
+		return 0, refused("window", text)
 	}
 	return int64(size), nil
 }

@@ -183,6 +183,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Differences:  func(ctx context.Context) (any, error) { return s.differences(ctx) },
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
+		Token:        s.o.token,
 		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
 	}
 	if s.o.Forward != forwardOff {
