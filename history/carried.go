@@ -9,13 +9,18 @@ import (
 // Carry says that the lanes carry symbols from now on: they are given what they begin from, settled, and their past is
 // brought. It may be called before anything runs, and of symbols that had been dropped.
 func (h *History) Carry(ids ...market.SymbolID) {
+	h.CarryNew(ids...)
+	h.starts.add(ids)
+}
+
+// CarryNew is Carry for symbols that the exchange has listed just now: nothing lies behind them that they could begin from.
+func (h *History) CarryNew(ids ...market.SymbolID) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.carried = append(slices.Clip(h.carried), ids...)
 	for _, id := range ids {
 		delete(h.dropped, id)
 	}
-	h.mu.Unlock()
-	h.starts.add(ids)
 }
 
 // Drop says that the exchange has ended a symbol: nothing new is asked for. What is older than that is settled yet, within

@@ -35,7 +35,11 @@ func (s *server) carry(id market.SymbolID, first bool) error {
 	if err := s.feed.Add([]market.SymbolID{id}, first); err != nil {
 		return err
 	}
-	s.history.Carry(id)
+	if first {
+		s.history.CarryNew(id)
+	} else {
+		s.history.Carry(id)
+	}
 	return nil
 }
 
