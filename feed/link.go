@@ -70,7 +70,7 @@ const (
 )
 
 func (f *Feed) newLink(o Options, name string, dial Dial, symbols []market.SymbolID) *link {
-	k := &link{f: f, name: name, dial: dial, symbols: symbols, component: o.Watchdog.Component("feed "+name, false)}
+	k := &link{f: f, name: name, dial: dial, symbols: symbols, component: o.Watchdog.Component("feed "+name, health.Outside)}
 	// They are not replaced all at once.
 	k.rotate = o.Rotate - o.Rotate/10*time.Duration(len(f.links)%10)/10
 	f.links = append(f.links, k)
