@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -33,7 +34,8 @@ var checkedDaily = [...]market.Interval{market.OneHour, market.OneDay}
 // brought is settled by what is read. Those of a symbol that is dropped are settled up to then.
 func (h *History) Settle(ctx context.Context) error {
 	s := &settling{h: h, torn: make(map[market.Series][]market.Span), seen: make(map[market.Series]bool)}
-	a := asking{h: h, class: market.ClassSettle, longest: longestDoubt, errand: s}
+	s.alive = h.dog.Component("settle", health.Vital) // it reads the disk
+	a := asking{h: h, class: market.ClassSettle, longest: longestDoubt, errand: s, alive: s.alive}
 	return a.run(ctx)
 }
 
@@ -41,6 +43,7 @@ func (h *History) Settle(ctx context.Context) error {
 // goroutine.
 type settling struct {
 	h       *History
+	alive   *health.Component
 	symbols []settled
 
 	mu   sync.Mutex                      // guards what follows
@@ -71,6 +74,7 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
 	s.know(by)
 	for i := range s.symbols {
 		st := &s.symbols[i]
+		s.alive.Beat()
 		from, begun := s.h.lanes.Begun(st.id)
 		if !begun || by < from {
 			continue

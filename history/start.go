@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -19,6 +20,9 @@ var beginnings = []struct {
 	interval market.Interval
 	count    int
 }{{market.OneDay, 62}, {market.OneHour, 48}, {market.OneMinute, 99}}
+
+// startsWithin is how long it may take to serve a symbol that begins: it waits for its weight.
+const startsWithin = 3 * time.Minute
 
 // askers is how many questions are under way at once while symbols start.
 const askers = 16
@@ -34,6 +38,7 @@ const (
 // first, the rest from the exchange, busy symbols first. Once the stream's starting minute is official, those that are still
 // waiting are served again: with what came in between, and with the starting minute itself where no frame has brought it.
 func (h *History) Start(ctx context.Context) error {
+	h.starts.alive = h.dog.Component("start", health.Outside).Within(startsWithin, "has served no symbol")
 	var g errgroup.Group
 	for range askers {
 		g.Go(func() error { return h.starts.work(ctx) })
@@ -57,7 +62,8 @@ func (s *start) later(first, atLeast time.Duration) {
 
 // queue is the symbols that still need something.
 type queue struct {
-	h *History
+	h     *History
+	alive *health.Component
 
 	mu     sync.Mutex
 	starts []start       // busy symbols first
@@ -97,6 +103,7 @@ func (q *queue) work(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 			case <-more:
+			case <-time.After(startsWithin / 3): // to say that all is well
 			}
 			err = ctx.Err()
 		default:
@@ -113,6 +120,7 @@ func (q *queue) next() (s start, ok bool, more <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sort()
+	q.alive.Beat()
 	now := time.Now()
 	for i := 0; i < len(q.starts); i++ {
 		s := q.starts[i]

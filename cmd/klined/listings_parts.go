@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"klined/binance"
+	"klined/health"
 	"klined/market"
 )
 
@@ -12,7 +13,7 @@ import (
 func (s *server) buildLister(info *binance.Info, carried []market.SymbolID) {
 	s.lister = &lister{named: s.o.Symbols, symbols: s.symbols, save: s.saveSymbols, add: s.carry, end: s.letGo, clock: s.clock,
 		ask:    func(ctx context.Context) (*binance.Info, error) { return s.rest.ExchangeInfo(ctx, market.ClassStart) },
-		listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", false), log: s.log.With("target", "life")}
+		listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log.With("target", "life")}
 	s.lister.begin(info, carried)
 }
 

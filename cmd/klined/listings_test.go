@@ -48,7 +48,7 @@ func startLister(t *testing.T, named ...string) *listed {
 	x.dog = health.NewWatchdog(log)
 	symbols := &market.Symbols{}
 	note := func(format string, args ...any) { x.told = append(x.told, fmt.Sprintf(format, args...)) }
-	x.lister = &lister{named: named, symbols: symbols, clock: machineClock{}, log: log, health: x.dog.Component("listings", false),
+	x.lister = &lister{named: named, symbols: symbols, clock: machineClock{}, log: log, health: x.dog.Component("listings", health.Outside),
 		ask: func(context.Context) (*binance.Info, error) {
 			x.asks++
 			return &binance.Info{Raw: []byte(fmt.Sprint(x.asks)), Listings: slices.Clone(x.exchange)}, x.err
