@@ -45,6 +45,13 @@ func (m *fakeMarket) asks() float64 {
 	return m.metric(`klined_rest_requests_total{endpoint="exchangeInfo"`)
 }
 
+// heard is how many klines have come as final.
+func (a *audience) heard() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.count
+}
+
 const (
 	chinese = "币安人生USDT"
 	late    = "LATEUSDT"
@@ -132,6 +139,9 @@ func (m *fakeMarket) exact(symbols []string, from, to market.Time) {
 // TestDelisted: a symbol that the exchange ends is silent from then on, and its klines stay readable, what the exchange has behind
 // them too, after a restart as well; and so are those of one that the exchange does not list any more. The others go on.
 func TestDelisted(t *testing.T) {
+	if raced {
+		t.Skip("markets are run without the race detector: make test does both")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		start := at(t, "2027-01-05T09:57:20Z")
 		o := options(t, market.SourceAggTrade, market.OneMinute, 3*market.OneMinute, market.OneHour, market.OneDay)
@@ -152,9 +162,9 @@ func TestDelisted(t *testing.T) {
 		m.fault(sim.Fault{Kind: sim.FaultDelist, Symbol: gone, Seconds: 45.5, Gone: true})
 		ended := at(t, "2027-01-05T10:00:00Z") // both trade no more
 		m.until(ended.Add(4 * time.Minute))
-		silent := heard.count
+		silent := heard.heard()
 		m.until(ended.Add(6 * time.Minute))
-		if heard.count != silent {
+		if heard.heard() != silent {
 			t.Error("klines of what has ended are pushed")
 		}
 		heard.close()

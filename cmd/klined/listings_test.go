@@ -50,6 +50,7 @@ func startLister(t *testing.T, named ...string) *listed {
 	note := func(format string, args ...any) { x.told = append(x.told, fmt.Sprintf(format, args...)) }
 	x.lister = &lister{named: named, symbols: symbols, clock: machineClock{}, log: log, health: x.dog.Component("listings", health.Outside),
 		ask: func(context.Context) (*binance.Info, error) {
+			x.pass()
 			x.asks++
 			return &binance.Info{Raw: []byte(fmt.Sprint(x.asks)), Listings: slices.Clone(x.exchange)}, x.err
 		},
@@ -77,10 +78,17 @@ type machineClock struct{}
 
 func (machineClock) Now() market.Time { return market.TimeOf(time.Now()) }
 
+// pass lets the lister see what the test has changed.
+func (x *listed) pass() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+}
+
 // after lets time pass, and wants the parts to have been told so much meanwhile, and the exchange to have been asked so often.
 func (x *listed) after(d time.Duration, asks int, told ...string) {
 	x.t.Helper()
 	before := x.asks
+	x.pass()
 	time.Sleep(d)
 	synctest.Wait()
 	if diff := cmp.Diff(told, x.told); diff != "" {
@@ -189,13 +197,17 @@ func TestLister(t *testing.T) {
 				x.hears("AUSDT_270326", "OMGUSDT", "BTCUSD_PERP")
 				time.Sleep(time.Second)
 			}
+			synctest.Wait()
 			if n := x.asks - asks; n < 20 || n > 20+hintTries {
 				t.Errorf("asked %d times in an hour", n)
 			}
 			for i := range 2 * hintsMost {
 				x.hears(fmt.Sprint("X", i, "USD_PERP"))
 			}
-			if n := len(x.hints); n != hintsMost {
+			x.mu.Lock()
+			n := len(x.hints)
+			x.mu.Unlock()
+			if n != hintsMost {
 				t.Errorf("%d names are remembered", n)
 			}
 		})
