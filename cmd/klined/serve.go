@@ -20,6 +20,7 @@ import (
 	"klined/market"
 	"klined/serve"
 	"klined/store"
+	"klined/tape"
 )
 
 // newServeCommand is the command klined serve.
@@ -129,6 +130,7 @@ type server struct {
 	rest      *binance.REST
 	info      *infoCache
 	venue     *binance.Venue
+	tape      *tape.Recorder // nil where nobody records
 	store     *store.Store
 	feed      *feed.Feed
 	history   *history.History
@@ -156,6 +158,10 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	defer func() {
 		err = errors.Join(unlessStopped(ctx, err), s.store.Close()) // what a stop cuts short is no failure
 	}()
+	if err := s.openTape(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.closeTape()) }()
 
 	// The exchange's time and symbols: everything behind is numbers.
 	client := n.client()
@@ -171,7 +177,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 
 	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
 	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
-		Metrics: s.metrics, Log: log})
+		Metrics: s.metrics, Log: log, Record: s.record()})
 	if err := s.probe(ctx); err != nil {
 		return err
 	}
