@@ -80,7 +80,7 @@ type History struct {
 	lanes     Lanes
 	debts     Debtors
 	clock     interface{ Now() market.Time }
-	log       *limitedLog
+	log       *slog.Logger
 	name      func(market.SymbolID) string
 	readAfter time.Duration
 	archive   Archive
@@ -112,7 +112,7 @@ func New(o Options) *History {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: &limitedLog{Logger: o.Log.With("target", "history")}, name: o.Name, readAfter: o.ReadAgain,
+	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"), name: o.Name, readAfter: o.ReadAgain,
 		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
 }
 

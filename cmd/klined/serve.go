@@ -139,7 +139,7 @@ type server struct {
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
 // address once clients may come.
 func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, listening func(net.Addr)) (err error) {
-	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), log: log, began: time.Now(),
+	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), log: log.With("target", "life"), began: time.Now(),
 		clock: clock.New(), symbols: &market.Symbols{}}
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
@@ -199,7 +199,7 @@ func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
 		if !errors.As(err, &refusal) {
 			return err
 		}
-		s.log.Warn("waiting for the exchange to take requests again", "target", "life", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
+		s.log.Warn("waiting for the exchange to take requests again", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -236,10 +236,10 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 		<-ctx.Done()
 		return stopHTTP(ctx, server)
 	})
-	s.log.Info("serving", "target", "life", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
+	s.log.Info("serving", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
 	err := g.Wait()
-	s.log.Info("stopping", "target", "life")
+	s.log.Info("stopping")
 	return err
 }
 
