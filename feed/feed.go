@@ -123,6 +123,7 @@ func New(o Options) (*Feed, error) {
 		return nil, err
 	}
 	f.layLinks(o)
+	fromZero(f.metrics)
 	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
 	f.metrics.Registry.MustRegister(settleShares{f})
 	return f, nil

@@ -63,10 +63,11 @@ const (
 	linkWaiting    = "waiting"
 )
 
-// Reasons why we end a connection ourselves.
+// Reasons why a connection ends that are ours. For the others see health.ReconnectReason.
 const (
-	rotated = "rotated"
-	silent  = "silent"
+	endedDial = "dial" // it could not be had
+	rotated   = "rotated"
+	silent    = "silent"
 )
 
 func (f *Feed) newLink(o Options, name string, dial Dial, symbols []market.SymbolID) *link {
@@ -120,7 +121,7 @@ func (k *link) live(ctx context.Context) (reason string, err error) {
 	k.enter(linkConnecting)
 	s, err := k.open(ctx)
 	if err != nil {
-		return "dial", err
+		return endedDial, err
 	}
 	k.enter(linkUp)
 	age := time.NewTimer(k.rotate)

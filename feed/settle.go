@@ -15,6 +15,12 @@ type Settled struct {
 // settling is what was compared.
 type settling struct{ atOnce, checked tally }
 
+// What became of a minute of ours that the venue's own settled.
+const (
+	settledEqual    = "equal"
+	settledReplaced = "replaced"
+)
+
 // Why one of the venue's own klines is not believed.
 const (
 	doubtEarly  = "early"       // it is not over
@@ -60,9 +66,9 @@ func (l *lane) compare(d market.Difference) {
 			l.f.metrics.SettleDifference.WithLabelValues(name).Inc()
 		}
 	}
-	result := "equal"
+	result := settledEqual
 	if values != 0 {
-		result = "replaced"
+		result = settledReplaced
 	}
 	l.f.metrics.KlinesSettled.WithLabelValues(result).Inc()
 }

@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -136,16 +136,10 @@ func newVersionCommand() *cobra.Command {
 // versionLine names the version, the commit it was built from where that is known, and the toolchain.
 func versionLine() string {
 	line := "klined " + version
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return line
+	if c := commit(); c != "" {
+		line += " " + c
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			line += " " + s.Value[:min(len(s.Value), 12)]
-		}
-	}
-	return line + " " + info.GoVersion
+	return line + " " + runtime.Version()
 }
 
 // noArgs refuses arguments that are not flags.

@@ -185,6 +185,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer s.serve.Close()
+	s.publish()
 
 	listening(listener.Addr())
 	return s.run(ctx, listener, carried)
