@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"klined/health"
 )
 
 // mayImport is which of our packages each package may import. ARCHITECTURE.md says why.
@@ -129,13 +131,11 @@ func matches(name, list string) bool {
 	return false
 }
 
-// targets are the parts that a log line can be of: the targets that operators ask for (--log-level).
-const targets = "feed decode engine store serve history clock life"
-
 // TestLogTargets: which part a log line is of is said once for the logger, never in the line, and is one of those that
 // there are.
 func TestLogTargets(t *testing.T) {
 	fset, all := sources(t)
+	targets := strings.Join(health.Targets(), " ")
 	for _, f := range all {
 		ast.Inspect(f.File, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
@@ -156,7 +156,7 @@ func TestLogTargets(t *testing.T) {
 					if !matches(key, targets) {
 						t.Errorf("%s: no such target as %q", fset.Position(call.Pos()), key)
 					}
-				case key == "target" && (name != "With" || i != 0 || len(call.Args) < 2 || !isTarget(call.Args[1])):
+				case key == "target" && (name != "With" || i != 0 || len(call.Args) < 2 || !isTarget(call.Args[1], targets)):
 					t.Errorf("%s: want log.With(\"target\", one of %s)", fset.Position(call.Pos()), targets)
 				}
 			}
@@ -166,7 +166,7 @@ func TestLogTargets(t *testing.T) {
 }
 
 // isTarget reports whether an expression is a target, or the word that a function got as one.
-func isTarget(e ast.Expr) bool {
+func isTarget(e ast.Expr, targets string) bool {
 	id, named := e.(*ast.Ident)
 	return named && id.Name == "target" || matches(textOf(e), targets)
 }

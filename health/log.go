@@ -61,7 +61,7 @@ func (h *logHandler) of(target string) *logHandler {
 	return &c
 }
 
-// Enabled is part of slog.Handler. A line that names its target itself is of this one until it is seen.
+// Enabled is part of slog.Handler.
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
 
 // Handle is part of slog.Handler.

@@ -21,7 +21,8 @@ type fakeMarket struct {
 	x       *sim.Exchange
 	judge   *judge
 	options serveOptions
-	starts  int // of the server
+	starts  int          // of the server
+	log     *slog.Logger // of servers from now on; nil: what they warn of is the test's output
 
 	stopExchange, stopServer func() error
 }
@@ -59,7 +60,10 @@ func (m *fakeMarket) tryServer() error {
 	listening := make(chan net.Addr, 1)
 	failed := make(chan error, 1)
 	n := network{Dial: m.net.Dial, Listen: m.net.Listen}
-	log := slog.New(slog.NewTextHandler(m.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := m.log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(m.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 	m.stopServer = background(func(ctx context.Context) error {
 		err := runServe(ctx, m.options, n, log, func(a net.Addr) { listening <- a })
 		failed <- err
