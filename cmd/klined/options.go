@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -42,6 +41,7 @@ type serveOptions struct {
 	Record     string                            // the folder of tapes; "": nobody records
 	RecordSize int64                             // bytes of it
 	LogLevel   slog.Level
+	LogLevels  map[string]slog.Level // by target; of others LogLevel
 	LogFormat  string
 
 	texts struct{ symbols, intervals, source, grace, settle, retain, window, recordSize, level string }
@@ -83,7 +83,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
 	f.StringVar(&o.Record, "record", "", "write every frame from the exchange, as received, on tapes in `DIR`: for replay and sim --tape")
 	f.StringVar(&o.texts.recordSize, "record-size", "10GiB", "keep `SIZE` of tapes: the oldest leaves first")
-	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
+	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error; of single targets from their own: info,store=debug")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
 
@@ -123,8 +123,8 @@ func (o *serveOptions) parse() error {
 	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
 		return err
 	}
-	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
-		return refused("log-level", o.texts.level)
+	if err := o.parseLevels(); err != nil {
+		return err
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return refused("log-format", o.LogFormat)
@@ -165,7 +165,7 @@ var takes = map[string]string{
 	"forward":     "off, public or all",
 	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
 	"record-size": "a size from 64MiB up, like 10GiB",
-	"log-level":   "debug, info, warn or error",
+	"log-level":   "debug, info, warn or error, and TARGET=LEVEL after commas",
 	"log-format":  "text or json",
 }
 
@@ -286,13 +286,4 @@ func intervalList(ivs []market.Interval) string {
 		names[i] = iv.String()
 	}
 	return strings.Join(names, ",")
-}
-
-// logger makes the log that the flags ask for.
-func (o *serveOptions) logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: o.LogLevel}
-	if o.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

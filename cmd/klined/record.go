@@ -6,6 +6,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"klined/health"
 	"klined/tape"
 )
 
@@ -26,7 +27,7 @@ func (s *server) openTape() (err error) {
 	if s.o.Record == "" {
 		return nil
 	}
-	state := s.dog.Component("tape", false)
+	state := s.dog.Component("tape", health.Outside)
 	s.tape, err = tape.NewRecorder(tape.RecorderOptions{Dir: s.o.Record, Size: s.o.RecordSize, Log: s.log,
 		Wrote:   func(bytes int) { s.metrics.TapeBytes.Add(float64(bytes)) },
 		LeftOut: func(frames int) { s.metrics.TapeLeftOut.Add(float64(frames)) },
