@@ -81,8 +81,21 @@ Every flag may also stand in the file that --config names (listen = "127.0.0.1:8
 
 // network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
 type network struct {
-	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Dial   dialFunc
 	Listen func(network, addr string) (net.Listener, error)
+}
+
+// through is n with everything that is dialled going through a proxy, where there is one.
+func (n network) through(proxy *proxyFlag) network {
+	if proxy.URL == nil {
+		return n
+	}
+	direct := n.Dial
+	if direct == nil {
+		direct = new(net.Dialer).DialContext
+	}
+	n.Dial = proxy.dialer(direct)
+	return n
 }
 
 func (n network) listen(addr string) (net.Listener, error) {
@@ -109,6 +122,7 @@ func cause(err error) error {
 func (n network) client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
+	transport.Proxy = nil // --proxy is for the streams too, as HTTPS_PROXY would not be
 	if n.Dial != nil {
 		transport.DialContext = n.Dial
 	}
@@ -150,6 +164,8 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), log: log, began: time.Now(),
 		clock: clock.New(), symbols: &market.Symbols{}}
 
+	n = n.through(&o.Proxy)
+
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
 	listener, err := n.listen(o.Listen)
 	if err != nil {
@@ -171,7 +187,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	s.askREST(client)
 	var carried []market.SymbolID
 	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
-		return fmt.Errorf("%s: %w", o.REST, err)
+		return fmt.Errorf("%s: %w", o.REST, binance.Explain(o.REST, err))
 	}
 	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
 		return err
@@ -326,7 +342,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
+		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")
