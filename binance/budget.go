@@ -80,6 +80,9 @@ func NewBudget(o BudgetOptions) *Budget {
 	if b.clock == nil {
 		b.clock = localClock{}
 	}
+	if b.metrics != nil {
+		b.metrics.RESTBudget.Set(float64(b.perMinute))
+	}
 	return b
 }
 

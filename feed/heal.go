@@ -348,7 +348,7 @@ func (f *Feed) wants(now time.Time) (all []want) {
 		l.mu.Lock()
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if !s.hole.declared && !s.gappy && s.doubt.backwards < 2 {
+			if !l.heals(s) || !s.hole.declared && !s.gappy && s.doubt.backwards < 2 {
 				continue
 			}
 			w := want{id: s.id, latest: l.asks(s, now)}

@@ -15,6 +15,12 @@ type Settled struct {
 // settling is what was compared.
 type settling struct{ atOnce, checked tally }
 
+// What became of a minute of ours that the venue's own settled.
+const (
+	settledEqual    = "equal"
+	settledReplaced = "replaced"
+)
+
 // Why one of the venue's own klines is not believed.
 const (
 	doubtEarly  = "early"       // it is not over
@@ -38,7 +44,7 @@ func (l *lane) settleSaid(slot engine.Slot, s *symbol) {
 // is known.
 func (l *lane) unsettled(slot engine.Slot, open market.Time) (ours market.Kline, ok bool) {
 	ours, ok = l.engine.Kline(slot, market.OneMinute, open)
-	return ours, ok && ours.State != market.StateSettled && !ours.Gap && l.ours(market.OneMinute, open)
+	return ours, ok && ours.State != market.StateSettled && !ours.Gap && l.symbols[slot].ours(market.OneMinute, open)
 }
 
 // compare counts in what a closed minute of ours differs from the venue's own. Both are kept where they differ, though ours had
@@ -60,9 +66,9 @@ func (l *lane) compare(d market.Difference) {
 			l.f.metrics.SettleDifference.WithLabelValues(name).Inc()
 		}
 	}
-	result := "equal"
+	result := settledEqual
 	if values != 0 {
-		result = "replaced"
+		result = settledReplaced
 	}
 	l.f.metrics.KlinesSettled.WithLabelValues(result).Inc()
 }

@@ -1,9 +1,12 @@
 package feed
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestTally: an hour and a day look back over the last one, in steps of five minutes; the start over all.
@@ -40,4 +43,33 @@ func TestTally(t *testing.T) {
 		check("two days later", "day", 1, 0, 0)
 		check("two days later", "start", 6, 3, 0.5)
 	})
+}
+
+// TestSettleShares: the shares as metrics, of closes and of what was read again apart; what was not compared has none.
+func TestSettleShares(t *testing.T) {
+	f := &Feed{}
+	shares := prometheus.NewRegistry()
+	shares.MustRegister(settleShares{f})
+	f.settling.checked.add(1 << 3) // close
+	f.settling.checked.add(0)
+	families, err := shares.Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("%d metrics, %v", len(families), err)
+	}
+	got := make(map[string]float64)
+	for _, m := range families[0].Metric {
+		of := make(map[string]string)
+		for _, l := range m.Label {
+			of[l.GetName()] = l.GetValue()
+		}
+		got[fmt.Sprint(of["when"], " ", of["within"], " ", of["field"])] = m.GetGauge().GetValue()
+	}
+	for series, want := range map[string]float64{"checked hour all": 0.5, "checked day close": 0.5, "checked start volume": 1} {
+		if share, there := got[series]; !there || share != want {
+			t.Errorf("%s: %v, %t, want %v", series, share, there, want)
+		}
+	}
+	if len(got) != 3*10 {
+		t.Errorf("%d series, want those of three times and ten fields: %v", len(got), got)
+	}
 }

@@ -79,6 +79,7 @@ func (f *Feed) watch(ctx context.Context) {
 		for _, l := range f.lanes {
 			l.look(ctx, now)
 		}
+		f.leave()
 		if f.learner != nil {
 			f.learn(now)
 		}

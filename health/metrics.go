@@ -16,6 +16,7 @@ type Metrics struct {
 	UnknownSymbols prometheus.Counter     // trades of symbols that are not listed here
 	RESTRequests   *prometheus.CounterVec // {endpoint,status}: sent upstream
 	RESTUsedWeight prometheus.Gauge       // as the exchange last said, this UTC minute
+	RESTBudget     prometheus.Gauge       // what we may use of it a minute
 	Forwarded      prometheus.Counter     // clients' requests passed on to the exchange
 
 	// feed
@@ -61,30 +62,31 @@ func NewMetrics() *Metrics {
 	return &Metrics{
 		Registry: r.Registry,
 
-		DecodeErrors:   r.counters("klined_decode_errors_total", "Frames that could not be decoded and were dropped.", "reason"),
+		DecodeErrors:   r.counters("klined_decode_errors_total", "Frames, and rows of tickers, that could not be decoded and were dropped.", "reason"),
 		UnknownSymbols: r.counter("klined_unknown_symbol_total", "Trades of symbols that are not known here, dropped."),
-		RESTRequests:   r.counters("klined_rest_requests_total", "Requests sent to the exchange.", "endpoint", "status"),
-		RESTUsedWeight: r.gauge("klined_rest_used_weight", "Request weight used this minute, as the exchange last said."),
+		RESTRequests:   r.counters("klined_rest_requests_total", "Requests sent to the exchange, by HTTP's status or error where none came.", "endpoint", "status"),
+		RESTUsedWeight: r.gauge("klined_rest_used_weight", "Request weight used in the UTC minute of the last answer, as the exchange said in it."),
+		RESTBudget:     r.gauge("klined_rest_weight_budget", "Request weight that may be used a minute (--rest-weight)."),
 		Forwarded:      r.counter("klined_forwarded_requests_total", "Requests of clients passed on to the exchange."),
 
-		Frames:           r.counters("klined_frames_total", "Frames received.", "conn"),
-		Trades:           r.counter("klined_trades_total", "Trades applied."),
+		Frames:           r.counters("klined_frames_total", "Frames received from the exchange.", "conn"),
+		Trades:           r.counter("klined_trades_total", "Trades applied to the klines, in order."),
 		DuplicateTrades:  r.counter("klined_duplicate_trades_total", "Trades that had been seen already, dropped."),
-		Gaps:             r.counter("klined_gaps_total", "Runs of missing trade ids."),
+		Gaps:             r.counter("klined_gaps_total", "Runs of trade ids that did not come in time."),
 		GapTrades:        r.counter("klined_gap_trades_total", "Trade ids found missing."),
-		HealedTrades:     r.counter("klined_healed_trades_total", "Missing trades that came after all."),
-		UnhealedTrades:   r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through."),
+		HealedTrades:     r.counter("klined_healed_trades_total", "Missing trades that came after all, over a connection or from REST."),
+		UnhealedTrades:   r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through: the klines they belong to are marked gap."),
 		LateTrades:       r.counter("klined_late_trades_total", "Trades that came after their kline was closed."),
 		LateSeconds:      r.histogram("klined_late_trade_seconds", "How old trades were that came after their kline was closed.", 0.05, 16),
 		Disbelieved:      r.counters("klined_disbelieved_trades_total", "Well-formed trades that cannot be true, dropped.", "reason"),
 		Connections:      r.gauges("klined_connections", "Connections to the exchange.", "state"),
-		Reconnects:       r.counters("klined_reconnects_total", "Connections that ended and were dialled again.", "reason"),
-		Symbols:          r.gauges("klined_symbols", "Symbols by their standing.", "state"),
+		Reconnects:       r.counters("klined_reconnects_total", "Connections that ended, or could not be dialled, and were dialled again.", "reason"),
+		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, by their standing.", "state"),
 		GraceSeconds:     r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
 		LaneHold:         r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
 		KlinesClosed:     r.counter("klined_klines_closed_total", "Klines closed for the first time."),
-		KlinesRevised:    r.counters("klined_klines_revised_total", "Closed klines that changed.", "cause"),
-		KlinesSettled:    r.counters("klined_klines_settled_total", "Closed minutes compared with the exchange's own.", "result"),
+		KlinesRevised:    r.counters("klined_klines_revised_total", "Closed klines that changed, by what changed them.", "cause"),
+		KlinesSettled:    r.counters("klined_klines_settled_total", "Closed minutes of ours that the exchange's own settled: equal to them, or replaced by them.", "result"),
 		SettleDifference: r.counters("klined_settle_difference_total", "Values in which closed minutes differed from the exchange's own.", "field"),
 		SettleDoubted:    r.counters("klined_settle_doubted_total", "The exchange's own klines that were not believed.", "reason"),
 
@@ -92,9 +94,9 @@ func NewMetrics() *Metrics {
 		StoreCommit:     r.histogram("klined_store_commit_seconds", "Time from the begin of a commit until it is durable.", 1e-3, 14),
 		StoreOutboxRows: r.gauge("klined_store_outbox_rows", "Klines that wait to be committed."),
 
-		CloseDelay:    r.histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close was pushed.", 1e-3, 16),
+		CloseDelay:    r.histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close had been written to the first client that takes it.", 1e-3, 16),
 		FrameToPush:   r.histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 16),
-		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients."),
+		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients that are connected."),
 		WSSlowClients: r.counter("klined_ws_slow_clients_total", "Clients closed because they did not read."),
 		Unauthorized:  r.counter("klined_unauthorized_total", "Requests turned away because they did not show the token."),
 		WSRefused:     r.counter("klined_ws_refused_total", "WebSocket connections, and subscriptions, refused because all clients together held too many."),

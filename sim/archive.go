@@ -60,7 +60,7 @@ func (e *Exchange) archiveFile(path string) (f archiveFile, checksum, ok bool) {
 		return f, false, false
 	}
 	folder, known := archiveFolders[parts[0]]
-	s := e.byName[parts[2]]
+	s := e.find(parts[2])
 	iv, served := archiveInterval(parts[3])
 	if !known || s == nil || !served || folder.covers.shorter(iv) {
 		return f, false, false

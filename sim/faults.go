@@ -24,30 +24,35 @@ const (
 	FaultRESTWrong    = "rest_wrong"    // REST's closed klines are wrong
 	FaultArchiveWrong = "archive_wrong" // the archive's files are wrong
 	FaultClockSkew    = "clock_skew"    // the exchange's clock is stepped, for good: see Exchange.Now
+	FaultList         = "list"          // a new symbol is announced, and trades later
+	FaultDelist       = "delist"        // a symbol is announced to end, and trades no more later
 	FaultClear        = "clear"         // every fault that lasts is over
 )
 
-// faultKind is what a kind of fault is told with, beside its kind. One that is told its seconds lasts so long.
+// faultKind is what a kind of fault is told with, beside its kind.
 type faultKind struct {
 	name   string
 	fields []string
+	once   bool // what it does is for good, and its seconds say when
 }
 
 var faultKinds = []faultKind{
-	{FaultDisconnect, []string{"conn", "path", "stream", "symbol"}},
-	{FaultSilence, []string{"seconds", "conn", "path", "stream", "symbol"}},
-	{FaultDrop, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}},
-	{FaultDuplicate, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}},
-	{FaultReorder, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}},
-	{FaultGarbage, []string{"n", "lies", "conn", "path", "stream", "symbol"}},
-	{FaultREST429, []string{"seconds", "path"}},
-	{FaultREST418, []string{"seconds", "path"}},
-	{FaultREST500, []string{"seconds", "path"}},
-	{FaultRESTSlow, []string{"seconds", "delay", "path"}},
-	{FaultRESTWrong, []string{"seconds", "symbol", "how"}},
-	{FaultArchiveWrong, []string{"seconds", "symbol", "how"}},
-	{FaultClockSkew, []string{"ms"}},
-	{FaultClear, nil},
+	{FaultDisconnect, []string{"conn", "path", "stream", "symbol"}, false},
+	{FaultSilence, []string{"seconds", "conn", "path", "stream", "symbol"}, false},
+	{FaultDrop, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}, false},
+	{FaultDuplicate, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}, false},
+	{FaultReorder, []string{"percent", "seconds", "conn", "path", "stream", "symbol"}, false},
+	{FaultGarbage, []string{"n", "lies", "conn", "path", "stream", "symbol"}, false},
+	{FaultREST429, []string{"seconds", "path"}, false},
+	{FaultREST418, []string{"seconds", "path"}, false},
+	{FaultREST500, []string{"seconds", "path"}, false},
+	{FaultRESTSlow, []string{"seconds", "delay", "path"}, false},
+	{FaultRESTWrong, []string{"seconds", "symbol", "how"}, false},
+	{FaultArchiveWrong, []string{"seconds", "symbol", "how"}, false},
+	{FaultClockSkew, []string{"ms"}, false},
+	{FaultList, []string{"symbol", "seconds", "contractType"}, true},
+	{FaultDelist, []string{"symbol", "seconds", "gone"}, true},
+	{FaultClear, nil, false},
 }
 
 // Bounds and defaults of a Fault's fields.
@@ -62,18 +67,20 @@ const (
 // Fault is something that goes wrong on request: where all that is set is true, and for every address alike. What
 // lasts is over after so many seconds of real time, however the exchange's clock is stepped meanwhile.
 type Fault struct {
-	Kind    string
-	Conn    int     // the connection's number in GET /sim/status; 0 is any
-	Path    string  // the connection's path holds this, for REST the endpoint's; the archive's where it begins with /data
-	Stream  string  // the name of a stream that the connection is subscribed to holds this; only such streams are touched
-	Symbol  string  // likewise: the stream is this symbol's. !miniTicker@arr is, whole, where Stream is set and in its name
-	Percent float64 // of the frames
-	Seconds float64 // how long it lasts, from now on; connections that are opened meanwhile suffer too
-	N       int     // how many frames of garbage each connection gets
-	Lies    *bool   // whether they are well-formed lies; nil is half of them, where the connection hears a trade stream
-	Delay   float64 // seconds that an answer of REST takes; 0 is 5
-	MS      int64   // what is added to the clock, an hour at most
-	How     string  // in what way klines are wrong, for the kinds that know several; "" is each in turn, by open time or by file
+	Kind     string
+	Conn     int     // the connection's number in GET /sim/status; 0 is any
+	Path     string  // the connection's path holds this, for REST the endpoint's; the archive's where it begins with /data
+	Stream   string  // the name of a stream that the connection is subscribed to holds this; only such streams are touched
+	Symbol   string  // likewise: the stream is this symbol's. !miniTicker@arr is, whole, where Stream is set and in its name
+	Percent  float64 // of the frames
+	Seconds  float64 // how long it lasts, from now on; connections that are opened meanwhile suffer too. Of list and delist: until it trades, or ends; 0 is at once
+	N        int     // how many frames of garbage each connection gets
+	Lies     *bool   // whether they are well-formed lies; nil is half of them, where the connection hears a trade stream
+	Delay    float64 // seconds that an answer of REST takes; 0 is 5
+	MS       int64   // what is added to the clock, an hour at most
+	Contract string  // the contractType of a new symbol; "" is PERPETUAL
+	Gone     bool    // a delisted symbol leaves exchangeInfo; false is that it stays there, SETTLING
+	How      string  // in what way klines are wrong, for the kinds that know several; "" is each in turn, by open time or by file
 }
 
 // trouble is a fault that lasts.
@@ -139,7 +146,7 @@ func (f *Fault) fields() []faultField {
 	return []faultField{
 		{"percent", &f.Percent}, {"seconds", &f.Seconds}, {"n", &f.N}, {"lies", &f.Lies}, {"delay", &f.Delay}, {"ms", &f.MS},
 		{"conn", &f.Conn}, {"path", &f.Path}, {"stream", &f.Stream}, {"symbol", &f.Symbol},
-		{"how", &f.How},
+		{"how", &f.How}, {"contractType", &f.Contract}, {"gone", &f.Gone},
 	}
 }
 
@@ -165,6 +172,14 @@ func (f *Fault) check() error {
 // wrong is what a field should be and is not; "" where it is right.
 func (f *Fault) wrong(field string) string {
 	switch {
+	case field == "seconds" && kindOf(f.Kind).once:
+		if !(f.Seconds >= 0 && f.Seconds < maxSeconds) {
+			return "0 or more, and less than a million"
+		}
+	case field == "symbol" && f.Kind == FaultList:
+		return wrongName(strings.ToUpper(f.Symbol), f.Contract)
+	case field == "contractType" && f.Contract != "" && !slices.Contains(contractTypes, f.Contract):
+		return orList(contractTypes)
 	case field == "percent" && !(f.Percent > 0 && f.Percent <= 100):
 		return "more than 0, at most 100"
 	case field == "seconds" && !(f.Seconds > 0 && f.Seconds < maxSeconds):
@@ -209,13 +224,16 @@ func parseFault(body []byte) (f Fault, err error) {
 }
 
 // Fault makes something go wrong now and gives the numbers of the connections that it is about.
-func (e *Exchange) Fault(f Fault) (conns []int, err error) {
+func (e *Exchange) Fault(f Fault) (conns []int, err error) { return e.fault(&f) }
+
+// fault is Fault; what was left to the exchange, it says in f.
+func (e *Exchange) fault(f *Fault) (conns []int, err error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.Symbol = strings.ToUpper(f.Symbol); f.Symbol != "" && e.byName[f.Symbol] == nil {
+	if f.Symbol = strings.ToUpper(f.Symbol); f.Symbol != "" && f.Kind != FaultList && e.byName[f.Symbol] == nil {
 		return nil, fmt.Errorf("%s: symbol %q: there is none", f.Kind, f.Symbol)
 	}
 	e.catchUp()
@@ -226,12 +244,19 @@ func (e *Exchange) Fault(f Fault) (conns []int, err error) {
 		e.faults = nil
 	case f.Kind == FaultClockSkew:
 		e.skew.Add(f.MS)
+	case f.Kind == FaultList:
+		err = e.list(f)
+	case f.Kind == FaultDelist:
+		err = e.delist(f)
 	case k.knows("seconds"):
-		e.faults = append(e.faults, &trouble{Fault: f, until: time.Now().Add(time.Duration(f.Seconds * float64(time.Second)))})
+		e.faults = append(e.faults, &trouble{Fault: *f, until: time.Now().Add(time.Duration(f.Seconds * float64(time.Second)))})
+	}
+	if err != nil {
+		return nil, err
 	}
 	conns = []int{}
 	for num, c := range e.conns {
-		if k.knows("conn") && !c.gone() && e.hits(&f, c) && e.strike(&f, c) {
+		if k.knows("conn") && !c.gone() && e.hits(f, c) && e.strike(f, c) {
 			conns = append(conns, num)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestFaultsAreReadStrictly(t *testing.T) {
 	const kinds = `disconnect, silence, drop, duplicate, reorder, garbage, rest_429, rest_418, rest_500, rest_slow, rest_wrong, archive_wrong, ` +
-		`clock_skew or clear`
+		`clock_skew, list, delist or clear`
 	tests := []struct{ body, want string }{
 		{`{"kind":"disconect"}`, `unknown kind "disconect": want ` + kinds},
 		{`{}`, `unknown kind : want ` + kinds},
@@ -40,6 +40,16 @@ func TestFaultsAreReadStrictly(t *testing.T) {
 			`archive_wrong: how "Holes": want checksum, holes, order, micros, headerless, missing or broken`},
 		{`{"kind":"archive_wrong","seconds":1,"symbol":"NOSUCH"}`, `archive_wrong: symbol "NOSUCH": there is none`},
 		{`{"kind":"rest_500","seconds":1,"how":"lacks"}`, `rest_500 has no field "how": want seconds, path`},
+		{`{"kind":"list","seconds":-1}`, `list: seconds -1: want 0 or more, and less than a million`},
+		{`{"kind":"list","symbol":"BTCUSDT"}`, `list: symbol "BTCUSDT": there is one`},
+		{`{"kind":"list","symbol":"NEW"}`, `list: symbol "NEW": want one like NEWUSDT`},
+		{`{"kind":"list","symbol":"N-WUSDT"}`, `list: symbol "N-WUSDT": want letters and digits, of any script`},
+		{`{"kind":"list","symbol":"NEWUSDT_261225"}`, `list: symbol "NEWUSDT_261225": want one like NEWUSDT`},
+		{`{"kind":"list","symbol":"NEWUSDT","contractType":"NEXT_QUARTER"}`, `list: symbol "NEWUSDT": want one like NEWUSDT_261225 for a NEXT_QUARTER`},
+		{`{"kind":"list","contractType":"SPOT"}`, `list: contractType "SPOT": want PERPETUAL, TRADIFI_PERPETUAL, CURRENT_QUARTER or NEXT_QUARTER`},
+		{`{"kind":"delist"}`, `delist: symbol "": there is none`},
+		{`{"kind":"delist","symbol":"NOSUCH"}`, `delist: symbol "NOSUCH": there is none`},
+		{`{"kind":"delist","symbol":"OMGUSDT"}`, `delist: symbol "OMGUSDT": it is delisted`},
 		{`{"kind":"clock_skew"}`, `clock_skew: ms 0: want -3600000 to 3600000, and not 0`},
 		{`{"kind":"clock_skew","ms":-3600001}`, `clock_skew: ms -3600001: want -3600000 to 3600000, and not 0`},
 	}

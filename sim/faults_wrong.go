@@ -82,7 +82,7 @@ func (v *view) lack(r *row) {
 
 // closeBefore is the close that a kline would carry if it were empty; that of the symbol's first one is its open.
 func (v *view) closeBefore(r *row) int64 {
-	if r.open <= v.s.begin {
+	if r.open <= v.s.opens {
 		return r.o
 	}
 	return v.minute(oneMinute.back(r.open, 1)).c

@@ -98,7 +98,11 @@ func (e *Exchange) ofSymbol(answer func(s *symbol, q url.Values, now market.Time
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return answer(s, q, e.catchUp())
+		now := e.catchUp()
+		if s.untraded() {
+			return nil, notTrading()
+		}
+		return answer(s, q, now)
 	}
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"klined/market"
@@ -59,7 +60,7 @@ type (
 	}
 )
 
-func newInfoBody(symbols []*symbol) infoBody {
+func newInfoBody(symbols []*symbol) *infoBody {
 	info := infoWire{
 		RateLimits: []rateLimit{
 			{"REQUEST_WEIGHT", "MINUTE", 1, weightPerMinute}, {"ORDERS", "MINUTE", 1, 1200}, {"ORDERS", "SECOND", 10, 300},
@@ -70,16 +71,23 @@ func newInfoBody(symbols []*symbol) infoBody {
 		},
 	}
 	for _, s := range symbols {
-		info.Symbols = append(info.Symbols, s.wire())
+		if !s.gone {
+			info.Symbols = append(info.Symbols, s.wire())
+		}
 	}
 	rest, err := json.Marshal(info)
 	if err != nil {
 		panic(fmt.Sprintf("sim: exchangeInfo: %v", err)) // strings and numbers only
 	}
-	return infoBody{
+	return &infoBody{
 		before: []byte(`{"timezone":"UTC","serverTime":`),
 		after:  append([]byte(`,"futuresType":"U_MARGINED",`), rest[1:]...),
 	}
+}
+
+// at is the body at a time.
+func (b *infoBody) at(now market.Time) []byte {
+	return append(strconv.AppendInt(b.before[:len(b.before):len(b.before)], int64(now), 10), b.after...)
 }
 
 // wire is the symbol's entry in exchangeInfo.
@@ -90,7 +98,7 @@ func (s *symbol) wire() symbolWire {
 	}
 	return symbolWire{
 		Symbol: s.name, Pair: s.pair, ContractType: s.contract, DeliveryDate: s.delivery, OnboardDate: s.begin, Status: s.status,
-		MaintMarginPercent: "2.5000", RequiredMargin: "5.0000", BaseAsset: s.base, QuoteAsset: "USDT", MarginAsset: "USDT",
+		MaintMarginPercent: "2.5000", RequiredMargin: "5.0000", BaseAsset: s.base, QuoteAsset: quoteAsset, MarginAsset: quoteAsset,
 		PricePrecision: s.priceDigits, QuantityPrecision: s.qtyDigits, BaseAssetPrecision: 8, QuotePrecision: 8,
 		UnderlyingType: s.underlying, UnderlyingSubType: subTypes, TriggerProtect: "0.0500", LiquidationFee: "0.012500",
 		MarketTakeBound: "0.05", MaxMoveOrderLimit: 10000, Filters: s.filters(),

@@ -44,7 +44,7 @@ func (s *symbol) lane(iv interval, now market.Time) *klineLane {
 	v := s.look(now)
 	open, minute := iv.open(now), oneMinute.open(now)
 	l := &klineLane{iv: iv, upTo: minute, next: iv.next(now), sum: emptyRow(open, s.last.price)}
-	if from := max(open, s.begin); from < minute {
+	if from := max(open, s.opens); from < minute {
 		l.sum = v.sum(from, minute)
 		l.sum.open = open
 		s.nameFills(&l.sum, v)
@@ -52,6 +52,14 @@ func (s *symbol) lane(iv interval, now market.Time) *klineLane {
 	s.pushes.lanes = append(s.pushes.lanes, l)
 	slices.SortFunc(s.pushes.lanes, func(a, b *klineLane) int { return a.iv.rank() - b.iv.rank() })
 	return l
+}
+
+// beginLanes lets the klines that somebody subscribed to before the symbol's first trade begin with it.
+func (s *symbol) beginLanes(first *fill) {
+	for _, l := range s.pushes.lanes {
+		l.upTo, l.next = s.opens, l.iv.next(first.time())
+		l.sum = emptyRow(l.iv.open(first.time()), first.price)
+	}
 }
 
 // nameFills gives a kline that began in the past the ids that its fills would have: they end where the live ones begin.

@@ -11,7 +11,8 @@ import (
 // listing is what exchangeInfo says of a contract, and what makes its market.
 type listing struct {
 	name, pair, base string
-	contract, status string
+	contract         string
+	status           string // guarded by the exchange's mutex, as delivery is
 	underlying       string
 	priceDigits      int
 	qtyDigits        int
@@ -61,7 +62,7 @@ func listings(opt Options) []*listing {
 
 func newListing(opt Options, m model, i int) *listing {
 	l := &listing{
-		name: m.base + "USDT", pair: m.base + "USDT", base: m.base, contract: perpetual, status: statusTrading,
+		name: m.base + quoteAsset, pair: m.base + quoteAsset, base: m.base, contract: perpetual, status: statusTrading,
 		underlying: "COIN", priceDigits: m.priceDigits, qtyDigits: m.qtyDigits, tick: m.tick, lot: 1,
 		mid: m.price / m.tick, wild: m.wild, delivery: perpetualDelivery, begin: pastBegin(opt.Start),
 	}
@@ -106,7 +107,7 @@ func quarterlies(opt Options) []*listing {
 			end := quarterEnd(day)
 			l := newListing(opt, m, i)
 			l.contract, l.delivery = contract, end
-			l.name = l.pair + "_" + end.Std().Format("060102")
+			l.name = l.pair + "_" + end.Std().Format(dateInName)
 			l.key = keyOf(opt.Seed, l.name)
 			out = append(out, l)
 			day = end

@@ -196,7 +196,7 @@ func (g *generator) burnWithin() {
 }
 
 func (g *generator) burnBetween() {
-	if g.burn != 0 && g.rng.Float64() < g.burn/(1-g.burn)*fillsPerTrade*0.1 {
+	if g.burn != 0 && g.nextID > 1 && g.rng.Float64() < g.burn/(1-g.burn)*fillsPerTrade*0.1 {
 		g.nextID++
 	}
 }

@@ -55,6 +55,10 @@ func (e *Exchange) happenBy(now market.Time) {
 	until := int64(now)*1000 + 999
 	for len(m.fills) > 0 && m.fills[0].at <= until {
 		s := m.fills[0].s
+		if s.ends != 0 && m.fills[0].at >= int64(s.ends)*1000 {
+			m.fills.pop()
+			continue
+		}
 		e.happen(s)
 		m.fills.replace(due{s.gen.plan[s.gen.done].us, s})
 	}
@@ -80,6 +84,9 @@ func (e *Exchange) happen(s *symbol) {
 	}
 	if s.streams.quotes.book != nil || e.streams.quotes.book != nil {
 		e.pushBook(s, &f)
+	}
+	if s.untraded() {
+		s.beginLanes(&f)
 	}
 	s.mem.add(f)
 	s.trade(&f)

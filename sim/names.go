@@ -9,8 +9,11 @@ const (
 	currentQuarter = "CURRENT_QUARTER"
 	nextQuarter    = "NEXT_QUARTER"
 
+	statusPending  = "PENDING_TRADING"
 	statusTrading  = "TRADING"
 	statusSettling = "SETTLING"
+
+	quoteAsset = "USDT"
 )
 
 // model is what a symbol is made after: a price in units of 10^−priceDigits, its grid, and how wild it is.

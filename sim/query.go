@@ -22,6 +22,9 @@ func notValid(name string) *apiError {
 	return refuse(-1130, "Data sent for parameter '%s' is not valid.", name)
 }
 
+// notTrading refuses a symbol that has not had its first trade.
+func notTrading() *apiError { return refuse(-1122, "Invalid symbol status.") }
+
 // sentOnce refuses the first of some parameters that is sent more than once.
 func sentOnce(q url.Values, names ...string) *apiError {
 	for _, name := range names {
@@ -38,7 +41,9 @@ func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
 	if value == "" {
 		return nil, missing(name)
 	}
-	if s := e.byName[strings.ToUpper(value)]; s != nil {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.byName[strings.ToUpper(value)]; s != nil && !s.gone {
 		return s, nil
 	}
 	return nil, refuse(-1121, "Invalid symbol.")
@@ -46,8 +51,10 @@ func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
 
 // pairOf is the contract of a pair that is of a type and trades, or else one that is delisted; nil where there is none.
 func (e *Exchange) pairOf(pair, contract string) (found *symbol) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, s := range e.symbols {
-		if s.pair == strings.ToUpper(pair) && s.contract == contract && (found == nil || s.status == statusTrading) {
+		if !s.gone && s.pair == strings.ToUpper(pair) && s.contract == contract && (found == nil || s.status == statusTrading) {
 			found = s
 		}
 	}

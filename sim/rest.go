@@ -143,7 +143,14 @@ func (e *Exchange) serverTime(url.Values) ([]byte, *apiError) {
 }
 
 func (e *Exchange) exchangeInfo(url.Values) ([]byte, *apiError) {
-	return append(strconv.AppendInt(e.info.before[:len(e.info.before):len(e.info.before)], int64(e.Now()), 10), e.info.after...), nil
+	e.mu.Lock()
+	e.catchUp()
+	if e.info == nil {
+		e.info = newInfoBody(e.symbols)
+	}
+	info := e.info
+	e.mu.Unlock()
+	return info.at(e.Now()), nil
 }
 
 func (e *Exchange) klines(q url.Values) ([]byte, *apiError) {
@@ -238,15 +245,20 @@ func (e *Exchange) prices(q url.Values) ([]byte, *apiError) {
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.catchUp()
+		if e.catchUp(); s.untraded() {
+			return nil, notTrading()
+		}
 		return s.appendTicker(nil), nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.catchUp()
 	dst := []byte{'['}
-	for i, s := range e.symbols {
-		if i > 0 {
+	for _, s := range e.symbols {
+		if s.gone || s.untraded() {
+			continue
+		}
+		if len(dst) > 1 {
 			dst = append(dst, ',')
 		}
 		dst = s.appendTicker(dst)

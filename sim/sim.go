@@ -52,15 +52,16 @@ type Exchange struct {
 	opt     Options
 	began   time.Time
 	log     *slog.Logger
-	symbols []*symbol // the order of exchangeInfo
-	byName  map[string]*symbol
-	info    infoBody
 	limiter *limiter
 	shelf   shelf
 	handler http.Handler
 	skew    atomic.Int64 // ms that its clock has been stepped by; written under mu
 
 	mu      sync.Mutex // guards what follows, and the live part of every symbol
+	symbols []*symbol  // all there have been, in the order of exchangeInfo
+	byName  map[string]*symbol
+	info    *infoBody // nil until it is asked for, and where a symbol has changed since
+	turns   []turn    // soonest first
 	live    liveMarket
 	streams registry
 	conns   map[int]*conn
@@ -93,7 +94,6 @@ func New(opt Options) (*Exchange, error) {
 		e.symbols = append(e.symbols, s)
 		e.byName[l.name] = s
 	}
-	e.info = newInfoBody(e.symbols)
 	e.limiter = newLimiter()
 	e.shelf.files, e.asked.Statuses = make(map[archiveFile]func() []byte), make(map[int]int)
 	e.streams = newRegistry(e.symbols)
@@ -131,6 +131,13 @@ func (o *Options) check() error {
 
 // Symbols are the names of the perpetuals that trade, in the order of exchangeInfo.
 func (e *Exchange) Symbols() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.trading()
+}
+
+// trading is Symbols; the caller holds e.mu.
+func (e *Exchange) trading() []string {
 	var names []string
 	for _, s := range e.symbols {
 		if s.perpetual() && s.status == statusTrading {
@@ -164,7 +171,11 @@ func (e *Exchange) step() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.catchUp()
-	nap := min(e.live.nextEvent(), e.seconds.next).Sub(e.Now())
+	next := min(e.live.nextEvent(), e.seconds.next)
+	if len(e.turns) > 0 {
+		next = min(next, e.turns[0].at)
+	}
+	nap := next.Sub(e.Now())
 	if len(e.holding) > 0 {
 		nap = min(nap, time.Until(e.holding[0].held.until))
 	}
@@ -174,6 +185,7 @@ func (e *Exchange) step() time.Duration {
 // catchUp does all that has become due by now, and gives the market's time; the caller holds e.mu.
 func (e *Exchange) catchUp() market.Time {
 	now := e.advance(e.Now())
+	e.turnBy(now)
 	e.pushKlines(now)
 	e.pushSecond(now)
 	e.releaseDue()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"klined/market"
@@ -82,7 +83,7 @@ func (e *Exchange) Status() Status {
 	defer e.mu.Unlock()
 	e.catchUp()
 	st := Status{
-		Now: e.Now(), Start: e.opt.Start, Seed: e.opt.Seed, Symbols: e.opt.Symbols, Trades: e.live.trades,
+		Now: e.Now(), Start: e.opt.Start, Seed: e.opt.Seed, Symbols: len(e.trading()), Trades: e.live.trades,
 		Fills: e.live.happened, Streams: len(e.streams.live), Skew: e.skew.Load(), InForce: []FaultStatus{}, Connections: []ConnStatus{},
 		Archive: e.asked,
 	}
@@ -111,11 +112,15 @@ func (e *Exchange) postFault(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	conns, err := e.Fault(f)
+	conns, err := e.fault(&f)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"kind": f.Kind, "conns": conns}, nil
+	done := map[string]any{"kind": f.Kind, "conns": conns}
+	if f.Kind == FaultList {
+		done["symbol"] = f.Symbol
+	}
+	return done, nil
 }
 
 // getTruth answers official klines as GET /fapi/v1/klines does, of any interval of a second or more, as many as there
@@ -133,7 +138,7 @@ func (e *Exchange) getTruth(r *http.Request) (any, error) {
 // start is as far back as there are any, a zero end is now; the last row may be running. Klines shorter than a minute
 // reach back as far as fills are remembered.
 func (e *Exchange) Truth(symbol, interval string, start, end market.Time) ([]byte, error) {
-	s := e.byName[symbol]
+	s := e.find(symbol)
 	if s == nil {
 		return nil, fmt.Errorf("symbol %q: there is none", symbol)
 	}
@@ -175,10 +180,10 @@ func (e *Exchange) getDeviations(r *http.Request) (any, error) {
 
 // simQuery reads the parameters of the control endpoints.
 func (e *Exchange) simQuery(q url.Values) (s *symbol, iv interval, w window, err error) {
-	s, bad := e.symbolOf(q, "symbol")
-	if bad == nil {
-		w, bad = windowOf(q, 500, math.MaxInt)
+	if s = e.find(strings.ToUpper(q.Get("symbol"))); s == nil {
+		return nil, iv, w, fmt.Errorf("symbol %q: there is none", q.Get("symbol"))
 	}
+	w, bad := windowOf(q, 500, math.MaxInt)
 	if bad != nil {
 		return nil, iv, w, fmt.Errorf("%s (%d)", bad.msg, bad.code)
 	}

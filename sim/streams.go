@@ -40,10 +40,17 @@ type registry struct {
 func newRegistry(symbols []*symbol) registry {
 	r := registry{symbols: make(map[string]*symbol), pairs: make(map[string]*symbol), live: make(map[string]*stream)}
 	for _, s := range symbols {
-		r.symbols[s.lower] = s
-		r.pairs[strings.ToLower(s.pair+"_"+s.contract)] = s
+		r.know(s)
 	}
 	return r
+}
+
+// know lets a symbol's streams be found.
+func (r *registry) know(s *symbol) {
+	r.symbols[s.lower] = s
+	if pair := strings.ToLower(s.pair + "_" + s.contract); r.pairs[pair] == nil {
+		r.pairs[pair] = s
+	}
 }
 
 // allMiniName is the stream of all symbols' miniTickers.

@@ -11,9 +11,10 @@ import (
 type symbol struct {
 	*listing
 	path    path
-	start   market.Time // of the exchange's clock
+	start   market.Time // where its live part begins: of the exchange's clock, or its first trade
 	lower   string
-	firstID int64 // the id where the live fills begin
+	firstID int64       // the id where the live fills begin
+	opens   market.Time // its first minute: before it there is no kline
 
 	pastMu sync.Mutex
 	days   map[market.Time]row // days of the past, summed once
@@ -26,10 +27,15 @@ type symbol struct {
 	from    market.Time // what is older is forgotten, or was before the start
 	streams symbolStreams
 	pushes  pushState
+
+	tradesFrom market.Time // when exchangeInfo says that it trades; 0 where it always has
+	ends       market.Time // when it trades no more; 0 where that is not known
+	vanishes   bool        // and is gone from exchangeInfo then
+	gone       bool        // it is
 }
 
 func newSymbol(l *listing, opt Options) *symbol {
-	s := &symbol{listing: l, path: newPath(l), start: opt.Start, from: opt.Start, lower: l.lowerName(), days: make(map[market.Time]row)}
+	s := &symbol{listing: l, path: newPath(l), start: opt.Start, from: opt.Start, opens: l.begin, lower: l.lowerName(), days: make(map[market.Time]row)}
 	seam := oneMinute.open(opt.Start)
 	past := s.look(opt.Start)
 	carried := l.mid
@@ -44,6 +50,19 @@ func newSymbol(l *listing, opt Options) *symbol {
 	s.gen.start(s, opt)
 	return s
 }
+
+// newListed is a symbol without a past, that begins at its onboard time.
+func newListed(l *listing, opt Options) *symbol {
+	opt.Start = l.begin
+	s := newSymbol(l, opt)
+	s.start, s.from = s.gen.plan[0].time(), 0
+	s.opens = oneMinute.open(s.start)
+	s.minutes[0] = emptyRow(s.opens, l.mid)
+	return s
+}
+
+// untraded reports whether the symbol has not had its first trade: the ids of all others go back further.
+func (s *symbol) untraded() bool { return s.last.id == 0 }
 
 // firstIDs are the ids of the first live aggTrade and fill: large for the old and busy, and counted from the first
 // trade for the young.

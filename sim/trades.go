@@ -30,13 +30,13 @@ func (e *Exchange) aggTrades(q url.Values) ([]byte, *apiError) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.catchUp()
-	if w.start != 0 && (w.start < now-lookBack || w.start < s.from) || byID && fromID < s.mem.agg {
+	if w.start != 0 && (w.start < now-lookBack || w.start < s.from) || byID && fromID < s.mem.agg && s.mem.agg > 1 {
 		return nil, refuse(-4166, "Search window is restricted to recent 2 days only.")
 	}
 	first, end := s.mem.agg, s.mem.sent+1
 	switch {
 	case byID:
-		first = fromID
+		first = max(first, fromID)
 	case w.start != 0:
 		first = s.mem.from(w.start)
 	}

@@ -9,6 +9,7 @@ type view struct {
 	now     market.Time
 	done    []row // live minutes that are over: read only
 	running row   // the newest live minute that has a trade, or the first
+	none    bool  // it has not traded, and has no klines
 
 	hour  int64 // whose minutes these are
 	drawn [60]row
@@ -16,7 +17,7 @@ type view struct {
 
 // look is what a symbol's klines are at now; the caller holds the exchange's mutex. The view may be used without it.
 func (s *symbol) look(now market.Time) *view {
-	v := &view{s: s, now: now, hour: -1}
+	v := &view{s: s, now: now, hour: -1, none: s.untraded()}
 	if n := len(s.minutes); n > 0 {
 		v.done, v.running = s.minutes[:n-1:n-1], s.minutes[n-1]
 	}
@@ -64,7 +65,7 @@ func (v *view) day(open market.Time) row {
 func (v *view) sum(from, to market.Time) row {
 	past := min(to, oneMinute.open(v.s.start))
 	var r row
-	for at := max(from, v.s.begin); at < to; {
+	for at := max(from, v.s.opens); at < to; {
 		var n row
 		step := market.Minute
 		if at%market.Day == 0 && at+market.Day <= past {
@@ -90,7 +91,7 @@ func (v *view) kline(iv interval, open market.Time) row {
 }
 
 // first is the open time of the symbol's first kline.
-func (v *view) first(iv interval) market.Time { return iv.open(v.s.begin) }
+func (v *view) first(iv interval) market.Time { return iv.open(v.s.opens) }
 
 // window says which klines a request means; a zero time is one that was not sent.
 type window struct {
@@ -119,6 +120,9 @@ func (w window) opens(iv interval, first, last market.Time) []market.Time {
 
 // klines are the official klines that w asks for, oldest first.
 func (v *view) klines(iv interval, w window) []row {
+	if v.none {
+		return nil
+	}
 	opens := w.opens(iv, v.first(iv), iv.open(v.now))
 	rows := make([]row, len(opens))
 	for i, open := range opens {
@@ -134,7 +138,7 @@ func (s *symbol) short(iv interval, w window, now market.Time) []row {
 		first = iv.ceil(s.from)
 	}
 	opens := w.opens(iv, first, iv.open(now))
-	if len(opens) == 0 {
+	if len(opens) == 0 || s.untraded() {
 		return nil
 	}
 	i := s.mem.since(opens[0])

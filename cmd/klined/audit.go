@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -46,10 +45,7 @@ func newAuditCommand() *cobra.Command {
 		Long:  auditHelp,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := settle(cmd.Flags(), "", os.Getenv)
-			if err == nil {
-				err = o.parse()
-			}
+			err := o.parse()
 			if err != nil {
 				return &usageError{err}
 			}

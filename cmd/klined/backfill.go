@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,10 +32,7 @@ func newBackfillCommand() *cobra.Command {
 		Long:  backfillHelp,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := settle(cmd.Flags(), "", os.Getenv)
-			if err == nil {
-				err = o.parse()
-			}
+			err := o.parse()
 			if err == nil {
 				err = checkArchive(archive)
 			}

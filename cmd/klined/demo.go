@@ -32,8 +32,7 @@ func newDemoCommand() *cobra.Command {
 address. Nothing to configure; without --dir nothing is kept.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := settle(cmd.Flags(), "", os.Getenv)
-			if err = errors.Join(err, o.parse(), so.parse()); err != nil {
+			if err := errors.Join(o.parse(), so.parse()); err != nil {
 				return &usageError{err}
 			}
 			return runDemo(cmd.Context(), o, so, cmd.OutOrStdout(), o.logger(cmd.ErrOrStderr()))

@@ -23,7 +23,7 @@ func output(t *testing.T, args ...string) (text string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
+	out, err := ours(exec.CommandContext(ctx, path, args...)).CombinedOutput()
 	return string(out), err
 }
 

@@ -238,7 +238,7 @@ func TestE2EBadInput(t *testing.T) {
 		t.Run(strings.Join(c.args[:1], " ")+" "+strings.Join(c.args[max(1, len(c.args)-2):], " "), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, path, c.args...)
+			cmd := ours(exec.CommandContext(ctx, path, c.args...))
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			_ = cmd.Run()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,9 +56,6 @@ func newExportCommand() *cobra.Command {
 		Long:  exportHelp,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
-				return &usageError{err}
-			}
 			if err := o.parse(); err != nil {
 				return &usageError{err}
 			}

@@ -80,7 +80,7 @@ func mostKept(klines []market.Kline) {
 func runExport(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, failed bytes.Buffer
-	status = run(t.Context(), append([]string{"export"}, args...), &out, &failed)
+	status = run(t.Context(), append([]string{"export"}, args...), nil, &out, &failed)
 	return status, out.String(), failed.String()
 }
 
@@ -147,9 +147,6 @@ func TestExportCSV(t *testing.T) {
 		}
 		checkCSV(t, mustExport(t, stderr, append(one, strings.Fields(c.args)...)...), exportSymbol(1), market.OneMinute, c.want)
 	}
-	t.Setenv("KLINED_SYMBOLS", exportSymbol(0).Name)
-	checkCSV(t, mustExport(t, exportSymbol(0).Name+" 1m: 1 kline is missing or may lack trades: that of 2026-09-01T11:32:00.000Z\n", "--dir", dir),
-		exportSymbol(0), market.OneMinute, all[market.Series{Interval: market.OneMinute}])
 }
 
 // TestExportJSONL: several series in one stream, in the store's order.
@@ -235,7 +232,7 @@ func TestExportOut(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	if status := run(ctx, []string{"export", "--dir", dir, "--symbols", "BTCUSDT", "--out", "one.csv"}, &stdout, &stderr); status != exitFailed ||
+	if status := run(ctx, []string{"export", "--dir", dir, "--symbols", "BTCUSDT", "--out", "one.csv"}, nil, &stdout, &stderr); status != exitFailed ||
 		stderr.String() != "klined: export stopped: context canceled\n" {
 		t.Errorf("stopped: status %d, %q", status, stderr.String())
 	}

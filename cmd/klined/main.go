@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -29,27 +29,30 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal stops at once
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	status := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
 }
 
 // run is the program: everything but the process.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	root := newRootCommand(environ)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		err = blame(cmd.Flags(), err)
 	}
 	if err == context.Canceled { // one that says more is told as it is
 		err = errors.New("stopped")
 	}
 	fmt.Fprintf(stderr, "klined: %s\n", oneLine(err))
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if usage != nil {
 		return exitUsage
 	}
 	return exitFailed
@@ -66,8 +69,8 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// newRootCommand is the whole command line.
-func newRootCommand() *cobra.Command {
+// newRootCommand is the whole command line, with settings from environ, as os.Environ lists it.
+func newRootCommand(environ []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "klined",
 		Short: "klines from an exchange's trades: exact, at once, kept, and served in the exchange's own language",
@@ -83,6 +86,12 @@ func newRootCommand() *cobra.Command {
 			}
 			return &usageError{errors.New("which command?")}
 		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settle(cmd, environ); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		},
 		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -91,7 +100,7 @@ func newRootCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(cmd, err)} })
 	root.AddCommand(newDemoCommand(), newServeCommand(), newSimCommand(), newReplayCommand(), newBackfillCommand(), newAuditCommand(),
-		newExportCommand(), newBenchCommand(), newVersionCommand())
+		newExportCommand(), newBenchCommand(), newVersionCommand(), newConfigTopic())
 	root.SetHelpCommand(newHelpCommand(root))
 	return root
 }
@@ -125,16 +134,10 @@ func newVersionCommand() *cobra.Command {
 // versionLine names the version, the commit it was built from where that is known, and the toolchain.
 func versionLine() string {
 	line := "klined " + version
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return line
+	if c := commit(); c != "" {
+		line += " " + c
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			line += " " + s.Value[:min(len(s.Value), 12)]
-		}
-	}
-	return line + " " + info.GoVersion
+	return line + " " + runtime.Version()
 }
 
 // noArgs refuses arguments that are not flags.

@@ -22,7 +22,7 @@ func TestCommandLine(t *testing.T) {
 		{"help sim", exitDone, "delay is how many seconds an answer takes (5, at most 60), ms is milliseconds", ""},
 	} {
 		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), strings.Fields(c.args), &stdout, &stderr)
+		status := run(t.Context(), strings.Fields(c.args), nil, &stdout, &stderr)
 		if status != c.status || !strings.Contains(stdout.String(), c.stdout) || stderr.String() != c.stderr {
 			t.Errorf("klined %s: status %d, stdout %q, stderr %q", c.args, status, &stdout, &stderr)
 		}

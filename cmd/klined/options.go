@@ -106,7 +106,7 @@ func (o *serveOptions) parse() error {
 		return err
 	}
 	if o.Settle = o.texts.settle == "on"; !o.Settle && o.texts.settle != "off" {
-		return fmt.Errorf("--settle %q: want on or off", o.texts.settle)
+		return refused("settle", o.texts.settle)
 	}
 	if err := checkForward(o.Forward, o.Listen, o.Token != ""); err != nil {
 		return err
@@ -123,10 +123,10 @@ func (o *serveOptions) parse() error {
 		return err
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
-		return fmt.Errorf("--log-level %q: want debug, info, warn or error", o.texts.level)
+		return refused("log-level", o.texts.level)
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
-		return fmt.Errorf("--log-format %q: want text or json", o.LogFormat)
+		return refused("log-format", o.LogFormat)
 	}
 	if err := o.Proxy.check(); err != nil {
 		return err
@@ -139,13 +139,38 @@ func (o *serveOptions) parse() error {
 		value, lo, hi int
 	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
 		if n.value < n.lo || n.value > n.hi {
-			return fmt.Errorf("--%s %d: want %d to %d", n.flag, n.value, n.lo, n.hi)
+			return fmt.Errorf("--%s %d: want %s", n.flag, n.value, takes[n.flag])
 		}
 	}
 	if o.PushEvery < 10*time.Millisecond || o.PushEvery > time.Minute {
-		return fmt.Errorf("--push-every %s: want 10ms to 1m", o.PushEvery)
+		return fmt.Errorf("--push-every %s: want %s", o.PushEvery, takes["push-every"])
 	}
 	return nil
+}
+
+// takes is what is allowed of the flags' values: errors say it, and klined help config.
+var takes = map[string]string{
+	"listen":      "HOST:PORT, like 127.0.0.1:8080",
+	"rest":        "an address like http://host:port or https://host",
+	"ws":          "an address like ws://host:port or wss://host",
+	"archive":     "an address like http://host:port or https://host",
+	"source":      "aggTrade or trade",
+	"redundancy":  "1 to 4",
+	"lanes":       "1 to 64",
+	"grace":       "auto, or a time from 10ms to 30s",
+	"push-every":  "10ms to 1m",
+	"settle":      "on or off",
+	"backfill":    "0 to 1000000",
+	"rest-weight": "20 to 2400",
+	"forward":     "off, public or all",
+	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
+	"log-level":   "debug, info, warn or error",
+	"log-format":  "text or json",
+}
+
+// refused is the error of a text that is not what a flag takes.
+func refused(flag, text string) error {
+	return fmt.Errorf("--%s %q: want %s", flag, text, takes[flag])
 }
 
 // checkListen refuses what is no address to listen on.
@@ -155,7 +180,7 @@ func checkListen(addr string) error {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return fmt.Errorf("--listen %q: want HOST:PORT, like 127.0.0.1:8080", addr)
+		return refused("listen", addr)
 	}
 	return nil
 }
@@ -167,7 +192,7 @@ func checkForward(mode, listen string, token bool) error {
 		return nil
 	case forwardAll:
 	default:
-		return fmt.Errorf("--forward %q: want %s, %s or %s", mode, forwardOff, forwardPublic, forwardAll)
+		return refused("forward", mode)
 	}
 	if !token && !isLoopback(listen) {
 		return fmt.Errorf("--forward %s with --listen %s: requests with keys are passed on only where --listen is a loopback address, like 127.0.0.1:8080, or with --token", mode, listen)
@@ -179,7 +204,7 @@ func checkForward(mode, listen string, token bool) error {
 func checkURL(flag, text, usual, schemes string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || !slices.Contains(strings.Fields(schemes), u.Scheme) {
-		return fmt.Errorf("--%s %q: want an address like %s://host:port", flag, text, strings.Fields(schemes)[0])
+		return refused(flag, text)
 	}
 	if err := binance.CheckAddress(usual, text); err != nil {
 		return fmt.Errorf("--%s %q: %w", flag, text, err)
@@ -202,7 +227,7 @@ func parseSource(name string) (market.Source, error) {
 			return s, nil
 		}
 	}
-	return 0, fmt.Errorf("--source %q: want aggTrade or trade", name)
+	return 0, refused("source", name)
 }
 
 // parseGrace reads a time, or auto, which is 0.
@@ -212,7 +237,7 @@ func parseGrace(text string) (time.Duration, error) {
 	}
 	grace, err := time.ParseDuration(text)
 	if err != nil || grace < 10*time.Millisecond || grace > 30*time.Second {
-		return 0, fmt.Errorf("--grace %q: want auto, or a time from 10ms to 30s", text)
+		return 0, refused("grace", text)
 	}
 	return grace, nil
 }
@@ -224,7 +249,7 @@ const leastWindow = 1 << 20
 func parseWindow(text string) (int64, error) {
 	size, err := humanize.ParseBytes(text)
 	if err != nil || size != 0 && size < leastWindow || size > math.MaxInt64/2 {
-		return 0, fmt.Errorf("--window %q: want 0, or a size from 1MiB up, like 64MiB or 1GiB", text)
+		return 0, refused("window", text)
 	}
 	return int64(size), nil
 }

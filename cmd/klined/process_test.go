@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +43,12 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// ours has klined run without the variables that tests are told by: it refuses those that it does not know.
+func ours(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, envPrefix) })
+	return cmd
+}
 
 // process is a running klined. Its output is searched for an address.
 type process struct {
@@ -76,7 +83,7 @@ func begin(t *testing.T, address string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(path, args...), addr: make(chan string, 1), done: make(chan struct{})}
+	p := &process{t: t, cmd: ours(exec.Command(path, args...)), addr: make(chan string, 1), done: make(chan struct{})}
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -53,9 +53,6 @@ func newReplayCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
-				return &usageError{err}
-			}
 			if err := o.parse(intervals); err != nil {
 				return &usageError{err}
 			}

@@ -231,7 +231,7 @@ func TestReplayStatus(t *testing.T) {
 		{"replay x --symbl A", 2, "", "klined: replay: unknown flag --symbl (did you mean \"symbol\"?)\n"},
 	} {
 		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), strings.Fields(c.args), &stdout, &stderr)
+		status := run(t.Context(), strings.Fields(c.args), nil, &stdout, &stderr)
 		if status != c.status || stdout.String() != c.stdout || stderr.String() != c.stderr {
 			t.Errorf("klined %s: status %d, stdout %q, stderr %q", c.args, status, &stdout, &stderr)
 		}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +25,6 @@ import (
 // newServeCommand is the command klined serve.
 func newServeCommand() *cobra.Command {
 	var o serveOptions
-	var file string
 	var check bool
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -34,24 +32,18 @@ func newServeCommand() *cobra.Command {
 		Long:  serveHelp,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				file = os.Getenv(envName("config"))
-			}
-			err := settle(cmd.Flags(), file, os.Getenv)
-			if err == nil {
-				err = o.parse()
-			}
-			if err != nil {
+			if err := o.parse(); err != nil {
 				return &usageError{err}
 			}
 			if check {
-				return printSettings(cmd.OutOrStdout(), cmd.Flags())
+				printSettings(cmd.OutOrStdout(), cmd.Flags())
+				return nil
 			}
 			limitMemory(o.Window)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "read the TOML `FILE`; its keys are these flags' names")
+	cmd.Flags().String("config", "", "read the TOML `FILE`; its keys are these flags' names")
 	cmd.Flags().BoolVar(&check, "check", false, "validate, print the effective configuration, and exit")
 	cmd.Flags().SortFlags = false
 	o.bind(cmd.Flags())
@@ -77,7 +69,7 @@ nothing of it is sent, and the next kline's updates go on. Klines shorter than 1
 without it. With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
-(KLINED_LISTEN). Flag over environment over file over default.`
+(KLINED_LISTEN). Flag over environment over file over default. klined help config lists the keys.`
 
 // network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
 type network struct {
@@ -209,6 +201,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer s.serve.Close()
+	s.publish()
 
 	listening(listener.Addr())
 	return s.run(ctx, listener, carried)

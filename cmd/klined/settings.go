@@ -3,79 +3,157 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
+// setting is a flag's value as text, and where it stands: what an error calls it.
+type setting struct{ text, from string }
+
 // settle gives every flag that the command line did not set its value from the environment (KLINED_LONG_NAME), else
-// from the TOML file, where keys are the flags' names. Flag over environment over file over default.
-func settle(flags *pflag.FlagSet, file string, getenv func(string) string) error {
-	keys, err := readSettings(flags, file)
+// from the TOML file that --config names, where keys are the flags' names. Flag over environment over file over default.
+// A variable may be any command's: one environment serves all of them. The file is serve's, which alone has --config.
+func settle(cmd *cobra.Command, environ []string) error {
+	if !settable(cmd) {
+		return nil
+	}
+	env, err := environment(environ, allFlags(cmd.Root()))
 	if err != nil {
 		return err
 	}
-	var failed error
+	flags := cmd.Flags()
+	var keys map[string]setting
+	if config := flags.Lookup("config"); config != nil {
+		if err := take(config, env); err != nil {
+			return err
+		}
+		if keys, err = readSettings(flags, config.Value.String()); err != nil {
+			return err
+		}
+	}
+	return errors.Join(eachFlag(flags, func(f *pflag.Flag) error { return take(f, env, keys) })...)
+}
+
+// settable reports whether a command has flags of its own.
+func settable(cmd *cobra.Command) bool { return len(flagNames(cmd.Flags())) > 0 }
+
+// take sets a flag, unless it is set, from the first source that has a value for it.
+func take(f *pflag.Flag, sources ...map[string]setting) error {
+	for _, source := range sources {
+		s, there := source[f.Name]
+		if f.Changed || !there {
+			continue
+		}
+		if err := f.Value.Set(s.text); err != nil {
+			return fmt.Errorf("%s %q: %s", s.from, s.text, wanted(f))
+		}
+		f.Changed = true
+		if f.Annotations == nil {
+			f.Annotations = make(map[string][]string)
+		}
+		f.Annotations[standsIn] = []string{s.from}
+	}
+	return nil
+}
+
+// standsIn is the annotation of a flag that says where its value stands, if not on the command line.
+const standsIn = "klined-stands-in"
+
+// origin is where a flag's value stands; "" for the command line, and for what is nowhere.
+func origin(f *pflag.Flag) string {
+	if f == nil || len(f.Annotations[standsIn]) == 0 {
+		return ""
+	}
+	return f.Annotations[standsIn][0]
+}
+
+// blame has an error that begins with a flag's name, as all do that refuse a value, begin with where the value stands;
+// of other flags that it mentions it says at the end where theirs do.
+func blame(flags *pflag.FlagSet, err error) error {
+	text, first := err.Error(), ""
+	if begin := flagBegins.FindString(text); begin != "" {
+		first = begin[2:]
+		if from := origin(flags.Lookup(first)); from != "" {
+			text = from + text[len(begin):]
+		}
+	}
 	flags.VisitAll(func(f *pflag.Flag) {
-		value, from := keys[f.Name], file
-		if env := envName(f.Name); getenv(env) != "" {
-			value, from = getenv(env), env
-		}
-		if f.Changed || value == "" || failed != nil {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			failed = fmt.Errorf("%s: %s %q: %s", from, f.Name, value, wanted(f))
+		if from := origin(f); from != "" && f.Name != first && slices.Contains(strings.Fields(text), "--"+f.Name) {
+			text += fmt.Sprintf(" (--%s is that of %s)", f.Name, from)
 		}
 	})
-	return failed
+	if text == err.Error() {
+		return err
+	}
+	return &usageError{errors.New(text)}
 }
+
+// flagBegins finds a flag at the beginning of an error.
+var flagBegins = regexp.MustCompile(`^--[a-z]+(-[a-z]+)*`)
+
+// envPrefix is what the names of klined's variables begin with.
+const envPrefix = "KLINED_"
 
 // envName is the environment variable of a flag.
 func envName(flag string) string {
-	return "KLINED_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// readSettings reads the file's keys; all of them must be flags. Without a file there are none.
-func readSettings(flags *pflag.FlagSet, file string) (map[string]string, error) {
-	if file == "" {
-		return nil, nil
+// announced are variables that are not klined's although they begin so: container managers announce a service by the
+// name of klined to all its neighbours.
+var announced = regexp.MustCompile(`^KLINED_(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_[0-9].*)$`)
+
+// environment are the values of variables, by flag; flags are those there may be. What is set to nothing is not set.
+func environment(environ, flags []string) (map[string]setting, error) {
+	byName := make(map[string]string, len(flags))
+	for _, flag := range flags {
+		byName[envName(flag)] = flag
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	var raw map[string]any
-	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	keys := make(map[string]string, len(raw))
-	for key, value := range raw {
-		if flags.Lookup(key) == nil || key == "config" {
-			return nil, fmt.Errorf("%s: unknown key %q%s", file, key, nearest(key, flagNames(flags)))
-		}
-		if list, ok := value.([]any); ok {
-			items := make([]string, len(list))
-			for i, item := range list {
-				items[i] = fmt.Sprint(item)
+	values := make(map[string]setting)
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		flag, known := byName[name]
+		switch {
+		case !strings.HasPrefix(name, envPrefix) || announced.MatchString(name) && !known:
+		case !known:
+			hint := closest(strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-")), flags)
+			if hint != "" {
+				hint = didYouMean(envName(hint))
 			}
-			value = strings.Join(items, ",")
+			return nil, fmt.Errorf("unknown environment variable %s%s", name, hint)
+		case value != "":
+			values[flag] = setting{value, name}
 		}
-		keys[key] = fmt.Sprint(value)
 	}
-	return keys, nil
+	return values, nil
+}
+
+// allFlags are the names of all commands' flags.
+func allFlags(root *cobra.Command) (names []string) {
+	for _, cmd := range root.Commands() {
+		names = append(names, flagNames(cmd.Flags())...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// eachFlag calls do with each flag that has a meaning to users beyond the command line, in order.
+func eachFlag[T any](flags *pflag.FlagSet, do func(*pflag.Flag) T) (results []T) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && f.Name != "help" && f.Name != "version" {
+			results = append(results, do(f))
+		}
+	})
+	return results
 }
 
 // flagNames are the names of all flags.
 func flagNames(flags *pflag.FlagSet) []string {
-	var names []string
-	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
+	return eachFlag(flags, func(f *pflag.Flag) string { return f.Name })
 }
 
 // flagError names the nearest right flag where an unknown one was given.
@@ -86,7 +164,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
-		return fmt.Errorf("%sunknown flag --%s%s", where, unknown.GetSpecifiedName(), nearest(unknown.GetSpecifiedName(), flagNames(cmd.Flags())))
+		return fmt.Errorf("%sunknown flag --%s%s", where, unknown.GetSpecifiedName(), nearest(unknown.GetSpecifiedName(), append(flagNames(cmd.Flags()), "help", "version")))
 	}
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
@@ -112,16 +190,23 @@ func wanted(f *pflag.Flag) string {
 
 // nearest is a hint at the name most like the wrong one, "" where none is like it.
 func nearest(wrong string, names []string) string {
+	if best := closest(wrong, names); best != "" {
+		return didYouMean(best)
+	}
+	return ""
+}
+
+func didYouMean(name string) string { return fmt.Sprintf(" (did you mean %q?)", name) }
+
+// closest is the name most like the wrong one, "" where none is like it.
+func closest(wrong string, names []string) string {
 	best, least := "", len(wrong)/2+2
 	for _, name := range names {
 		if d := distance(wrong, name); d < least {
 			best, least = name, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
+	return best
 }
 
 // distance is the number of letters to insert, remove or replace to make b of a.
@@ -142,20 +227,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// printSettings prints every flag with its effective value, as a configuration file.
-func printSettings(w io.Writer, flags *pflag.FlagSet) error {
-	var failed error
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "config" || f.Name == "check" || f.Name == "help" || failed != nil {
-			return
-		}
-		value := f.Value.String()
-		if t := f.Value.Type(); t != "int" && t != "float64" && t != "uint64" {
-			value = strconv.Quote(value)
-		}
-		_, failed = fmt.Fprintf(w, "%s = %s\n", f.Name, value)
-	})
-	return failed
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,9 +49,6 @@ func newSimCommand() *cobra.Command {
 		Long:  simHelp + sim.FaultHelp(),
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := settle(cmd.Flags(), "", os.Getenv); err != nil {
-				return &usageError{err}
-			}
 			if err := o.parse(); err != nil {
 				return &usageError{err}
 			}
@@ -72,6 +68,13 @@ from the first Monday after it.
 
 A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any, or each in turn. A path of
 REST is the archive's where it begins with /data. delay is how many seconds an answer takes (5, at most 60), ms is milliseconds.
+
+list announces a new symbol, which trades after so many seconds; without them it is there at once. Its symbol is a name like
+NEWUSDT, in any script, or NEWUSDT_261225 for a quarterly contractType (PERPETUAL; TRADIFI_PERPETUAL, CURRENT_QUARTER, NEXT_QUARTER);
+without one the answer says which. Before it trades it is PENDING_TRADING and its streams are silent; its ids begin at 1.
+delist ends a symbol after so many seconds: its deliveryDate says when, then it is SETTLING, its streams are silent and its klines go
+on flat; with "gone":true it leaves exchangeInfo and REST instead. /sim/truth knows it still.
+
 These kinds take these fields:
 
 `

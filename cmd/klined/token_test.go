@@ -62,8 +62,8 @@ func TestTokenAndForward(t *testing.T) {
 		t.Errorf("%q, %v", o.token, err)
 	}
 	var shown bytes.Buffer
-	if err := printSettings(&shown, flags); err != nil || strings.Contains(shown.String(), o.token) {
-		t.Errorf("--check prints %s, %v", &shown, err)
+	if printSettings(&shown, flags); strings.Contains(shown.String(), o.token) {
+		t.Errorf("--check prints %s", &shown)
 	}
 }
 
