@@ -163,6 +163,7 @@ var takes = map[string]string{
 	"backfill":    "0 to 1000000",
 	"rest-weight": "20 to 2400",
 	"forward":     "off, public or all",
+	"proxy":       "socks5://HOST:PORT or http://HOST:PORT, USER:PASSWORD@ before HOST where asked for, an @ in it as %40",
 	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
 	"log-level":   "debug, info, warn or error",
 	"log-format":  "text or json",

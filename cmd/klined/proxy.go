@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 
@@ -55,7 +57,7 @@ func (p *proxyFlag) check() error {
 		return nil
 	}
 	if !slices.Contains([]string{"socks5", "socks5h", "http"}, p.Scheme) || p.Hostname() == "" || p.Path != "" && p.Path != "/" {
-		return fmt.Errorf("--proxy %q: want socks5://HOST:PORT or http://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them; what is special in a password is written %%40 for @", p.shown())
+		return refused("proxy", p.shown())
 	}
 	return nil
 }
@@ -80,6 +82,7 @@ func (p *proxyFlag) dialer(through dialFunc) dialFunc {
 		open = p.socks
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 		defer cancel()
 		conn, err := through(ctx, network, host)
@@ -93,8 +96,8 @@ func (p *proxyFlag) dialer(through dialFunc) dialFunc {
 		}
 		if err != nil {
 			_ = conn.Close()
-			if ctx.Err() != nil {
-				err = fmt.Errorf("no answer within %s: %w", proxyTimeout, context.Cause(ctx))
+			if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				err = fmt.Errorf("no answer within %s: %w", time.Since(began).Round(time.Second), cmp.Or(context.Cause(ctx), context.DeadlineExceeded))
 			}
 			return nil, fmt.Errorf("the proxy %s does not open the way to %s: %w", p.Redacted(), addr, err)
 		}

@@ -54,7 +54,7 @@ func TestProxyFlag(t *testing.T) {
 		"socks4://h:1":                    "want socks5://",
 		"socks5://u:secret@":              "want socks5://",
 		"http://u:secret@h:1/path":        "want socks5://",
-		"http://u:sec%ret@h:1":            "what is special in a password is written %40 for @",
+		"http://u:sec%ret@h:1":            "an @ in it as %40",
 		"socks5:u:secret@h:1":             "want socks5://",
 		"socks5://u:secret@h:not-a-port":  "want socks5://",
 		"http://u:sec\x00ret@example.org": "want socks5://",
@@ -106,7 +106,7 @@ func TestProxy(t *testing.T) {
 		{"CONNECT, not allowed", "http://PROXY", &testProxy{answer: head + "403 Forbidden\r\n\r\n"}, "it answers 403 Forbidden"},
 		{"no HTTP", "http://PROXY", &testProxy{answer: "SSH-2.0-OpenSSH_9.6\r\n\r\n"}, "cannot read its answer: malformed HTTP"},
 		{"an answer without end", "http://PROXY", &testProxy{answer: head + "200 OK\r\nX: " + strings.Repeat("x", 2*maxConnectAnswer)}, "more than 65536 bytes"},
-		{"it hangs up", "http://PROXY", &testProxy{answer: head + "200 OK\r\nX"}, "cannot read its answer: unexpected EOF"},
+		{"it hangs up", "http://PROXY", &testProxy{answer: head + "200 OK\r\n"}, "cannot read its answer: unexpected EOF"},
 		{"nobody there", "socks5://bot:secret@" + nobody.Addr().String(), &testProxy{}, "cannot reach the proxy socks5://bot:xxxxx@" + nobody.Addr().String() + ": connect: connection refused"},
 	} {
 		l := listen(t)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -130,7 +129,8 @@ func (p *testProxy) socks(in *bufio.Reader, conn net.Conn) (net.Conn, error) {
 	case 4:
 		host = net.IP(take(16)).String()
 	}
-	port := strconv.Itoa(int(binary.BigEndian.Uint16(take(2))))
+	number := take(2)
+	port := strconv.Itoa(int(number[0])<<8 | int(number[1]))
 	there, err := p.open(net.JoinHostPort(host, port))
 	code := byte(0)
 	if err != nil {
