@@ -76,12 +76,12 @@ func NewRelay(o RelayOptions) *Relay {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	r := &Relay{o: o, log: logOrNone(o.Log, "binance"), wake: make(chan struct{}, 1), streams: make(map[string]*relayed),
+	r := &Relay{o: o, log: logOrNone(o.Log, "serve"), wake: make(chan struct{}, 1), streams: make(map[string]*relayed),
 		sides: make(map[string]*relaySide), shunned: make(map[string]time.Time)}
 	if o.Watchdog == nil {
 		o.Watchdog = health.NewWatchdog(r.log)
 	}
-	r.component = o.Watchdog.Component("relay", false)
+	r.component = o.Watchdog.Component("relay", health.Outside)
 	for _, path := range []string{marketPath, publicPath} {
 		side := &relaySide{}
 		for n := range relayConns {

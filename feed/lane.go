@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"klined/engine"
+	"klined/health"
 	"klined/market"
 )
 
@@ -60,6 +61,8 @@ type lane struct {
 	leaving     []engine.Slot // symbols that have ended, and whose streams have not
 	payload     []byte        // of the trade that is being taken, where somebody takes trades of the lane
 
+	mutex   *health.Component
+	drains  *health.Component
 	wake    chan struct{} // of the drainer; holds one
 	handing sync.Mutex    // the drainer's, from before it collects until all has been handed on; taken before mu
 }

@@ -73,7 +73,7 @@ const (
 )
 
 func (f *Feed) newLink(name string, dial Dial, l *lane, symbols []market.SymbolID) *link {
-	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, component: f.layout.watchdog.Component("feed "+name, false)}
+	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, component: f.layout.watchdog.Component("feed "+name, health.Outside)}
 	k.enter(linkWaiting)
 	f.linking.Lock()
 	defer f.linking.Unlock()

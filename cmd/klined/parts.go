@@ -21,7 +21,7 @@ import (
 func (s *server) openStore() error {
 	var err error
 	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Retain: s.o.Retain,
-		Window: s.o.Window, Metrics: s.metrics, Log: s.log})
+		Window: s.o.Window, Metrics: s.metrics, Watchdog: s.dog, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (s *server) list(ctx context.Context, choose func([]binance.Listing, []stri
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, binance.Explain(s.o.REST, err))
 	}
-	s.info = &infoCache{rest: s.rest, log: s.log, raw: info.Raw, at: time.Now()}
+	s.info = &infoCache{rest: s.rest, log: s.log.With("target", "serve"), raw: info.Raw, at: time.Now()}
 	listed, err := choose(info.Listings, s.o.Symbols)
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
 		Token:        s.o.token,
-		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
+		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Watchdog: s.dog, Log: s.log, Version: version,
 	}
 	if s.o.Forward != forwardOff {
 		forwarder, err := s.rest.Forwarder()
@@ -375,7 +375,7 @@ func (c *infoCache) get(ctx context.Context) ([]byte, error) {
 		c.raw = info.Raw
 	}
 	if err != nil {
-		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "target", "serve", "error", err)
+		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "error", err)
 	}
 	c.at = time.Now() // after a failure too: the old answer is served until it is asked for again
 	return c.raw, nil
