@@ -283,7 +283,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 // warnOfClock says that this machine's clock is wrong: klined goes by the exchange's, but certificates and logs by this one.
 func (s *server) warnOfClock() {
 	if off := s.clock.Offset(); off.Abs() > 2*time.Second {
-		s.log.Warn("this machine's clock is wrong; klined goes by the exchange's", "by", -off.Round(time.Millisecond))
+		s.log.Warn("this machine's clock is wrong; klined goes by the exchange's", "ahead_by", -off.Round(time.Millisecond))
 	}
 }
 
