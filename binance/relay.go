@@ -76,7 +76,7 @@ func NewRelay(o RelayOptions) *Relay {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	r := &Relay{o: o, log: logOrNone(o.Log, "binance"), wake: make(chan struct{}, 1), streams: make(map[string]*relayed),
+	r := &Relay{o: o, log: logOrNone(o.Log, "serve"), wake: make(chan struct{}, 1), streams: make(map[string]*relayed),
 		sides: make(map[string]*relaySide), shunned: make(map[string]time.Time)}
 	if o.Watchdog == nil {
 		o.Watchdog = health.NewWatchdog(r.log)

@@ -60,6 +60,9 @@ func NewVenue(o VenueOptions) *Venue {
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = readTimeout
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Venue{o, newDials(o.Log)}
 }
 

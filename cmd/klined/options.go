@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -40,6 +39,7 @@ type serveOptions struct {
 	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
 	Token      string                            // the file of the token asked of clients; empty: none is
 	LogLevel   slog.Level
+	LogLevels  map[string]slog.Level // by target; of others LogLevel
 	LogFormat  string
 
 	texts struct{ symbols, intervals, source, grace, settle, retain, window, level string }
@@ -79,7 +79,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.Token, "token", "", "ask clients for the token in `FILE`: as Authorization: Bearer, or as a password")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
-	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
+	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error; of single targets from their own: info,store=debug")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
 
@@ -119,8 +119,8 @@ func (o *serveOptions) parse() error {
 	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
 		return err
 	}
-	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
-		return refused("log-level", o.texts.level)
+	if err := o.parseLevels(); err != nil {
+		return err
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return refused("log-format", o.LogFormat)
@@ -160,7 +160,7 @@ var takes = map[string]string{
 	"rest-weight": "20 to 2400",
 	"forward":     "off, public or all",
 	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
-	"log-level":   "debug, info, warn or error",
+	"log-level":   "debug, info, warn or error, and TARGET=LEVEL after commas",
 	"log-format":  "text or json",
 }
 
@@ -272,13 +272,4 @@ func intervalList(ivs []market.Interval) string {
 		names[i] = iv.String()
 	}
 	return strings.Join(names, ",")
-}
-
-// logger makes the log that the flags ask for.
-func (o *serveOptions) logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: o.LogLevel}
-	if o.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

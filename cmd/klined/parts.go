@@ -44,7 +44,7 @@ func (s *server) list(ctx context.Context, choose func([]binance.Listing, []stri
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, err)
 	}
-	s.info = &infoCache{rest: s.rest, log: s.log, raw: info.Raw, at: time.Now()}
+	s.info = &infoCache{rest: s.rest, log: s.log.With("target", "serve"), raw: info.Raw, at: time.Now()}
 	listed, err := choose(info.Listings, s.o.Symbols)
 	if err != nil {
 		return nil, err
@@ -392,7 +392,7 @@ func (c *infoCache) get(ctx context.Context) ([]byte, error) {
 		c.raw = info.Raw
 	}
 	if err != nil {
-		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "target", "serve", "error", err)
+		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "error", err)
 	}
 	c.at = time.Now() // after a failure too: the old answer is served until it is asked for again
 	return c.raw, nil

@@ -84,7 +84,7 @@ type past struct {
 
 // openPast reaches the exchange. What is logged goes to stderr, from warnings up.
 func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) (*past, error) {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := health.NewLog(stderr, health.LogOptions{Level: slog.LevelWarn})
 	client := n.client()
 	p := &past{stop: client.CloseIdleConnections, readAgain: o.readAgain, server: server{
 		o:       serveOptions{Dir: o.dir, REST: o.rest, Symbols: o.symbols, Intervals: o.intervals, RESTWeight: o.restWeight},

@@ -140,7 +140,7 @@ type server struct {
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
 // address once clients may come.
 func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, listening func(net.Addr)) (err error) {
-	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), manager: newManager(log), log: log, began: time.Now(),
+	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), manager: newManager(log), log: log.With("target", "life"), began: time.Now(),
 		clock: clock.New(), symbols: &market.Symbols{}}
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
@@ -212,7 +212,7 @@ func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
 		if !errors.As(err, &refusal) {
 			return err
 		}
-		s.log.Warn("waiting for the exchange to take requests again", "target", "life", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
+		s.log.Warn("waiting for the exchange to take requests again", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
 		s.manager.tell(fmt.Sprintf("STATUS=waiting for the exchange to take requests again\nEXTEND_TIMEOUT_USEC=%d", (refusal.RetryAfter + startWithin).Microseconds()))
 		select {
 		case <-ctx.Done():
@@ -248,14 +248,14 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
 	g.Go(func() error { return stopHTTP(ctx, server) })
-	s.log.Info("serving", "target", "life", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
+	s.log.Info("serving", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
 	s.manager.tell("READY=1\nSTATUS=serving " + listener.Addr().String())
 
 	<-ctx.Done()
 	s.manager.tell("STOPPING=1\nSTATUS=stopping")
 	why := context.Cause(ctx)
-	s.log.Info("stopping", "target", "life", "reason", why)
+	s.log.Info("stopping", "reason", why)
 	err := s.ends("parts", partsWithin, func() error { return unlessStopped(outer, g.Wait()) })
 	if err != why {
 		err = errors.Join(unlessStopped(outer, why), err)
