@@ -184,6 +184,12 @@ func (c *memoryConn) Read(b *market.Batch) error {
 	return nil
 }
 
+// Subscribe implements feed.Conn.
+func (c *memoryConn) Subscribe(...market.SymbolID) error { return nil }
+
+// Unsubscribe implements feed.Conn.
+func (c *memoryConn) Unsubscribe(...market.SymbolID) {}
+
 // Ping implements feed.Conn.
 func (c *memoryConn) Ping() {}
 

@@ -81,7 +81,7 @@ func NewRelay(o RelayOptions) *Relay {
 	if o.Watchdog == nil {
 		o.Watchdog = health.NewWatchdog(r.log)
 	}
-	r.component = o.Watchdog.Component("relay", false)
+	r.component = o.Watchdog.Component("relay", health.Outside)
 	for _, path := range []string{marketPath, publicPath} {
 		side := &relaySide{}
 		for n := range relayConns {

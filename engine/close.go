@@ -12,7 +12,7 @@ func (e *Engine) Tick(t market.Time) {
 
 // TickOne is Tick for one symbol.
 func (e *Engine) TickOne(slot Slot, t market.Time) {
-	if s := &e.symbols[slot]; s.next <= t && s.from != never {
+	if s := &e.symbols[slot]; s.next <= t && s.from != never && s.open < s.over {
 		e.advance(slot, s, t)
 	}
 }

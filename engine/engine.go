@@ -41,6 +41,8 @@ type symbol struct {
 	fresh      bool          // no kline exists before its first trade
 	from       market.Time   // its trades are whole from here on; never until Begin
 	first      market.Time   // no kline exists before it
+	until      market.Time   // none opens at or after it; never while the symbol lives
+	over       market.Time   // what opens before until has closed by then
 	priced     market.Time   // its earliest known kline of 1m or shorter; never while there is none
 	gaps       []market.Span // where trades are known to be missing
 	entries    []entry
@@ -82,7 +84,7 @@ func (e *Engine) Base() market.Interval { return e.rungs[0].interval }
 
 // Add makes room for a symbol. It takes no trades before Begin.
 func (e *Engine) Add(id market.SymbolID) Slot {
-	e.symbols = append(e.symbols, symbol{id: id, from: never, priced: never, entries: make([]entry, e.entries)})
+	e.symbols = append(e.symbols, symbol{id: id, from: never, until: never, over: never, priced: never, entries: make([]entry, e.entries)})
 	return Slot(len(e.symbols) - 1)
 }
 
@@ -209,9 +211,14 @@ func blank(open, start, end market.Time) entry {
 	return entry{Kline: k, upTo: start, end: end}
 }
 
-// emit lists a complete kline of rung r as changed, unless it is history or not configured.
+// leaves reports whether a kline of rung r leaves the engine: it is configured, not history, and opens before the symbol's end.
+func (e *Engine) leaves(s *symbol, r int, k *entry) bool {
+	return e.rungs[r].shown && k.end >= s.from && k.OpenTime < s.until
+}
+
+// emit lists a complete kline of rung r as changed, if it leaves.
 func (e *Engine) emit(s *symbol, r int, k *entry) {
-	if e.rungs[r].shown && k.end >= s.from {
+	if e.leaves(s, r, k) {
 		e.changed = append(e.changed, market.Update{
 			Series: market.Series{Symbol: s.id, Interval: e.rungs[r].interval}, Kline: k.Kline})
 	}
@@ -219,7 +226,7 @@ func (e *Engine) emit(s *symbol, r int, k *entry) {
 
 // closed lists a kline that has become complete.
 func (e *Engine) closed(s *symbol, r int, k *entry) {
-	if e.rungs[r].shown && k.end >= s.from {
+	if e.leaves(s, r, k) {
 		e.counts.Closed++
 	}
 	e.emit(s, r, k)
@@ -228,7 +235,7 @@ func (e *Engine) closed(s *symbol, r int, k *entry) {
 // revised lists a complete kline whose values or mark have changed.
 func (e *Engine) revised(s *symbol, r int, k *entry) {
 	k.Revision++
-	if e.rungs[r].shown && k.end >= s.from {
+	if e.leaves(s, r, k) {
 		e.counts.Revised++
 	}
 	e.emit(s, r, k)

@@ -12,7 +12,7 @@ func (e *Engine) Running(slot Slot, iv market.Interval) (market.Kline, bool) {
 		return market.Kline{}, false
 	}
 	k, ok := e.running(s, r)
-	return k, ok && k.State == market.StateOpen
+	return k, ok && k.State == market.StateOpen && k.OpenTime < s.until
 }
 
 // running folds the complete parts of rung r's running kline with the running one below it.
@@ -48,7 +48,8 @@ func (e *Engine) running(s *symbol, r int) (market.Kline, bool) {
 }
 
 // Klines appends to dst the klines of iv from the one that opens at or after from, as far back as they follow one
-// another without a hole, oldest first, the running one last. Nothing where the running one cannot be shown.
+// another without a hole, oldest first, the running one last, or of a symbol that has ended the last there is. Nothing where
+// the running one cannot be shown.
 func (e *Engine) Klines(dst []market.Kline, slot Slot, iv market.Interval, from market.Time) []market.Kline {
 	s := &e.symbols[slot]
 	r := e.rungOf(iv)
@@ -68,10 +69,10 @@ func (e *Engine) Klines(dst []market.Kline, slot Slot, iv market.Interval, from 
 		}
 		first = prev
 	}
-	for ; first < open; first = iv.Next(first) {
+	for ; first < min(open, s.until); first = iv.Next(first) {
 		dst = append(dst, e.find(s, r, first).Kline)
 	}
-	if open >= from {
+	if open >= from && open < s.until {
 		dst = append(dst, running)
 	}
 	return dst
@@ -87,7 +88,7 @@ func (e *Engine) Follows(slot Slot, iv market.Interval, open market.Time) bool {
 // Kline is the complete kline of iv that opens at open, if the engine keeps it.
 func (e *Engine) Kline(slot Slot, iv market.Interval, open market.Time) (market.Kline, bool) {
 	s := &e.symbols[slot]
-	if r := e.rungOf(iv); r >= 0 {
+	if r := e.rungOf(iv); r >= 0 && open < s.until {
 		if k := e.find(s, r, open); k != nil {
 			return k.Kline, true
 		}
@@ -120,6 +121,9 @@ func (e *Engine) Whole(slot Slot) bool {
 // before its trades began, or where it has become whole too late for that, in the running minute.
 func (e *Engine) Since(slot Slot) market.Time {
 	s := &e.symbols[slot]
+	if s.fresh {
+		return s.from - 1 // there is nothing before its first trade
+	}
 	if !e.reachesBegin(s) {
 		return s.open
 	}

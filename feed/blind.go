@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"slices"
 	"time"
 
 	"klined/engine"
@@ -28,27 +29,35 @@ func (b *blind) see(now market.Time) {
 	}
 }
 
-// lost takes note that a trade connection has ended. When none is left that carries the lane, what closes from its last
-// frame on carries the mark, until each symbol's next id tells whether a trade was missed.
+// lost takes note that a trade connection has ended. What closes from its last frame on, of symbols that no connection carries
+// any more, carries the mark, until each symbol's next id tells whether a trade was missed.
 func (l *lane) lost(from *carrier, lastFrame market.Time) {
 	defer l.unlock(l.lock())
 	l.remove(from)
-	if l.carriers() > 0 || l.from == 0 {
+	if l.from == 0 {
 		return
 	}
 	since := lastFrame - blindMargin
 	if from.last.lag > l.f.graceNow() {
 		since = min(since, from.last.newest) // it lagged: what is younger has not come
 	}
-	l.goBlind(since)
+	l.goBlind(since, func(slot engine.Slot) bool {
+		return !slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.brings(slot) })
+	})
 }
 
-// goBlind begins a blind time of all symbols; of those that the venue's summary has shown to trade before, then.
-func (l *lane) goBlind(since market.Time) {
-	l.era++
-	l.unproven = 0
+// everySymbol is all of them, for goBlind.
+func everySymbol(engine.Slot) bool { return true }
+
+// goBlind begins a blind time of those symbols; of those that the venue's summary has shown to trade before, then.
+func (l *lane) goBlind(since market.Time, whom func(engine.Slot) bool) {
+	lost := false
 	for slot := range l.symbols {
 		s := &l.symbols[slot]
+		if s.from == 0 || s.state == Ended || !whom(engine.Slot(slot)) {
+			continue
+		}
+		lost = true
 		if s.blind.from == 0 {
 			s.blind.from = since
 			if !s.seen.at.IsZero() {
@@ -59,14 +68,18 @@ func (l *lane) goBlind(since market.Time) {
 		}
 		s.blind.to, s.blind.official = 0, false
 	}
-	l.signal()
+	if lost {
+		l.era++
+		l.unproven = 0
+		l.signal()
+	}
 }
 
 // see ends the blind times of all symbols but those of which a trade has been shown that has not come.
 func (l *lane) see() {
 	now := l.f.clock.Now()
 	for slot := range l.symbols {
-		if s := &l.symbols[slot]; s.seen.at.IsZero() {
+		if s := &l.symbols[slot]; s.seen.at.IsZero() && l.carriersOf(engine.Slot(slot)) > 0 {
 			s.blind.see(now)
 		}
 	}
@@ -131,7 +144,7 @@ func (l *lane) unproved(now time.Time) bool {
 	if now.Before(l.provenBy) {
 		return true
 	}
-	l.goBlind(l.unproven - blindMargin)
+	l.goBlind(l.unproven-blindMargin, everySymbol)
 	l.see()
 	return false
 }

@@ -20,6 +20,7 @@ type carrier struct {
 	last    brought       // what it brought last
 	pong    time.Time     // when it last answered a ping: all that the venue had sent before has been read
 	runs    []run         // by slot
+	asks    []asking      // symbols whose streams are not acknowledged, though the others' may be
 	silent  string        // why it was found silent; empty while it is not
 	warned  bool          // that it is mute
 }
@@ -38,14 +39,18 @@ type run struct {
 	missed uint8 // looks in a row at which it lacked what had passed before the look before
 }
 
-// newCarrier adds a connection to the lane.
-func (l *lane) newCarrier(k *link, conn Conn) *carrier {
+// newCarrier adds a connection to the lane that was dialled for the given symbols.
+func (l *lane) newCarrier(k *link, conn Conn, dialled []market.SymbolID) *carrier {
 	c := &carrier{link: k, name: k.name, conn: conn, carried: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.runs = make([]run, len(l.symbols))
 	for slot := range c.runs {
 		c.runs[slot].newest = l.symbols[slot].next - 1 // what has passed is not its to bring
+	}
+	for _, id := range without(l.lives(), dialled) {
+		_, slot := l.f.laneOf(id)
+		c.asks = append(c.asks, asking{slot: slot})
 	}
 	l.conns = append(l.conns, c)
 	return c
@@ -96,12 +101,20 @@ func (l *lane) carriers() int {
 	return n
 }
 
+// asksFor reports whether c has not been shown to carry the symbol.
+func (c *carrier) asksFor(slot engine.Slot) bool {
+	return slices.ContainsFunc(c.asks, func(a asking) bool { return a.slot == slot })
+}
+
+// brings reports whether c carries the symbol.
+func (c *carrier) brings(slot engine.Slot) bool { return c.carries && !c.asksFor(slot) }
+
 // carriersOf is the number of connections that bring the symbol's trades: a connection may do so before all of its
 // streams are acknowledged.
 func (l *lane) carriersOf(slot engine.Slot) int {
 	n := 0
 	for _, c := range l.conns {
-		if c.carries || c.runs[slot].first != 0 {
+		if c.brings(slot) || c.runs[slot].first != 0 {
 			n++
 		}
 	}

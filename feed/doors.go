@@ -26,8 +26,7 @@ func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Serie
 	defer deadline.Stop()
 	for {
 		l.mu.Lock()
-		boundary, begun := l.engine.Boundary(slot)
-		if !begun || boundary > open {
+		if l.closed(slot, open) {
 			dst = l.engine.Klines(dst, slot, series.Interval, from)
 			l.mu.Unlock()
 			return dst, nil
@@ -73,13 +72,19 @@ func (l *lane) letGo() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tails = slices.DeleteFunc(l.tails, func(w wait) bool {
-		boundary, begun := l.engine.Boundary(w.slot)
-		over := !begun || boundary > w.open
+		over := l.closed(w.slot, w.open)
 		if over {
 			close(w.closed)
 		}
 		return over
 	})
+}
+
+// closed reports whether what ended at open has closed, or never will.
+func (l *lane) closed(slot engine.Slot, open market.Time) bool {
+	boundary, begun := l.engine.Boundary(slot)
+	s := &l.symbols[slot]
+	return !begun || boundary > open || s.state == Ended && boundary > s.ended
 }
 
 // waitNoMore ends a wait before its time.
@@ -124,7 +129,7 @@ func (f *Feed) Fresh(id market.SymbolID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.symbols[slot].fresh = true
-	if s := &l.symbols[slot]; s.begins == 0 || l.from != 0 && s.begins >= l.from {
+	if s := &l.symbols[slot]; s.begins == 0 || s.from != 0 && s.begins >= s.from {
 		l.engine.Fresh(slot)
 	} // else what came before the first boundary is in an official kline that the exchange has not closed yet
 }
@@ -152,11 +157,13 @@ func (f *Feed) Begun(id market.SymbolID) (market.Time, bool) {
 
 // BusyFirst sorts symbols by how many trades have come so far, most first.
 func (f *Feed) BusyFirst(ids []market.SymbolID) {
-	passed := make([]uint64, len(f.places))
+	passed := make([]uint64, len(*f.places.Load()))
 	for _, l := range f.lanes {
 		l.mu.Lock()
 		for i := range l.symbols {
-			passed[l.symbols[i].id] = l.symbols[i].passed
+			if id := l.symbols[i].id; int(id) < len(passed) { // it may have been added just now
+				passed[id] = l.symbols[i].passed
+			}
 		}
 		l.mu.Unlock()
 	}
@@ -176,7 +183,7 @@ func (f *Feed) Owed(by market.Time) (owed []market.Range) {
 		l.mu.Lock()
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if l.from == 0 || !s.gappy && !s.hole.declared && !s.blind.open() && s.doubt.first.Time == 0 {
+			if s.from == 0 || !l.heals(s) || !s.gappy && !s.hole.declared && !s.blind.open() && s.doubt.first.Time == 0 {
 				continue
 			}
 			if span := l.owed(engine.Slot(slot), s, by); !span.Empty() {
@@ -219,7 +226,7 @@ func (f *Feed) Follows(series market.Series, open market.Time) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ours(series.Interval, open) && l.engine.Follows(slot, series.Interval, open)
+	return l.symbols[slot].ours(series.Interval, open) && l.engine.Follows(slot, series.Interval, open)
 }
 
 // Compared counts that a closed kline of ours gave way to the venue's own on the store.

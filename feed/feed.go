@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,12 @@ import (
 // Conn is one connection of the venue. Read blocks until something has come and fills the batch, which is valid until
 // the next Read; its error means that the connection is over. Close unblocks it. Frames is how many have come. Ping asks
 // for a sign of life, at once or never, and does not wait: a Read says when it has come, after all that came before.
+// Subscribe and Unsubscribe change what it carries and do not wait either: what is received after Subscribe has returned is
+// Ready only if the venue has acknowledged that.
 type Conn interface {
 	Read(*market.Batch) error
+	Subscribe(symbols ...market.SymbolID) error
+	Unsubscribe(symbols ...market.SymbolID)
 	Ping()
 	Frames() uint64
 	Close(reason string)
@@ -32,7 +37,7 @@ type Dial func(ctx context.Context, name string, symbols []market.SymbolID) (Con
 
 // Options say what a Feed carries, and how. The fields up to Log must be set, but for those that say otherwise.
 type Options struct {
-	Symbols     []market.SymbolID // spread over the lanes in turn
+	Symbols     []market.SymbolID // spread over the lanes in turn; Add brings more
 	Intervals   []market.Interval
 	DialTrades  Dial                                                      // the trades of one lane
 	DialKlines  Dial                                                      // the venue's own 1m klines, of at most KlinesPerConn symbols
@@ -54,6 +59,8 @@ type Options struct {
 	Redundancy    int           // connections that carry the same lane; 2 when 0
 	Grace         time.Duration // how long after its boundary the clock closes a kline; learnt when 0
 	Rotate        time.Duration // how long a connection lives before it is replaced; 23 hours when 0
+	Capacity      int           // symbols that live at once; when 0 as many as the lanes' connections carry
+	TradesPerConn int           // symbols of a lane that live at once; 1,000 when 0
 	KlinesPerConn int           // 1,000 when 0
 }
 
@@ -64,12 +71,17 @@ type Feed struct {
 	grace      atomic.Int64 // ns
 	learner    *learner     // nil where the grace is given
 	lanes      []*lane
-	places     []place // by SymbolID; read-only after New
-	carried    int     // symbols
-	redundancy int     // connections that bring the same lane
+	places     atomic.Pointer[[]place] // by SymbolID; what it points to is never written: Add puts a longer one in its place
+	living     atomic.Int64            // symbols that have not ended
+	redundancy int                     // connections that bring the same lane
 	settles    bool
 	settling   settling
+	layout     layout
+	changing   sync.Mutex // held while symbols are added, or their streams end
+	klines     []*link    // those for the venue's own klines; changing guards it
+	linking    sync.Mutex // guards links
 	links      []*link
+	more       chan struct{} // says that links has grown; holds one
 	gaps       gapLog
 	healer     *healer
 	ahead      aheadLog
@@ -86,6 +98,7 @@ type Feed struct {
 	onWhole func(market.SymbolID, int, market.Time)
 	metrics *health.Metrics
 	log     *slog.Logger
+	alive   alive
 }
 
 // place is where a symbol lives. It never changes.
@@ -104,8 +117,9 @@ func New(o Options) (*Feed, error) {
 	}
 	o.Rotate = orDefault(o.Rotate, rotateAfter)
 	f := &Feed{
-		intervals: o.Intervals, source: o.Source, carried: len(o.Symbols), redundancy: orDefault(o.Redundancy, 2), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
+		intervals: o.Intervals, source: o.Source, redundancy: orDefault(o.Redundancy, 2), more: make(chan struct{}, 1), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
 		settles: o.Settle, onWhole: o.OnWhole, tickers: o.Tickers, metrics: o.Metrics, log: o.Log.With("target", "feed"),
+		alive: newAlive(o.Watchdog),
 	}
 	if f.name == nil {
 		f.name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }
@@ -119,10 +133,11 @@ func New(o Options) (*Feed, error) {
 	if o.Grace == 0 {
 		f.learner = &learner{}
 	}
+	f.layout = layoutOf(o)
 	if err := f.layLanes(o); err != nil {
 		return nil, err
 	}
-	f.layLinks(o)
+	f.layLinks(o.Symbols)
 	fromZero(f.metrics)
 	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
 	f.metrics.Registry.MustRegister(settleShares{f})
@@ -132,42 +147,45 @@ func New(o Options) (*Feed, error) {
 // layLanes gives every symbol its lane and slot.
 func (f *Feed) layLanes(o Options) error {
 	lanes := min(orDefault(o.Lanes, 4), len(o.Symbols))
-	f.places = make([]place, slices.Max(o.Symbols)+1)
-	for i := range f.places {
-		f.places[i].lane = -1
+	places := make([]place, slices.Max(o.Symbols)+1)
+	for i := range places {
+		places[i].lane = -1
 	}
 	for n := range lanes {
 		e, err := engine.New(o.Intervals)
 		if err != nil {
 			return err
 		}
-		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, cause: causeLate, wake: make(chan struct{}, 1)})
+		l := &lane{f: f, n: n, engine: e, cause: causeLate, wake: make(chan struct{}, 1)}
+		f.lanes = append(f.lanes, l.watched(o.Watchdog))
+	}
+	if most := f.most(); len(o.Symbols) > most {
+		return fmt.Errorf("%d symbols on %d lanes: at most %d", len(o.Symbols), lanes, most)
 	}
 	for i, id := range o.Symbols {
 		l := f.lanes[i%lanes]
-		f.places[id] = place{lane: int32(l.n), slot: l.engine.Add(id)}
+		places[id] = place{lane: int32(l.n), slot: l.engine.Add(id)}
 		l.symbols = append(l.symbols, symbol{id: id, state: Waiting})
 	}
+	f.places.Store(&places)
+	f.living.Store(int64(len(o.Symbols)))
 	return nil
 }
 
 // layLinks makes the connections: some for the trades of each lane, and others for the klines.
-func (f *Feed) layLinks(o Options) {
+func (f *Feed) layLinks(symbols []market.SymbolID) {
 	for _, l := range f.lanes {
 		ids := make([]market.SymbolID, len(l.symbols))
 		for i := range l.symbols {
 			ids[i] = l.symbols[i].id
 		}
 		for r := range f.redundancy {
-			k := f.newLink(o, fmt.Sprintf("trades-%d.%d", l.n, r), o.DialTrades, ids)
-			k.lane = l
+			l.links = append(l.links, f.newLink(fmt.Sprintf("trades-%d.%d", l.n, r), f.layout.dialTrades, l, ids))
 		}
 	}
-	for n, ids := range slices.Collect(slices.Chunk(o.Symbols, orDefault(o.KlinesPerConn, 1000))) {
-		f.newLink(o, fmt.Sprintf("klines-%d", n), o.DialKlines, ids)
-	}
-	if o.DialTickers != nil {
-		f.newLink(o, "tickers", o.DialTickers, nil)
+	f.carryKlines(symbols)
+	if dial := f.layout.dialTickers; dial != nil {
+		f.newLink("tickers", dial, nil, nil)
 	}
 }
 
@@ -187,10 +205,9 @@ func (f *Feed) Run(ctx context.Context) error {
 	var readers, drainers errgroup.Group
 	for _, l := range f.lanes {
 		drainers.Go(func() error { l.drainer(draining); return nil })
+		readers.Go(func() error { l.probe(ctx); return nil })
 	}
-	for _, k := range f.links {
-		readers.Go(func() error { k.run(ctx); return nil })
-	}
+	readers.Go(func() error { f.keepLinks(ctx, &readers); return nil })
 	readers.Go(func() error { f.healer.run(ctx); return nil })
 	readers.Go(func() error { f.watch(ctx); return nil })
 	f.tick(ctx)
@@ -201,14 +218,14 @@ func (f *Feed) Run(ctx context.Context) error {
 
 // laneOf is the lane of a symbol; nil where it is not carried.
 func (f *Feed) laneOf(id market.SymbolID) (*lane, engine.Slot) {
-	if int(id) >= len(f.places) || id < 0 || f.places[id].lane < 0 {
+	places := *f.places.Load()
+	if id < 0 || int(id) >= len(places) || places[id].lane < 0 {
 		return nil, 0
 	}
-	p := f.places[id]
-	return f.lanes[p.lane], p.slot
+	return f.lanes[places[id].lane], places[id].slot
 }
 
-// Carries reports whether the symbol has a lane.
+// Carries reports whether the symbol has a lane. One that has ended keeps it.
 func (f *Feed) Carries(id market.SymbolID) bool {
 	l, _ := f.laneOf(id)
 	return l != nil

@@ -52,7 +52,7 @@ func (l *lane) late(slot engine.Slot, s *symbol, i int, t *market.Trade) {
 	l.count(l.cause)
 	s.count(t)
 	s.widen(t)
-	applied := l.apply(slot, t)
+	applied := l.apply(slot, s, t)
 	l.count(cause)
 	if applied == engine.TooLate {
 		if g.open() || g.official {
@@ -149,7 +149,7 @@ func (l *lane) end(s *symbol, record *GapRecord, state GapState) {
 // earlier applies a trade that comes after its followers although no trade of the symbol had come before them: it was
 // overtaken on its way. What lies between it and them is missing.
 func (l *lane) earlier(slot engine.Slot, s *symbol, t *market.Trade) {
-	if l.from == 0 || t.Time < l.from {
+	if s.from == 0 || t.Time < s.from {
 		l.counts.duplicates++ // its minute is not ours
 		return
 	}
@@ -166,7 +166,7 @@ func (l *lane) earlier(slot engine.Slot, s *symbol, t *market.Trade) {
 	s.first, s.firstTime = t.ID, t.Time
 	s.count(t)
 	s.widen(t)
-	l.apply(slot, t)
+	l.apply(slot, s, t)
 }
 
 // mark tells the engine where trades of the symbol are missing now.

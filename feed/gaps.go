@@ -73,6 +73,21 @@ func (l *gapLog) end(g *GapRecord, state GapState, at market.Time) {
 	}
 }
 
+// giveUp ends all of a symbol's gaps that are open.
+func (l *gapLog) giveUp(id market.SymbolID, at market.Time) {
+	l.mu.Lock()
+	var open []*GapRecord
+	for g := range l.open {
+		if g.Symbol == id {
+			open = append(open, g)
+		}
+	}
+	l.mu.Unlock()
+	for _, g := range open {
+		l.end(g, GapLost, at)
+	}
+}
+
 // withdraw forgets a gap that there never was.
 func (l *gapLog) withdraw(g *GapRecord) {
 	l.mu.Lock()

@@ -93,6 +93,7 @@ func (h *healer) run(ctx context.Context) {
 		case <-h.wake:
 		case <-time.After(healTick):
 		}
+		h.f.alive.healer.Beat()
 		for _, w := range h.choose(h.f.wants(time.Now())) {
 			asking.Go(func() {
 				h.ask(ctx, &w)
@@ -348,7 +349,7 @@ func (f *Feed) wants(now time.Time) (all []want) {
 		l.mu.Lock()
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if !s.hole.declared && !s.gappy && s.doubt.backwards < 2 {
+			if !l.heals(s) || !s.hole.declared && !s.gappy && s.doubt.backwards < 2 {
 				continue
 			}
 			w := want{id: s.id, latest: l.asks(s, now)}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"klined/engine"
+	"klined/health"
 	"klined/market"
 )
 
@@ -20,8 +21,9 @@ const (
 // lane is one mutex around the sequences of its symbols and their engine. A reader takes it once per read; ticks, heals
 // and reads take the same one. Nobody waits, does I/O or encodes under it.
 type lane struct {
-	f *Feed
-	n int
+	f     *Feed
+	n     int
+	links []*link // for its trades; read-only after New
 
 	mu          sync.Mutex
 	engine      *engine.Engine
@@ -55,8 +57,12 @@ type lane struct {
 	cause       string        // why what is applied now revises klines that have closed
 	spans       []market.Span // scratch of mark
 	relays      relays
-	payload     []byte // of the trade that is being taken, where somebody takes trades of the lane
+	rate        rate
+	leaving     []engine.Slot // symbols that have ended, and whose streams have not
+	payload     []byte        // of the trade that is being taken, where somebody takes trades of the lane
 
+	mutex   *health.Component
+	drains  *health.Component
 	wake    chan struct{} // of the drainer; holds one
 	handing sync.Mutex    // the drainer's, from before it collects until all has been handed on; taken before mu
 }
@@ -76,8 +82,12 @@ type symbol struct {
 	sequence
 	id           market.SymbolID
 	state        State
+	from         market.Time // the first boundary after its stream began; 0 until then
+	carried      time.Time   // when its stream began
+	ended        market.Time // when it last ended; 0 where it never did
 	blind        blind
 	fresh        bool            // the venue had no klines of it: its first trade is number 1
+	listed       bool            // it is new at the venue: trades that have not come are missing from number 1 on
 	gappy        bool            // some of its gaps are marked
 	passedBefore int64           // its last id in order at the last look for silence
 	heard        time.Time       // when a connection brought its last trade, or one ahead of it
@@ -107,8 +117,8 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	if l.received.IsZero() {
 		l.received = b.Received
 	}
-	if b.Ready && !from.carries {
-		l.begin(from)
+	if b.Ready {
+		l.ready(from, b.Received)
 	}
 	now, newest := l.f.clock.Now(), market.Time(0)
 	for i := range b.Trades {
@@ -125,21 +135,28 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	l.signal()
 }
 
-// begin counts a connection as carrying its symbols: all its streams are acknowledged and trades come. The lane's stream
-// begins with the first such connection: from the next full minute on, every minute is whole from its first trade.
+// ready takes note that all of a connection's streams are acknowledged and trades come.
+func (l *lane) ready(from *carrier, at time.Time) {
+	if len(from.asks) > 0 {
+		l.granted(from, at)
+	}
+	if !from.carries {
+		l.begin(from)
+	}
+}
+
+// begin counts a connection as carrying its symbols. The lane's stream begins with the first that does.
 func (l *lane) begin(from *carrier) {
 	if l.carriers() == 0 {
 		l.unbroken = time.Now()
 	}
 	from.carry(l)
 	l.see()
+	l.beginSymbols(from)
 	if l.from != 0 {
 		return
 	}
 	l.from = market.OneMinute.Ceil(l.f.clock.Now() + beginMargin)
-	for slot := range l.symbols {
-		l.engine.Begin(engine.Slot(slot), l.from)
-	}
 	go l.f.log.Info("stream began", "lane", l.n, "symbols", len(l.symbols), "first_boundary", l.from.String())
 }
 
@@ -150,7 +167,7 @@ const beginMargin = market.Second
 // accept puts one trade in its place: passes it on, holds it, or drops it. It came over from, at the time now.
 func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now market.Time) {
 	own, slot := l.f.laneOf(t.SymbolID)
-	if own != l { // nobody subscribed to it here
+	if own != l || l.symbols[slot].isOver(t) { // nobody subscribed to it here, or not any more
 		l.f.metrics.UnknownSymbols.Inc()
 		return
 	}
@@ -219,7 +236,7 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 		l.sighted(slot, s, t)
 	}
 	s.note(t)
-	l.apply(slot, t)
+	l.apply(slot, s, t)
 	if s.relayed && payload != nil && t.ID >= s.relayFrom {
 		l.relays.add(s.id, payload)
 	}
@@ -229,9 +246,12 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 }
 
 // apply hands a trade to the engine and counts what became of it.
-func (l *lane) apply(slot engine.Slot, t *market.Trade) engine.Applied {
-	if l.from == 0 {
-		return engine.Before // until the stream's first boundary is known, no minute is ours
+func (l *lane) apply(slot engine.Slot, s *symbol, t *market.Trade) engine.Applied {
+	if s.from == 0 {
+		if !s.listed {
+			return engine.Before // until the stream's first boundary is known, no minute is ours
+		}
+		l.beginSymbol(slot, s) // that it comes at all shows that it is carried
 	}
 	l.counts.trades++
 	applied := l.engine.Apply(slot, t)
@@ -272,7 +292,7 @@ func (l *lane) burntPause(s *symbol) time.Duration {
 
 // meanGap is the mean time between a symbol's trades so far.
 func (l *lane) meanGap(s *symbol) time.Duration {
-	return s.lastTime.Sub(l.from-market.Minute) / time.Duration(max(s.passed, 1))
+	return s.lastTime.Sub(max(s.from-market.Minute, s.begins)) / time.Duration(max(s.passed, 1))
 }
 
 // burnt ends the gaps that the connection's run proves to be burnt ids, as jump does for what is still held.
@@ -325,6 +345,7 @@ func (l *lane) count(cause string) {
 	l.counted = now
 	if l.counts.trades > 0 {
 		l.f.metrics.Trades.Add(float64(l.counts.trades))
+		l.rate.trades += l.counts.trades
 	}
 	if l.counts.duplicates > 0 {
 		l.f.metrics.DuplicateTrades.Add(float64(l.counts.duplicates))

@@ -43,12 +43,12 @@ type doubt struct {
 // with it all that follows, is true. What it enters, and what carries its price, is marked until its successor follows, the
 // venue's summary or REST has the same, or its minute is official. Where the summary has shown an older one, that is missing.
 func (l *lane) firstEver(slot engine.Slot, s *symbol, t *market.Trade) {
-	if l.from == 0 || t.Time < l.from || s.fresh {
+	if s.from == 0 || t.Time < s.from || s.fresh {
 		return
 	}
 	s.doubt.first = *t
 	l.mark(slot, s)
-	if w := &s.seen; !w.at.IsZero() && w.traded < t.Time && !w.before(l.unbroken) {
+	if w := &s.seen; !w.at.IsZero() && w.traded < t.Time && !w.before(l.unbrokenOf(s)) {
 		l.missed(slot, s)
 	}
 }
@@ -198,7 +198,7 @@ func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, now market.Time) 
 	if l.f.source == market.SourceTrade {
 		l.unburn(slot, s, id)
 	}
-	if l.from != 0 && s.blind.from == 0 {
+	if s.from != 0 && s.blind.from == 0 {
 		s.blind = blind{from: now - blindMargin, to: now}
 		l.mark(slot, s)
 		l.signal()
@@ -253,7 +253,7 @@ func (f *Feed) believeTimes(ctx context.Context, b *market.Batch) {
 		f.doubtClock(ctx)
 		return
 	}
-	if (f.ahead.several(b, now+aheadBound) || f.carried == 1) && !f.ahead.inVain() {
+	if (f.ahead.several(b, now+aheadBound) || f.living.Load() == 1) && !f.ahead.inVain() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		f.doubt(ctx)
 		cancel()

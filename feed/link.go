@@ -27,20 +27,22 @@ const (
 
 // link keeps one connection alive: dials, reads, hands over, dials again, and replaces it before the venue ends it.
 type link struct {
-	f       *Feed
-	name    string
-	dial    Dial
-	symbols []market.SymbolID
-	lane    *lane         // nil for klines and the witness
-	rotate  time.Duration // how long a connection lives before it is replaced
+	f      *Feed
+	name   string
+	dial   Dial
+	lane   *lane         // nil for klines and the witness
+	rotate time.Duration // how long a connection lives before it is replaced
 
 	// For operators.
 	component *health.Component
 	frames    atomic.Uint64 // received so far, over all connections of this link
 	lastFrame atomic.Int64  // Unix ns of the last
-	mu        sync.Mutex
-	state     string    // "connecting", "up", "waiting"
-	since     time.Time // of the state
+
+	mu       sync.Mutex        // guards what follows; taken before the lane's
+	symbols  []market.SymbolID // what its connections carry; never written, but replaced
+	sessions []*session        // its connections that are up: one, or two while one is replaced
+	state    string            // "connecting", "up", "waiting"
+	since    time.Time         // of the state
 }
 
 // session is one connection's life.
@@ -70,12 +72,18 @@ const (
 	silent    = "silent"
 )
 
-func (f *Feed) newLink(o Options, name string, dial Dial, symbols []market.SymbolID) *link {
-	k := &link{f: f, name: name, dial: dial, symbols: symbols, component: o.Watchdog.Component("feed "+name, false)}
-	// They are not replaced all at once.
-	k.rotate = o.Rotate - o.Rotate/10*time.Duration(len(f.links)%10)/10
-	f.links = append(f.links, k)
+func (f *Feed) newLink(name string, dial Dial, l *lane, symbols []market.SymbolID) *link {
+	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, component: f.layout.watchdog.Component("feed "+name, health.Outside)}
 	k.enter(linkWaiting)
+	f.linking.Lock()
+	defer f.linking.Unlock()
+	// They are not replaced all at once.
+	k.rotate = f.layout.rotate - f.layout.rotate/10*time.Duration(len(f.links)%10)/10
+	f.links = append(f.links, k)
+	select {
+	case f.more <- struct{}{}:
+	default:
+	}
 	return k
 }
 
@@ -143,20 +151,19 @@ func (k *link) live(ctx context.Context) (reason string, err error) {
 
 // open dials and begins to read.
 func (k *link) open(ctx context.Context) (*session, error) {
-	conn, err := k.dial(ctx, k.name, k.symbols)
+	symbols := k.carries()
+	conn, err := k.dial(ctx, k.name, symbols)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{conn: conn, up: time.Now(), heard: k.f.clock.Now(), ended: make(chan error, 1), carried: make(chan struct{})}
-	if k.lane != nil {
-		s.carrier = k.lane.newCarrier(k, conn)
-		s.carried = s.carrier.carried
-	}
+	k.join(s, symbols)
 	go func() {
 		stop := context.AfterFunc(ctx, func() { conn.Close("shutting down") })
 		err := k.read(ctx, s)
 		stop()
 		conn.Close("done")
+		k.leave(s)
 		k.f.summaries.end(s)
 		if k.lane != nil && ctx.Err() == nil {
 			k.lane.lost(s.carrier, s.heard)
@@ -233,8 +240,8 @@ func (k *link) hand(ctx context.Context, s *session, b *market.Batch) {
 	switch {
 	case len(b.Trades) > 0:
 		k.lane.take(s.carrier, b)
-	case b.Ready && s.carrier.ready.IsZero():
-		k.lane.acknowledged(s.carrier)
+	case b.Ready:
+		k.lane.acknowledged(s.carrier, b.Received)
 	}
 }
 

@@ -40,11 +40,13 @@ func flat(iv market.Interval, open market.Time, n int, price string) (rows []mar
 
 // handedOn lists updates by interval, open time and kline.
 func (r *rig) handedOn(longerThan market.Interval) string {
+	return updatesText(slices.DeleteFunc(r.updates(), func(u market.Update) bool { return u.Interval <= longerThan }))
+}
+
+func updatesText(updates []market.Update) string {
 	var s []string
-	for _, u := range r.updates() {
-		if u.Interval > longerThan {
-			s = append(s, fmt.Sprintf("%s %s %s", u.Interval, strings.TrimSuffix(clockText(u.OpenTime), ".000"), klineText(&u.Kline)))
-		}
+	for _, u := range updates {
+		s = append(s, fmt.Sprintf("%s %s %s", u.Interval, strings.TrimSuffix(clockText(u.OpenTime), ".000"), klineText(&u.Kline)))
 	}
 	return strings.Join(s, "; ")
 }

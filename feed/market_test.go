@@ -210,7 +210,7 @@ func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interva
 	}
 	y.l = y.f.lanes[0]
 	for c := range y.conns {
-		y.conns[c] = y.l.newCarrier(y.f.links[c], nil)
+		y.conns[c] = y.l.newCarrier(y.f.links[c], nil, y.f.links[c].carries())
 	}
 	return y
 }
@@ -225,7 +225,7 @@ func (y *player) play(seed uint64, officials float64) {
 			silent := s.From - market.Time(random.IntN(1000)) // the last frame may have been a while ago
 			events = append(events, event{s.From, func() {
 				y.l.lost(y.conns[c], y.lastFrame(c, s.From, silent))
-				y.conns[c] = y.l.newCarrier(y.f.links[c], nil)
+				y.conns[c] = y.l.newCarrier(y.f.links[c], nil, y.f.links[c].carries())
 			}})
 		}
 	}

@@ -11,7 +11,7 @@ func fromZero(m *health.Metrics) {
 	health.FromZero(m.Connections, linkConnecting, linkUp, linkWaiting)
 	health.FromZero(m.Reconnects, endedDial, rotated, silent)
 	health.FromZero(m.Reconnects, health.ReconnectReasons()...)
-	health.FromZero(m.Symbols, string(Waiting), string(Whole), string(Behind))
+	health.FromZero(m.Symbols, string(Waiting), string(Whole), string(Behind), string(Ended))
 	health.FromZero(m.KlinesRevised, causeLate, causeHeal, causeSettle)
 	health.FromZero(m.KlinesSettled, settledEqual, settledReplaced)
 	health.FromZero(m.SettleDifference, market.ValueNames[:]...)

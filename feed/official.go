@@ -11,7 +11,7 @@ func (l *lane) frames(updates []market.Update) {
 	defer l.unlock(l.lock())
 	for i := range updates {
 		if u := &updates[i]; u.Interval == market.OneMinute {
-			slot := l.f.places[u.Symbol].slot
+			_, slot := l.f.laneOf(u.Symbol)
 			l.symbols[slot].said[market.OneMinute.Ordinal(u.OpenTime)&1] = u.Kline
 			l.frame(slot, &u.Kline)
 		}
@@ -55,7 +55,7 @@ func (l *lane) official(slot engine.Slot, iv market.Interval, k *market.Kline) {
 func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) engine.Replaced {
 	s, cause := &l.symbols[slot], causeHeal
 	l.count(l.cause)
-	if ours, there := l.engine.Kline(slot, iv, k.OpenTime); there && !ours.Gap && l.ours(iv, k.OpenTime) && l.f.settles {
+	if ours, there := l.engine.Kline(slot, iv, k.OpenTime); there && !ours.Gap && s.ours(iv, k.OpenTime) && l.f.settles {
 		l.compare(market.Difference{Series: market.Series{Symbol: s.id, Interval: iv}, Ours: ours, Official: *k})
 		cause = causeSettle
 	}
@@ -74,11 +74,12 @@ func (l *lane) rest(slot engine.Slot, iv market.Interval, k *market.Kline, said 
 		l.f.doubted(why)
 		return market.Doubted
 	}
+	s := &l.symbols[slot]
 	ours, there := l.engine.Kline(slot, iv, k.OpenTime)
 	values, wanted := market.Differing(&ours, k), market.SaidAgain
 	if there && ours.State == market.StateSettled {
 		wanted = market.SaidLong
-		if said == market.SaidOnce && k.OpenTime >= l.from {
+		if said == market.SaidOnce && k.OpenTime >= s.from {
 			l.f.settling.checked.add(values)
 		}
 	}
@@ -86,7 +87,7 @@ func (l *lane) rest(slot engine.Slot, iv market.Interval, k *market.Kline, said 
 		l.f.doubted(doubtRead)
 		return market.Doubted
 	}
-	if l.replace(slot, iv, k) == engine.OutOfReach || !l.ours(iv, k.OpenTime) {
+	if l.replace(slot, iv, k) == engine.OutOfReach || !s.ours(iv, k.OpenTime) {
 		return market.OutOfReach
 	}
 	return market.Believed
@@ -98,15 +99,15 @@ func (l *lane) saidSo(slot engine.Slot, iv market.Interval, k *market.Kline) boo
 	return iv == market.OneMinute && said.OpenTime == k.OpenTime && market.SameValues(said, k)
 }
 
-// ours reports whether the lane hands on the kline of iv that opens at open: those that end after its stream began, the
-// minute in which it did among them.
-func (l *lane) ours(iv market.Interval, open market.Time) bool {
-	return l.from != 0 && iv.Next(open) >= l.from
+// ours reports whether the lane hands on the kline of iv that opens at open: those that end after the symbol's stream began, the
+// minute in which it did among them, and open before it has ended.
+func (s *symbol) ours(iv market.Interval, open market.Time) bool {
+	return s.from != 0 && iv.Next(open) >= s.from && (s.state != Ended || open < s.ended)
 }
 
 // absent reports whether the kline of iv that opens at open is over, ours to hand on, and not there.
 func (l *lane) absent(slot engine.Slot, iv market.Interval, open market.Time) bool {
-	if !l.ours(iv, open) {
+	if !l.symbols[slot].ours(iv, open) {
 		return false
 	}
 	boundary, begun := l.engine.Boundary(slot)
@@ -184,7 +185,7 @@ func (l *lane) endOfficial(slot engine.Slot, s *symbol) {
 
 // settledAll reports whether every minute of the span from the first boundary on is settled.
 func (l *lane) settledAll(slot engine.Slot, span market.Span) bool {
-	for open := max(market.OneMinute.Open(span.From), l.from); open < span.To; open += market.Minute {
+	for open := max(market.OneMinute.Open(span.From), l.symbols[slot].from); open < span.To; open += market.Minute {
 		if k, ok := l.engine.Kline(slot, market.OneMinute, open); !ok || k.State != market.StateSettled {
 			return false
 		}
@@ -194,8 +195,11 @@ func (l *lane) settledAll(slot engine.Slot, span market.Span) bool {
 
 // owed is the time from the first to the last minute that is over by then, and of which trades are missing or may be.
 func (l *lane) owed(slot engine.Slot, s *symbol, by market.Time) (owed market.Span) {
+	if s.state == Ended {
+		by = min(by, s.ended)
+	}
 	add := func(span market.Span) {
-		for open := max(market.OneMinute.Open(span.From), l.from); open < span.To && open+market.Minute <= by; open += market.Minute {
+		for open := max(market.OneMinute.Open(span.From), s.from); open < span.To && open+market.Minute <= by; open += market.Minute {
 			if owed.From != 0 && open >= owed.From+owedMost*market.Minute {
 				return // more is not told at once
 			}
@@ -257,7 +261,7 @@ func (l *lane) load(slot engine.Slot, iv market.Interval, rows []market.Kline) {
 	for i := range rows {
 		k := &rows[i]
 		switch {
-		case !l.ours(iv, k.OpenTime):
+		case !l.symbols[slot].ours(iv, k.OpenTime):
 			l.engine.Load(slot, iv, k)
 		case k.State == market.StateSettled && l.absent(slot, iv, k.OpenTime):
 			l.official(slot, iv, k)
@@ -269,7 +273,7 @@ func (l *lane) load(slot engine.Slot, iv market.Interval, rows []market.Kline) {
 
 // becameWhole lets a waiting symbol stand as whole as soon as every running kline of it can be shown.
 func (l *lane) becameWhole(slot engine.Slot, s *symbol) {
-	if s.state != Waiting || l.from == 0 || !l.engine.Whole(slot) {
+	if s.state != Waiting || s.from == 0 || !l.engine.Whole(slot) {
 		return
 	}
 	l.stand(s, Whole)

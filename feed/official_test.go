@@ -65,7 +65,7 @@ func (y *player) both(id market.SymbolID, at market.Time, ids ...int64) {
 func (y *player) cut() {
 	for c := range y.conns {
 		y.l.lost(y.conns[c], y.now)
-		y.conns[c] = y.l.newCarrier(y.f.links[c], nil)
+		y.conns[c] = y.l.newCarrier(y.f.links[c], nil, y.f.links[c].carries())
 	}
 }
 
@@ -293,6 +293,7 @@ func TestOwedOrder(t *testing.T) {
 				y.f.Official(0, market.OneMinute, &u.Kline, market.SaidAgain)
 			}
 		}
+		c.from = y.l.from
 		if got := y.l.owed(0, &c.symbol, y.now); got.Empty() != (c.want == "") || !got.Empty() && spanText(got) != c.want {
 			t.Errorf("%s: %s, want %s", c.name, spanText(got), c.want)
 		}

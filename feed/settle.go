@@ -44,7 +44,7 @@ func (l *lane) settleSaid(slot engine.Slot, s *symbol) {
 // is known.
 func (l *lane) unsettled(slot engine.Slot, open market.Time) (ours market.Kline, ok bool) {
 	ours, ok = l.engine.Kline(slot, market.OneMinute, open)
-	return ours, ok && ours.State != market.StateSettled && !ours.Gap && l.ours(market.OneMinute, open)
+	return ours, ok && ours.State != market.StateSettled && !ours.Gap && l.symbols[slot].ours(market.OneMinute, open)
 }
 
 // compare counts in what a closed minute of ours differs from the venue's own. Both are kept where they differ, though ours had

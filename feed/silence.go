@@ -61,6 +61,9 @@ func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, now := &l.symbols[slot], time.Now()
+	if s.state == Ended {
+		return
+	}
 	w := &s.seen
 	first := !w.by.Equal(began)
 	sure := !first && (row.Close != w.last.Close || row.Volume.Cmp(w.last.Volume) > 0)
@@ -83,6 +86,7 @@ func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 // look finds the connections that are silent, and ends them. It is called about once every lookEvery.
 func (l *lane) look(ctx context.Context, now time.Time) {
 	taken := l.lock()
+	l.rate.measure(now)
 	var ends []*carrier
 	l.unseen = false
 	if l.silent != 0 && l.brought(l.silent) {
@@ -92,7 +96,9 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 	if l.from != 0 {
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			ends = append(ends, l.lookAt(engine.Slot(slot), s, now)...)
+			if s.state != Ended {
+				ends = append(ends, l.lookAt(engine.Slot(slot), s, now)...)
+			}
 			if l.f.settles {
 				l.settleSaid(engine.Slot(slot), s)
 			}
@@ -115,10 +121,10 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 
 // lookAt looks for connections that bring nothing of a symbol though it trades.
 func (l *lane) lookAt(slot engine.Slot, s *symbol, now time.Time) (ends []*carrier) {
-	brings := func(c *carrier) bool { return c.carries && c.runs[slot].newest >= s.passedBefore }
+	brings := func(c *carrier) bool { return c.brings(slot) && c.runs[slot].newest >= s.passedBefore }
 	for _, c := range l.conns {
 		r := &c.runs[slot]
-		if !c.carries || c.silent != "" || s.passedBefore-r.newest < tradesMissed || !slices.ContainsFunc(l.conns, brings) {
+		if !c.brings(slot) || c.silent != "" || s.passedBefore-r.newest < tradesMissed || !slices.ContainsFunc(l.conns, brings) {
 			r.missed = 0
 			continue
 		}
@@ -154,8 +160,8 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	switch w := &s.seen; {
 	case !w.at.IsZero() && s.has(newest):
 		l.accounted(s)
-	case !w.at.IsZero() && w.before(l.since()): // none of these connections was to bring it
-		if !w.before(l.unbroken) {
+	case !w.at.IsZero() && w.before(l.since(slot, s)): // none of these connections was to bring it
+		if !w.before(l.unbrokenOf(s)) {
 			l.missed(slot, s)
 		}
 		l.accounted(s)
@@ -168,7 +174,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
 		if since, silent := l.silentSince(now); silent && l.silent == 0 {
 			l.silent = since
-			l.goBlind(since - blindMargin)
+			l.goBlind(since-blindMargin, everySymbol)
 		}
 		why = fmt.Sprintf("nothing of %s since %s, %d times as long as between its trades", l.f.name(s.id), newest, silentTimes)
 	}
@@ -240,15 +246,26 @@ func (l *lane) brought(since market.Time) bool {
 	return slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.carries && c.last.newest > since })
 }
 
-// since is from when on the oldest of the connections that carry the lane does; now where none does.
-func (l *lane) since() time.Time {
+// since is from when on the oldest of the connections that carry the symbol does; now where none does.
+func (l *lane) since(slot engine.Slot, s *symbol) time.Time {
 	since := time.Now()
 	for _, c := range l.conns {
-		if c.carries && c.since.Before(since) {
+		if c.brings(slot) && c.since.Before(since) {
 			since = c.since
 		}
 	}
+	if since.Before(s.carried) {
+		return s.carried
+	}
 	return since
+}
+
+// unbrokenOf is from when on one connection or another has carried the symbol without a break.
+func (l *lane) unbrokenOf(s *symbol) time.Time {
+	if l.unbroken.Before(s.carried) {
+		return s.carried
+	}
+	return l.unbroken
 }
 
 // overdue reports whether a symbol has been silent for much longer than it used to be between its trades.
@@ -261,11 +278,17 @@ func (f *Feed) unwitnessed(now time.Time) bool {
 	return now.Sub(time.Unix(0, f.lastTicker.Load())) > witnessAway
 }
 
-// acknowledged notes that all streams of a connection are, though no trade has come.
-func (l *lane) acknowledged(c *carrier) {
+// acknowledged notes that all streams of a connection are, as of a read without trades.
+func (l *lane) acknowledged(c *carrier, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.ready = time.Now()
+	if c.ready.IsZero() {
+		c.ready = time.Now()
+	}
+	if len(c.asks) > 0 {
+		l.granted(c, at)
+		l.signal()
+	}
 }
 
 // mute finds connections that acknowledged their streams and brought nothing since, though symbols of the lane trade.
@@ -277,7 +300,7 @@ func (l *lane) mute(now time.Time) (ends []*carrier) {
 		}
 		mute := now.Sub(c.ready)
 		why := fmt.Sprintf("the venue has acknowledged %d streams and sent nothing for %s: is this the address of its trades?",
-			len(l.symbols), mute.Round(time.Second))
+			len(l.lives()), mute.Round(time.Second))
 		switch {
 		case mute >= muteEnds && l.trades(c.ready):
 			c.silent = why
@@ -301,7 +324,7 @@ func (l *lane) trades(since time.Time) bool {
 		}
 	}
 	for i := range l.symbols {
-		if l.symbols[i].seen.sure.After(since) {
+		if s := &l.symbols[i]; s.state != Ended && s.seen.sure.After(since) {
 			return true
 		}
 	}

@@ -16,11 +16,12 @@ const (
 	Waiting State = "waiting" // not yet whole
 	Whole   State = "whole"
 	Behind  State = "behind" // a gap was let through
+	Ended   State = "ended"  // the venue has ended it: its klines stay readable
 )
 
 // stand changes a symbol's standing. What is waiting becomes whole first.
 func (l *lane) stand(s *symbol, state State) {
-	if s.state == state || s.state == Waiting && state == Behind {
+	if s.state == state || s.state == Ended || s.state == Waiting && state == Behind {
 		return
 	}
 	l.f.metrics.Symbols.WithLabelValues(string(s.state)).Dec()
@@ -51,7 +52,7 @@ type ConnStatus struct {
 
 // Status collects the feed's state.
 func (f *Feed) Status() Status {
-	s := Status{Grace: f.graceNow().String(), Symbols: map[State]int{Waiting: 0, Whole: 0, Behind: 0}}
+	s := Status{Grace: f.graceNow().String(), Symbols: noSymbols()}
 	for _, l := range f.lanes {
 		l.mu.Lock()
 		for i := range l.symbols {
@@ -60,7 +61,7 @@ func (f *Feed) Status() Status {
 		}
 		l.mu.Unlock()
 	}
-	for _, k := range f.links {
+	for _, k := range f.allLinks() {
 		s.Connections = append(s.Connections, k.status())
 	}
 	seen, open, healed := f.gaps.counts()
@@ -88,13 +89,16 @@ func (k *link) status() ConnStatus {
 // Gaps are the open gaps and the youngest that ended, youngest first.
 func (f *Feed) Gaps() []GapRecord { return f.gaps.list() }
 
-// Ready reports whether every lane has a connection and at least 99 % of the symbols are whole, with the counts and the
-// lanes that no connection carries.
+// noSymbols counts none of each state.
+func noSymbols() map[State]int { return map[State]int{Waiting: 0, Whole: 0, Behind: 0, Ended: 0} }
+
+// Ready reports whether every lane with symbols that live has a connection and at least 99 % of them are whole, with the
+// counts and the lanes that no connection carries.
 func (f *Feed) Ready() (ok bool, symbols map[State]int, uncarried []int) {
-	symbols = map[State]int{Waiting: 0, Whole: 0, Behind: 0}
+	symbols = noSymbols()
 	for _, l := range f.lanes {
 		l.mu.Lock()
-		if l.carriers() == 0 {
+		if l.carriers() == 0 && len(l.lives()) > 0 {
 			uncarried = append(uncarried, l.n)
 		}
 		for i := range l.symbols {
@@ -130,8 +134,9 @@ type SymbolStatus struct {
 
 // Symbols tells how each symbol stands, in the order of their numbers.
 func (f *Feed) Symbols() []SymbolStatus {
-	all := make([]SymbolStatus, 0, f.carried)
-	for id := range f.places {
+	places := *f.places.Load()
+	all := make([]SymbolStatus, 0, len(places))
+	for id := range places {
 		l, slot := f.laneOf(market.SymbolID(id))
 		if l == nil {
 			continue
@@ -147,7 +152,7 @@ func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
 	s := &l.symbols[slot]
 	st := SymbolStatus{Symbol: s.id, State: s.state, LastID: s.next - 1, LastTrade: s.lastTime, Reason: l.reason(slot, s)}
 	if boundary, begun := l.engine.Boundary(slot); begun {
-		if open := l.engine.Base().Open(boundary - 1); open > l.from {
+		if open := l.engine.Base().Open(boundary - 1); open > s.from {
 			st.LastClose = open
 		}
 	}
@@ -170,10 +175,14 @@ func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
 // reason is why a symbol is not whole; empty where it is.
 func (l *lane) reason(slot engine.Slot, s *symbol) string {
 	switch {
-	case l.from == 0:
+	case s.state == Ended:
+		return "the exchange has ended it"
+	case s.from == 0 && l.from != 0:
+		return "the exchange has not acknowledged its stream yet"
+	case s.from == 0:
 		return "no connection has brought a trade of its lane yet"
 	case s.state == Waiting:
-		return l.waitsFor(slot)
+		return l.waitsFor(slot, s)
 	case s.blind.open() && s.blind.to == 0:
 		return "no connection carries it since " + s.blind.from.String()
 	case s.blind.open():
@@ -198,11 +207,11 @@ func (l *lane) reason(slot engine.Slot, s *symbol) string {
 }
 
 // waitsFor is what a symbol lacks to become whole.
-func (l *lane) waitsFor(slot engine.Slot) string {
-	if now := l.f.clock.Now(); now < l.from {
-		return "its first whole minute begins at " + l.from.String()
+func (l *lane) waitsFor(slot engine.Slot, s *symbol) string {
+	if now := l.f.clock.Now(); now < s.from {
+		return "its first whole minute begins at " + s.from.String()
 	}
-	if _, there := l.engine.Kline(slot, market.OneMinute, l.from-market.Minute); !there {
+	if _, there := l.engine.Kline(slot, market.OneMinute, s.from-market.Minute); !there {
 		return "the official kline of the minute in which its stream began is missing"
 	}
 	for _, iv := range l.f.intervals {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -40,7 +41,7 @@ func (v *venue) dial(_ context.Context, name string, symbols []market.SymbolID) 
 	if v.refuse[name] {
 		return nil, errRefused
 	}
-	c := &conn{symbols: symbols, batches: make(chan market.Batch), ended: make(chan struct{}), pings: make(chan struct{}, 1)}
+	c := &conn{symbols: slices.Clone(symbols), batches: make(chan market.Batch), ended: make(chan struct{}), pings: make(chan struct{}, 1)}
 	if old := v.conns[name]; old != nil {
 		v.olds[name] = append(v.olds[name], old)
 	}
@@ -77,6 +78,7 @@ func (v *venue) restore(name string) {
 
 // conn is one connection. Its reader waits for batches.
 type conn struct {
+	mu      sync.Mutex
 	symbols []market.SymbolID
 	batches chan market.Batch
 	frames  atomic.Uint64
@@ -104,6 +106,26 @@ func (c *conn) Read(b *market.Batch) error {
 	case <-c.ended:
 		return c.err
 	}
+}
+
+func (c *conn) Subscribe(symbols ...market.SymbolID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.symbols = append(c.symbols, symbols...)
+	return nil
+}
+
+func (c *conn) Unsubscribe(symbols ...market.SymbolID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.symbols = without(c.symbols, symbols)
+}
+
+// carries is what the connection was asked for.
+func (c *conn) carries() []market.SymbolID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(slices.Values(c.symbols))
 }
 
 // Ping is answered at once, unless the connection is dead.

@@ -21,7 +21,7 @@ import (
 func (s *server) openStore() error {
 	var err error
 	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Retain: s.o.Retain,
-		Window: s.o.Window, Metrics: s.metrics, Log: s.log})
+		Window: s.o.Window, Metrics: s.metrics, Watchdog: s.dog, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        s.ready,
 		Token:        s.o.token,
-		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
+		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Watchdog: s.dog, Log: s.log, Version: version,
 	}
 	if s.o.Forward != forwardOff {
 		forwarder, err := s.rest.Forwarder()

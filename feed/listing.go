@@ -1,0 +1,329 @@
+package feed
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"klined/engine"
+	"klined/health"
+	"klined/market"
+)
+
+// What becomes of symbols at run time.
+const (
+	openingReach = market.Hour      // a symbol that is new at the venue may have begun to trade so long ago, at least
+	lastFrames   = 10 * time.Second // after its last minute the streams of a symbol that has ended stay: the venue's own kline comes
+	lastHeals    = 10 * time.Minute // after its last minute what it lacks is not asked for any more
+)
+
+// layout is how symbols are laid out; read-only after New.
+type layout struct {
+	dialTrades, dialKlines, dialTickers Dial
+	capacity                            int // symbols that live at once; 0: what the lanes carry
+	tradesPerConn, klinesPerConn        int
+	rotate                              time.Duration
+	watchdog                            *health.Watchdog
+}
+
+func layoutOf(o Options) layout {
+	return layout{dialTrades: o.DialTrades, dialKlines: o.DialKlines, dialTickers: o.DialTickers, capacity: o.Capacity,
+		tradesPerConn: orDefault(o.TradesPerConn, 1000), klinesPerConn: orDefault(o.KlinesPerConn, 1000),
+		rotate: orDefault(o.Rotate, rotateAfter), watchdog: o.Watchdog}
+}
+
+// most is how many symbols may live at once.
+func (f *Feed) most() int {
+	most := len(f.lanes) * f.layout.tradesPerConn
+	if f.layout.capacity > 0 {
+		most = min(most, f.layout.capacity)
+	}
+	return most
+}
+
+// Add carries further symbols, from now on and without a connection being dialled anew: each in the lane in which the fewest
+// trades a second come. Those that are first are new at the venue: their next trade has the id 1, and what has been missed of
+// their opening, within the last hour, is fetched by id; they are whole as soon as a connection carries them. Any other begins
+// like those of New, and so does one that had ended: it has the lane that it had. It takes all of them or, with an error that
+// names the bound, none.
+func (f *Feed) Add(ids []market.SymbolID, first bool) error {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	chosen, err := f.choose(ids)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		f.put(id, chosen[i], chosen[i].admit(id, first))
+	}
+	f.living.Add(int64(len(ids)))
+	for _, l := range f.lanes {
+		var own []market.SymbolID
+		for i, id := range ids {
+			if chosen[i] == l {
+				own = append(own, id)
+			}
+		}
+		for _, k := range l.links {
+			k.begin(own)
+		}
+	}
+	f.carryKlines(ids)
+	return nil
+}
+
+// choose is the lane of each symbol that is to be added.
+func (f *Feed) choose(ids []market.SymbolID) (chosen []*lane, err error) {
+	if living := int(f.living.Load()); living+len(ids) > f.most() {
+		return nil, fmt.Errorf("%d symbols are carried and %d more would be too many: at most %d on %d lanes", living, len(ids), f.most(), len(f.lanes))
+	}
+	loads := make([]load, len(f.lanes))
+	for i, l := range f.lanes {
+		loads[i] = l.work()
+	}
+	for i, id := range ids {
+		if id < 0 || slices.Contains(ids[:i], id) {
+			return nil, fmt.Errorf("%s is named twice, or is none", f.name(id))
+		}
+		l, slot := f.laneOf(id)
+		switch {
+		case l != nil && !l.hasEnded(slot):
+			return nil, fmt.Errorf("%s is carried already", f.name(id))
+		case l == nil:
+			l = f.lanes[quietest(loads, f.layout.tradesPerConn)]
+		}
+		if loads[l.n].symbols++; loads[l.n].symbols > f.layout.tradesPerConn {
+			return nil, fmt.Errorf("%s belongs to lane %d, whose connections carry %d symbols already", f.name(id), l.n, f.layout.tradesPerConn)
+		}
+		chosen = append(chosen, l)
+	}
+	return chosen, nil
+}
+
+// load is what a lane has to do.
+type load struct {
+	rate    float64 // trades a second
+	symbols int     // that have not ended
+}
+
+// quietest is the lane with the least rate, then with the fewest symbols, of those that have room.
+func quietest(loads []load, most int) (least int) {
+	for i, l := range loads {
+		best := loads[least]
+		if l.symbols < most && (best.symbols >= most || l.rate < best.rate || l.rate == best.rate && l.symbols < best.symbols) {
+			least = i
+		}
+	}
+	return least
+}
+
+// work is the lane's load.
+func (l *lane) work() load {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return load{l.rate.perSecond, len(l.lives())}
+}
+
+// lives is the lane's symbols that have not ended.
+func (l *lane) lives() (ids []market.SymbolID) {
+	for i := range l.symbols {
+		if l.symbols[i].state != Ended {
+			ids = append(ids, l.symbols[i].id)
+		}
+	}
+	return ids
+}
+
+// put says where a symbol lives. f.changing is held.
+func (f *Feed) put(id market.SymbolID, l *lane, slot engine.Slot) {
+	old := *f.places.Load()
+	places := make([]place, max(len(old), int(id)+1))
+	for i := copy(places, old); i < len(places); i++ {
+		places[i].lane = -1
+	}
+	places[id] = place{lane: int32(l.n), slot: slot}
+	f.places.Store(&places)
+}
+
+// admit makes room for a symbol, or lets one begin anew that had ended. No connection carries it yet.
+func (l *lane) admit(id market.SymbolID, first bool) engine.Slot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own, slot := l.f.laneOf(id)
+	if own == nil {
+		slot = l.engine.Add(id)
+		l.symbols = append(l.symbols, symbol{id: id})
+		for _, c := range l.conns {
+			c.runs = append(c.runs, run{})
+		}
+	}
+	s := &l.symbols[slot]
+	if own != nil {
+		l.f.metrics.Symbols.WithLabelValues(string(s.state)).Dec()
+		l.forget(slot, s)
+		l.engine.Reopen(slot)
+	}
+	s.state = Waiting
+	l.f.metrics.Symbols.WithLabelValues(string(Waiting)).Inc()
+	if first {
+		s.listed, s.fresh, s.first, s.next = true, true, 1, 1
+	}
+	for _, c := range l.conns {
+		c.runs[slot] = run{newest: s.next - 1}
+		c.asks = append(c.asks, asking{slot: slot})
+	}
+	return slot
+}
+
+// forget drops all that is known of a symbol's trades. What was missing of them is not asked for any more.
+func (l *lane) forget(slot engine.Slot, s *symbol) {
+	l.unhold(slot, s, 0, len(s.held))
+	l.f.gaps.giveUp(s.id, l.f.clock.Now())
+	*s = symbol{id: s.id, watch: s.watch, relayed: s.relayed, ended: s.ended}
+}
+
+// asking is a symbol whose stream a connection has been asked for and has not been shown to carry.
+type asking struct {
+	slot engine.Slot
+	at   time.Time // zero while it has not been asked yet
+}
+
+// asked notes that a connection has been asked to carry symbols of the lane.
+func (l *lane) asked(c *carrier, ids []market.SymbolID, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		_, slot := l.f.laneOf(id)
+		c.asks = slices.DeleteFunc(c.asks, func(a asking) bool { return a.slot == slot })
+		c.asks = append(c.asks, asking{slot, at})
+	}
+}
+
+// granted notes that all that a connection had been asked for before the given time is acknowledged.
+func (l *lane) granted(c *carrier, before time.Time) {
+	c.asks = slices.DeleteFunc(c.asks, func(a asking) bool {
+		granted := !a.at.IsZero() && a.at.Before(before)
+		if granted {
+			s := &l.symbols[a.slot]
+			c.runs[a.slot].newest = max(c.runs[a.slot].newest, s.next-1)
+		}
+		return granted
+	})
+	if c.carries {
+		l.beginSymbols(c)
+	}
+}
+
+// beginSymbols begins the streams of those symbols that a connection brings and that none has brought before.
+func (l *lane) beginSymbols(c *carrier) {
+	for slot := range l.symbols {
+		if s := &l.symbols[slot]; s.from == 0 && s.state != Ended && !c.asksFor(engine.Slot(slot)) {
+			l.beginSymbol(engine.Slot(slot), s)
+		}
+	}
+}
+
+// beginSymbol begins a symbol's stream: from the next full minute on, every minute is whole from its first trade. Of one
+// that is new at the venue all trades come, or are known to be missing by their ids.
+func (l *lane) beginSymbol(slot engine.Slot, s *symbol) {
+	s.carried = time.Now()
+	s.from = market.OneMinute.Ceil(l.f.clock.Now() + beginMargin)
+	if s.listed {
+		s.from = max(market.OneHour.Open(l.f.clock.Now()-openingReach), s.ended)
+		l.engine.Fresh(slot)
+	}
+	l.engine.Begin(slot, s.from)
+	l.becameWhole(slot, s)
+}
+
+// End says that the venue has ended a symbol. Its klines go on to close by the clock, each at its own end, and none opens after the
+// running minute. Its streams end some seconds after that minute. It keeps its place, for the case that it comes back. What it
+// lacks is asked for as before, for ten minutes.
+func (f *Feed) End(id market.SymbolID) {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	if l, slot := f.laneOf(id); l != nil && l.finish(slot) {
+		f.living.Add(-1)
+	}
+}
+
+// hasEnded reports whether the venue has ended a symbol.
+func (l *lane) hasEnded(slot engine.Slot) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.symbols[slot].state == Ended
+}
+
+// finish ends a symbol with the running minute; false where it has ended before.
+func (l *lane) finish(slot engine.Slot) bool {
+	defer l.unlock(l.lock())
+	s := &l.symbols[slot]
+	if s.state == Ended {
+		return false
+	}
+	l.stand(s, Ended)
+	s.ended = market.OneMinute.Open(l.f.clock.Now()) + market.Minute
+	l.engine.End(slot, s.ended)
+	l.leaving = append(l.leaving, slot)
+	l.signal()
+	return true
+}
+
+// leave ends the streams of those symbols whose last kline has come.
+func (f *Feed) leave() {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	for _, l := range f.lanes {
+		gone := l.gone()
+		if len(gone) == 0 {
+			continue
+		}
+		for _, k := range slices.Concat(l.links, f.klines) {
+			k.end(gone)
+		}
+	}
+}
+
+// gone takes out the symbols whose streams are to end now.
+func (l *lane) gone() (ids []market.SymbolID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.f.clock.Now()
+	l.leaving = slices.DeleteFunc(l.leaving, func(slot engine.Slot) bool {
+		s := &l.symbols[slot]
+		over := now >= s.ended.Add(lastFrames)
+		if over && s.state == Ended {
+			ids = append(ids, s.id)
+		}
+		return over || s.state != Ended
+	})
+	return ids
+}
+
+// heals reports whether what is missing of a symbol is still asked for.
+func (l *lane) heals(s *symbol) bool {
+	return s.state != Ended || l.f.clock.Now() < s.ended.Add(lastHeals)
+}
+
+// rate is how many trades a second come, over about the last minutes. The lane's mutex guards it.
+type rate struct {
+	perSecond float64
+	trades    int // since it was measured
+	measured  time.Time
+}
+
+// rateOver is the time that a rate looks back over.
+const rateOver = 5 * time.Minute
+
+// measure takes in what has come since it was last called.
+func (r *rate) measure(now time.Time) {
+	if past := now.Sub(r.measured).Seconds(); r.measured.IsZero() || past <= 0 {
+		r.perSecond = 0
+	} else {
+		r.perSecond += (float64(r.trades)/past - r.perSecond) * min(1, past/rateOver.Seconds())
+	}
+	r.trades, r.measured = 0, now
+}
+
+// isOver reports whether a trade belongs behind the symbol's end.
+func (s *symbol) isOver(t *market.Trade) bool { return s.state == Ended && t.Time >= s.ended }

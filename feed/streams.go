@@ -1,0 +1,129 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"klined/market"
+)
+
+// keepLinks runs the links, those that come later too, until ctx ends.
+func (f *Feed) keepLinks(ctx context.Context, g *errgroup.Group) {
+	for started := 0; ; {
+		all := f.allLinks()
+		for _, k := range all[started:] {
+			g.Go(func() error { k.run(ctx); return nil })
+		}
+		started = len(all)
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.more:
+		}
+	}
+}
+
+// allLinks is the links so far, in the order they came.
+func (f *Feed) allLinks() []*link {
+	f.linking.Lock()
+	defer f.linking.Unlock()
+	return slices.Clone(f.links)
+}
+
+// carries is what the link's connections carry. It is read only.
+func (k *link) carries() []market.SymbolID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.symbols
+}
+
+// join adds a connection that was dialled for the given symbols, before it is read: what has come to the link since then it
+// is asked to carry too, and what has left no more.
+func (k *link) join(s *session, dialled []market.SymbolID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lane != nil {
+		s.carrier = k.lane.newCarrier(k, s.conn, dialled)
+		s.carried = s.carrier.carried
+	}
+	k.sessions = append(k.sessions, s)
+	if gone := without(dialled, k.symbols); len(gone) > 0 {
+		s.conn.Unsubscribe(gone...)
+	}
+	k.subscribe(s, without(k.symbols, dialled))
+}
+
+// leave takes a connection that has ended out of the link.
+func (k *link) leave(s *session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sessions = slices.DeleteFunc(k.sessions, func(x *session) bool { return x == s })
+}
+
+// begin lets the link carry further symbols, on all its connections.
+func (k *link) begin(ids []market.SymbolID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ids = without(ids, k.symbols)
+	k.symbols = slices.Concat(k.symbols, ids)
+	for _, s := range k.sessions {
+		k.subscribe(s, ids)
+	}
+}
+
+// end lets the link carry symbols no more.
+func (k *link) end(ids []market.SymbolID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.symbols = without(k.symbols, ids)
+	for _, s := range k.sessions {
+		s.conn.Unsubscribe(ids...)
+	}
+}
+
+// subscribe asks one connection to carry further symbols. k.mu is held. A connection that cannot is ended: its successor is
+// dialled for all of them.
+func (k *link) subscribe(s *session, ids []market.SymbolID) {
+	if len(ids) == 0 {
+		return
+	}
+	if err := s.conn.Subscribe(ids...); err != nil {
+		k.f.log.Error("cannot subscribe", "conn", k.name, "symbols", len(ids), "error", err)
+		go s.conn.Close(err.Error())
+		return
+	}
+	if s.carrier != nil {
+		k.lane.asked(s.carrier, ids, time.Now())
+	}
+}
+
+// without is a's symbols that are not among b's.
+func without(a, b []market.SymbolID) (rest []market.SymbolID) {
+	among := make(map[market.SymbolID]struct{}, len(b))
+	for _, id := range b {
+		among[id] = struct{}{}
+	}
+	for _, id := range a {
+		if _, is := among[id]; !is {
+			rest = append(rest, id)
+		}
+	}
+	return rest
+}
+
+// carryKlines shares out symbols over the connections for the venue's own klines: those that have room, then new ones.
+func (f *Feed) carryKlines(ids []market.SymbolID) {
+	for _, k := range f.klines {
+		if room := min(f.layout.klinesPerConn-len(k.carries()), len(ids)); room > 0 {
+			k.begin(ids[:room])
+			ids = ids[room:]
+		}
+	}
+	for part := range slices.Chunk(ids, f.layout.klinesPerConn) {
+		f.klines = append(f.klines, f.newLink(fmt.Sprintf("klines-%d", len(f.klines)), f.layout.dialKlines, nil, part))
+	}
+}
