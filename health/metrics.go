@@ -81,7 +81,7 @@ func NewMetrics() *Metrics {
 		Disbelieved:      r.counters("klined_disbelieved_trades_total", "Well-formed trades that cannot be true, dropped.", "reason"),
 		Connections:      r.gauges("klined_connections", "Connections to the exchange.", "state"),
 		Reconnects:       r.counters("klined_reconnects_total", "Connections that ended, or could not be dialled, and were dialled again.", "reason"),
-		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, by their standing.", "state"),
+		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, or were, by their standing.", "state"),
 		GraceSeconds:     r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
 		LaneHold:         r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
 		KlinesClosed:     r.counter("klined_klines_closed_total", "Klines closed for the first time."),
