@@ -51,7 +51,7 @@ func newStream(conn net.Conn, head []byte, v *Venue, name, suffix string) *Strea
 		suffix:  suffix,
 		subs:    newSubscriptions(),
 		framer:  newFramer(conn, head),
-		decoder: NewDecoder(v.o.Symbols, v.o.Source, v.o.Metrics, logOrNone(v.o.Log, "binance").With("conn", name)),
+		decoder: NewDecoder(v.o.Symbols, v.o.Source, v.o.Metrics, v.o.Log.With("conn", name)),
 		timeout: v.o.ReadTimeout,
 	}
 	s.decoder.OnUnknown, s.decoder.Tickers = v.o.OnUnknown, suffix == tickerStream

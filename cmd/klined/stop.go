@@ -27,7 +27,7 @@ func (s *server) ends(step string, most time.Duration, do func() error) error {
 		return err
 	}
 	health.Bounded(time.Second, func() { // the log may be what hangs
-		s.log.Error("the stop hangs", "target", "life", "step", step, "after", most, "goroutines", strings.Join(health.Stacks(), "\n"))
+		s.log.Error("the stop hangs", "step", step, "after", most, "goroutines", strings.Join(health.Stacks(), "\n"))
 	})
 	return fmt.Errorf("%s: not stopped within %s", step, most)
 }
