@@ -40,7 +40,7 @@ test:
 	go test $(RACE) $$(go list ./... | grep -v /cmd/klined); others=$$?; \
 	wait $$alone && exit $$others
 	go test ./cmd/klined ./store ./bench
-	go -C tools/promql test ./...
+	go -C tools/promql test -count=1 ./...
 
 # Each fuzz target for so many inputs (by time, go test takes its own deadline for a failure now and then); a failing input is
 # kept below testdata/fuzz.

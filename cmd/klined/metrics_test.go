@@ -27,7 +27,6 @@ var shownElsewhere = map[string]struct{ file, test, says string }{
 	"klined_unauthorized_total":           {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},
 	"klined_ws_refused_total":             {"../../serve/bounds_test.go", "TestTooManyClients", "klined_ws_refused_total"},
 	"klined_store_dropped_rows_total":     {"../../store/lost_test.go", "TestFullOutbox", "DroppedRows"},
-	"klined_unauthorized_total":           {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},
 	`klined_settle_share{when="checked"}`: {"../../feed/tally_test.go", "TestSettleShares", "checked hour"},
 }
 
