@@ -81,7 +81,7 @@ type History struct {
 	lanes     Lanes
 	debts     Debtors
 	clock     interface{ Now() market.Time }
-	log       *limitedLog
+	log       *slog.Logger
 	name      func(market.SymbolID) string
 	readAfter time.Duration
 	archive   Archive
@@ -121,7 +121,7 @@ func New(o Options) *History {
 	if o.Watchdog == nil {
 		o.Watchdog = health.NewWatchdog(o.Log)
 	}
-	h := &History{archive: o.Archive, metrics: o.Metrics, dog: o.Watchdog, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: &limitedLog{Logger: o.Log.With("target", "history")}, name: o.Name, readAfter: o.ReadAgain,
+	h := &History{archive: o.Archive, metrics: o.Metrics, dog: o.Watchdog, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"), name: o.Name, readAfter: o.ReadAgain,
 		intervals: o.Intervals, doubt: o.Doubt, dropped: make(map[market.SymbolID]market.Time), flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
 	h.starts = queue{h: h, more: make(chan struct{})}
 	return h

@@ -13,7 +13,7 @@ import (
 func (s *server) buildLister(info *binance.Info, carried []market.SymbolID) {
 	s.lister = &lister{named: s.o.Symbols, symbols: s.symbols, save: s.saveSymbols, add: s.carry, end: s.letGo, clock: s.clock,
 		ask:    func(ctx context.Context) (*binance.Info, error) { return s.rest.ExchangeInfo(ctx, market.ClassStart) },
-		listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log.With("target", "life")}
+		listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log}
 	s.lister.begin(info, carried)
 }
 
@@ -85,7 +85,7 @@ func (s *server) chooseLiving(listings []binance.Listing, names []string) ([]bin
 		_, registered := s.symbols.ByName(name)
 		ended := registered && (listed[name] == nil || !listed[name].Live())
 		if ended {
-			s.log.Warn("the exchange has ended a symbol that --symbols names", "target", "life", "symbol", name, "status", statusOf(listed[name]))
+			s.log.Warn("the exchange has ended a symbol that --symbols names", "symbol", name, "status", statusOf(listed[name]))
 		}
 		return ended
 	})

@@ -20,6 +20,7 @@ import (
 	"klined/market"
 	"klined/serve"
 	"klined/store"
+	"klined/tape"
 )
 
 // newServeCommand is the command klined serve.
@@ -73,8 +74,21 @@ Every flag may also stand in the file that --config names (listen = "127.0.0.1:8
 
 // network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
 type network struct {
-	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Dial   dialFunc
 	Listen func(network, addr string) (net.Listener, error)
+}
+
+// through is n with everything that is dialled going through a proxy, where there is one.
+func (n network) through(proxy *proxyFlag) network {
+	if proxy.URL == nil {
+		return n
+	}
+	direct := n.Dial
+	if direct == nil {
+		direct = new(net.Dialer).DialContext
+	}
+	n.Dial = proxy.dialer(direct)
+	return n
 }
 
 func (n network) listen(addr string) (net.Listener, error) {
@@ -101,6 +115,7 @@ func cause(err error) error {
 func (n network) client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
+	transport.Proxy = nil // --proxy is for the streams too, as HTTPS_PROXY would not be
 	if n.Dial != nil {
 		transport.DialContext = n.Dial
 	}
@@ -129,6 +144,7 @@ type server struct {
 	rest    *binance.REST
 	lister  *lister
 	venue   *binance.Venue
+	tape    *tape.Recorder // nil where nobody records
 	store   *store.Store
 	feed    *feed.Feed
 	history *history.History
@@ -139,8 +155,10 @@ type server struct {
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
 // address once clients may come.
 func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, listening func(net.Addr)) (err error) {
-	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), manager: newManager(log), log: log, began: time.Now(),
+	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), manager: newManager(log), log: log.With("target", "life"), began: time.Now(),
 		clock: clock.New(), symbols: &market.Symbols{}}
+
+	n = n.through(&o.Proxy)
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
 	listener, err := n.listen(o.Listen)
@@ -154,6 +172,10 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.ends("store", storeWithin, s.store.Close)) }()
+	if err := s.openTape(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.ends("tape", tapeWithin, s.closeTape)) }()
 
 	client := n.client()
 	defer client.CloseIdleConnections()
@@ -177,8 +199,9 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 	// The exchange's time and symbols: everything behind is numbers.
 	s.askREST(client)
 	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.REST, err)
+		return nil, fmt.Errorf("%s: %w", o.REST, binance.Explain(o.REST, err))
 	}
+	s.warnOfClock()
 	var info *binance.Info
 	if err := s.unlessRefused(ctx, func() (err error) { info, carried, err = s.list(ctx, s.chooseLiving); return err }); err != nil {
 		return nil, err
@@ -187,7 +210,7 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 
 	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
 	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
-		OnUnknown: s.lister.unknown, Metrics: s.metrics, Log: s.log})
+		OnUnknown: s.lister.unknown, Metrics: s.metrics, Log: s.log, Record: s.record()})
 	if err := s.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -214,7 +237,7 @@ func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
 		if !errors.As(err, &refusal) {
 			return err
 		}
-		s.log.Warn("waiting for the exchange to take requests again", "target", "life", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
+		s.log.Warn("waiting for the exchange to take requests again", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
 		s.manager.tell(fmt.Sprintf("STATUS=waiting for the exchange to take requests again\nEXTEND_TIMEOUT_USEC=%d", (refusal.RetryAfter + startWithin).Microseconds()))
 		select {
 		case <-ctx.Done():
@@ -251,19 +274,26 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	g.Go(func() error { s.lister.run(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
 	g.Go(func() error { return stopHTTP(ctx, server) })
-	s.log.Info("serving", "target", "life", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
+	s.log.Info("serving", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
 	s.manager.tell("READY=1\nSTATUS=serving " + listener.Addr().String())
 
 	<-ctx.Done()
 	s.manager.tell("STOPPING=1\nSTATUS=stopping")
 	why := context.Cause(ctx)
-	s.log.Info("stopping", "target", "life", "reason", why)
+	s.log.Info("stopping", "reason", why)
 	err := s.ends("parts", partsWithin, func() error { return unlessStopped(outer, g.Wait()) })
 	if err != why {
 		err = errors.Join(unlessStopped(outer, why), err)
 	}
 	return err
+}
+
+// warnOfClock says that this machine's clock is wrong: klined goes by the exchange's, but certificates and logs by this one.
+func (s *server) warnOfClock() {
+	if off := s.clock.Offset(); off.Abs() > 2*time.Second {
+		s.log.Warn("this machine's clock is wrong; klined goes by the exchange's", "ahead_by", -off.Round(time.Millisecond))
+	}
 }
 
 // resyncEvery is how often the exchange's time is asked again: twice before the watchdog would call the clock silent.
@@ -316,7 +346,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
+		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")
