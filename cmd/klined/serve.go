@@ -165,6 +165,11 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer listener.Close()
+	stopAdmin, err := administer(&o, n, s.log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
 	warnOfListening(log, o.Listen, o.Token != "")
 	warnOfToken(log, o.Token)
 	if err := s.openStore(); err != nil {
