@@ -42,8 +42,12 @@ type VenueOptions struct {
 	Log         *slog.Logger
 }
 
-// Venue dials the exchange's streams. It may be used from any goroutine.
-type Venue struct{ o VenueOptions }
+// Venue dials the exchange's streams, no more often than its rule for one address allows: who has to wait waits, and the log
+// says so. It may be used from any goroutine.
+type Venue struct {
+	o     VenueOptions
+	dials *dials
+}
 
 // NewVenue makes a venue; it dials nothing yet.
 func NewVenue(o VenueOptions) *Venue {
@@ -59,7 +63,7 @@ func NewVenue(o VenueOptions) *Venue {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Venue{o}
+	return &Venue{o, newDials(o.Log)}
 }
 
 // DialTrades opens a connection for the trades of symbols and begins to subscribe to them. The connection's name
@@ -92,6 +96,9 @@ func (v *Venue) dialRelay(ctx context.Context, name, path string, sink func(name
 // dial opens a connection that carries the given streams; suffix is what the names of further symbols' streams end in.
 func (v *Venue) dial(ctx context.Context, name, path, suffix string, streams []string) (*Stream, error) {
 	if err := checkStreams(len(streams)); err != nil {
+		return nil, err
+	}
+	if err := v.dials.turn(ctx, name); err != nil {
 		return nil, err
 	}
 	address := strings.TrimSuffix(v.o.URL, "/") + path

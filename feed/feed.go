@@ -99,6 +99,7 @@ type Feed struct {
 	metrics *health.Metrics
 	log     *slog.Logger
 	alive   alive
+	ages    ages
 }
 
 // place is where a symbol lives. It never changes.

@@ -130,6 +130,7 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	}
 	l.payload = nil
 	from.last = brought{at: b.Received, newest: newest, lag: now.Sub(newest)}
+	from.lag.add(from.last.lag)
 	l.newest = max(l.newest, min(newest, now))
 	l.count(l.cause)
 	l.signal()

@@ -82,9 +82,7 @@ func (f *Feed) watch(ctx context.Context) {
 			l.look(ctx, now)
 		}
 		f.leave()
-		if f.learner != nil {
-			f.learn(now)
-		}
+		f.gather(now)
 	}
 }
 

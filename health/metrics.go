@@ -32,6 +32,7 @@ type Metrics struct {
 	Disbelieved      *prometheus.CounterVec // {reason}: well-formed trades that cannot be true
 	Connections      *prometheus.GaugeVec   // {state}
 	Reconnects       *prometheus.CounterVec // {reason}
+	ConnectionLag    *prometheus.GaugeVec   // {conn}: seconds
 	Symbols          *prometheus.GaugeVec   // {state}
 	GraceSeconds     prometheus.Gauge
 	LaneHold         prometheus.Histogram   // how long a lane's mutex was held
@@ -80,6 +81,7 @@ func NewMetrics() *Metrics {
 		LateSeconds:      r.histogram("klined_late_trade_seconds", "How old trades were that came after their kline was closed.", 0.05, 16),
 		Disbelieved:      r.counters("klined_disbelieved_trades_total", "Well-formed trades that cannot be true, dropped.", "reason"),
 		Connections:      r.gauges("klined_connections", "Connections to the exchange.", "state"),
+		ConnectionLag:    r.gauges("klined_connection_lag_seconds", "How old trades are when a connection brings them, over the last seconds.", "conn"),
 		Reconnects:       r.counters("klined_reconnects_total", "Connections that ended, or could not be dialled, and were dialled again.", "reason"),
 		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, by their standing.", "state"),
 		GraceSeconds:     r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
