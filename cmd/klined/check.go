@@ -52,6 +52,7 @@ var errNotAsked = errors.New("not asked: the exchange's REST does not answer")
 // checkServe is klined serve --check: whether a server would start with these options, as far as that can be told without
 // starting one. Nothing is changed, and no server that runs is disturbed.
 func checkServe(ctx context.Context, o serveOptions, n network, stderr io.Writer) error {
+	n = n.through(&o.Proxy)
 	log, symbols := health.NewLog(io.Discard, health.LogOptions{}), &market.Symbols{}
 	s := &server{o: o, metrics: health.NewMetrics(), log: log, clock: clock.New(), symbols: symbols}
 	client := n.client()
@@ -99,7 +100,7 @@ func (s *server) checkMachine(c *checks, n network) {
 func (s *server) checkExchange(c *checks, files *http.Client) {
 	answers := c.is("rest", func(ctx context.Context) (string, error) {
 		if err := s.clock.Sync(ctx, s.rest.Time); err != nil {
-			return "", fmt.Errorf("%s: %w", s.o.REST, err)
+			return "", fmt.Errorf("%s: %w", s.o.REST, binance.Explain(s.o.REST, err))
 		}
 		return fmt.Sprintf("%s: %d of %d weight used in this minute", s.o.REST, s.budget.Used(), s.o.RESTWeight), nil
 	})
@@ -119,7 +120,7 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		}
 		info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", s.o.REST, err)
+			return "", fmt.Errorf("%s: %w", s.o.REST, binance.Explain(s.o.REST, err))
 		}
 		listed, err := choose(info.Listings, s.o.Symbols)
 		if err == nil {
@@ -135,8 +136,17 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		}
 		archive := binance.NewArchive(binance.ArchiveOptions{Base: s.o.Archive, HTTP: files, Symbols: s.symbols, Metrics: s.metrics, Log: s.log})
 		if err := archive.Probe(ctx, now); err != nil {
-			return "", fmt.Errorf("%s: %w", s.o.Archive, err)
+			return "", fmt.Errorf("%s: %w", s.o.Archive, binance.Explain(s.o.Archive, err))
 		}
 		return s.o.Archive, nil
 	})
+}
+
+// fit refuses more symbols than the lanes' connections take.
+func (s *server) fit(symbols int) error {
+	if perConn := (symbols + s.o.Lanes - 1) / s.o.Lanes; perConn > binance.MaxStreams {
+		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
+			symbols, s.o.Lanes, perConn, binance.MaxStreams)
+	}
+	return nil
 }

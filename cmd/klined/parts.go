@@ -109,15 +109,6 @@ func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, 
 	return chosen, nil
 }
 
-// fit refuses more symbols than the lanes' connections take.
-func (s *server) fit(symbols int) error {
-	if perConn := (symbols + s.o.Lanes - 1) / s.o.Lanes; perConn > binance.MaxStreams {
-		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
-			symbols, s.o.Lanes, perConn, binance.MaxStreams)
-	}
-	return nil
-}
-
 // buildFeed lays the lanes; every drain goes to the store first, then to the clients.
 func (s *server) buildFeed(carried []market.SymbolID) error {
 	if err := s.fit(len(carried)); err != nil {
