@@ -106,9 +106,8 @@ func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, 
 
 // buildFeed lays the lanes; every drain goes to the store first, then to the clients.
 func (s *server) buildFeed(carried []market.SymbolID) error {
-	if perConn := (len(carried) + s.o.Lanes - 1) / s.o.Lanes; perConn > binance.MaxStreams {
-		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
-			len(carried), s.o.Lanes, perConn, binance.MaxStreams)
+	if err := s.fit(len(carried)); err != nil {
+		return err
 	}
 	var err error
 	s.feed, err = feed.New(feed.Options{
