@@ -115,9 +115,13 @@ func (s *server) buildFeed(carried []market.SymbolID) error {
 		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
 			len(carried), s.o.Lanes, perConn, binance.MaxStreams)
 	}
+	if s.o.Capacity > 0 && len(carried) > s.o.Capacity {
+		return fmt.Errorf("%d symbols: --capacity %d is too small", len(carried), s.o.Capacity)
+	}
 	var err error
 	s.feed, err = feed.New(feed.Options{
 		Symbols: carried, Intervals: s.o.Intervals, Source: s.o.Source, Lanes: s.o.Lanes, Redundancy: s.o.Redundancy,
+		Capacity: s.o.Capacity, TradesPerConn: binance.MaxStreams,
 		DialTrades: func(ctx context.Context, name string, ids []market.SymbolID) (feed.Conn, error) {
 			return asConn(s.venue.DialTrades(ctx, name, ids))
 		},

@@ -39,7 +39,7 @@ func newServeCommand() *cobra.Command {
 				printSettings(cmd.OutOrStdout(), cmd.Flags())
 				return nil
 			}
-			limitMemory(o.Window)
+			limitMemory(o.Window, o.Capacity)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
