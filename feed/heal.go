@@ -298,6 +298,9 @@ func (l *lane) heal(slot engine.Slot, first, last int64, trades []market.Trade, 
 // healOne takes one trade that REST has brought; it was asked up to the id last.
 func (l *lane) healOne(slot engine.Slot, s *symbol, t *market.Trade, last int64, asked time.Time) {
 	s.doubt.sure = max(s.doubt.sure, t.ID)
+	if s.isOver(t) {
+		return
+	}
 	p, i := s.place(t)
 	if p == isNext && s.hole.declared && t.ID <= s.hole.last {
 		if s.hole.record == nil {

@@ -70,21 +70,16 @@ func (f *Feed) Add(ids []market.SymbolID, first bool) error {
 
 // choose is the lane of each symbol that is to be added.
 func (f *Feed) choose(ids []market.SymbolID) (chosen []*lane, err error) {
-	if living := int(f.living.Load()); living+len(ids) > f.most() {
-		return nil, fmt.Errorf("%d symbols are carried and %d more would be too many: at most %d on %d lanes", living, len(ids), f.most(), len(f.lanes))
-	}
-	loads := make([]load, len(f.lanes))
-	for i, l := range f.lanes {
-		loads[i] = l.work()
-	}
-	mean := 0.0 // what a symbol brings, as far as is known: many at once do not all go the same way
-	for _, l := range loads {
-		mean += l.rate / float64(max(1, f.living.Load()))
-	}
 	for i, id := range ids {
 		if id < 0 || slices.Contains(ids[:i], id) {
 			return nil, fmt.Errorf("%s is named twice, or is none", f.name(id))
 		}
+	}
+	if living := int(f.living.Load()); living+len(ids) > f.most() {
+		return nil, fmt.Errorf("%d symbols are carried and %d more would be too many: at most %d on %d lanes", living, len(ids), f.most(), len(f.lanes))
+	}
+	loads, mean := f.loads()
+	for _, id := range ids {
 		l, slot := f.laneOf(id)
 		switch {
 		case l != nil && !l.hasEnded(slot):

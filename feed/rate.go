@@ -8,6 +8,16 @@ type load struct {
 	symbols int     // that have not ended
 }
 
+// loads is what each lane has to do, and what a symbol brings in the mean: where many are added at once, not all of them go the
+// same way.
+func (f *Feed) loads() (loads []load, mean float64) {
+	for _, l := range f.lanes {
+		work := l.work()
+		loads, mean = append(loads, work), mean+work.rate
+	}
+	return loads, mean / float64(max(1, f.living.Load()))
+}
+
 // quietest is the lane with the least rate, then with the fewest symbols, of those that have room.
 func quietest(loads []load, most int) (least int) {
 	for i, l := range loads {
