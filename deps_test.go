@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"klined/health"
 )
 
 // mayImport is which of our packages each package may import. ARCHITECTURE.md says why.
@@ -127,6 +129,56 @@ func matches(name, list string) bool {
 		}
 	}
 	return false
+}
+
+// TestLogTargets: which part a log line is of is said once for the logger, never in the line, and is one of those that
+// there are.
+func TestLogTargets(t *testing.T) {
+	fset, all := sources(t)
+	targets := strings.Join(health.Targets(), " ")
+	for _, f := range all {
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := ""
+			switch fun := call.Fun.(type) {
+			case *ast.SelectorExpr:
+				name = fun.Sel.Name
+			case *ast.Ident:
+				name = fun.Name
+			}
+			for i, arg := range call.Args {
+				key := textOf(arg)
+				switch {
+				case name == "logOrNone" && i == 1 && f.pkg == "binance":
+					if !matches(key, targets) {
+						t.Errorf("%s: no such target as %q", fset.Position(call.Pos()), key)
+					}
+				case key == "target" && (name != "With" || i != 0 || len(call.Args) < 2 || !isTarget(call.Args[1], targets)):
+					t.Errorf("%s: want log.With(\"target\", one of %s)", fset.Position(call.Pos()), targets)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// isTarget reports whether an expression is a target, or the word that a function got as one.
+func isTarget(e ast.Expr, targets string) bool {
+	id, named := e.(*ast.Ident)
+	return named && id.Name == "target" || matches(textOf(e), targets)
+}
+
+// textOf is the value of a text constant; "" for all else.
+func textOf(e ast.Expr) string {
+	lit, ok := e.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return ""
+	}
+	text, _ := strconv.Unquote(lit.Value)
+	return text
 }
 
 func TestImports(t *testing.T) {

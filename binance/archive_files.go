@@ -51,7 +51,7 @@ func NewArchive(o ArchiveOptions) *Archive {
 	if o.HTTP == nil {
 		o.HTTP = &http.Client{}
 	}
-	return &Archive{o: o, log: logOrNone(o.Log, "archive")}
+	return &Archive{o: o, log: logOrNone(o.Log, "history")}
 }
 
 // Klines is the klines of series in the archive's file of span, a calendar month or a UTC day: official and settled, by

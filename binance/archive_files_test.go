@@ -229,7 +229,7 @@ func TestArchiveFaults(t *testing.T) {
 		t.Errorf("minutes %v, %v", opened, err)
 	}
 	_, line, _ := strings.Cut(log.String(), " ")
-	want := `level=WARN msg="rows of an archive file were left out" target=archive file=` + dayFile + ` unreadable=1 misplaced=1 duplicate=1 contradictory=2` +
+	want := `level=WARN msg="rows of an archive file were left out" target=history file=` + dayFile + ` unreadable=1 misplaced=1 duplicate=1 contradictory=2` +
 		` first="line 5: a time out of range or off the interval's grid: 2026-01-02T00:00:00.000Z is not of this file"` + "\n"
 	if line != want {
 		t.Errorf("logged %s\nwant %s", line, want)

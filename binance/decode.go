@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,14 +66,13 @@ type Decoder struct {
 	dropped map[error]prometheus.Counter
 	unknown prometheus.Counter
 	log     *slog.Logger
-	quiet   limiter
 	scratch [maxName]byte // an unescaped name
 }
 
 // NewDecoder makes the decoder of one connection. Records of source become trades; those of the other are KindOther.
 // Without metrics nothing is counted, without log nothing is logged.
 func NewDecoder(symbols *market.Symbols, source market.Source, metrics *health.Metrics, log *slog.Logger) *Decoder {
-	d := &Decoder{symbols: symbols, source: source, event: "aggTrade", log: logOrNone(log, "binance"), quiet: limiter{every: 10 * time.Second}}
+	d := &Decoder{symbols: symbols, source: source, event: "aggTrade", log: logOrNone(log, "decode")}
 	if source == market.SourceTrade {
 		d.event = "trade"
 	}
@@ -262,13 +260,10 @@ func (d *Decoder) offer(name []byte) (market.SymbolID, bool, error) {
 // shownBytes is how much of what was dropped the log shows.
 const shownBytes = 120
 
-// drop counts a frame, or a row of one, that could not be decoded, and logs it at a limited rate.
+// drop counts and logs a frame, or a row of one, that could not be decoded.
 func (d *Decoder) drop(what string, text []byte, err error) {
 	if c, ok := d.dropped[err]; ok {
 		c.Inc()
 	}
-	if silent, ok := d.quiet.allow(time.Now()); ok {
-		shown := text[:min(len(text), shownBytes)]
-		d.log.Warn("dropped a "+what, "reason", err, what, string(shown), "bytes", len(text), "unlogged", silent)
-	}
+	d.log.Warn("dropped a "+what, "reason", err, what, string(text[:min(len(text), shownBytes)]), "bytes", len(text))
 }

@@ -166,7 +166,7 @@ func TestDecodeBadRowsAreLogged(t *testing.T) {
 	lines := new(bytes.Buffer)
 	d, b := NewDecoder(registry(), market.SourceAggTrade, nil, textLog(lines)), market.Batch{}
 	d.Tickers = true
-	if _, err := d.Frame([]byte(`[`+tickerFrame+`,"this",7]`), &b); err != nil || strings.Count(lines.String(), "\n") != 1 ||
+	if _, err := d.Frame([]byte(`[`+tickerFrame+`,"this",7]`), &b); err != nil || strings.Count(lines.String(), "\n") != 2 ||
 		!strings.Contains(lines.String(), `msg="dropped a row"`) || !strings.Contains(lines.String(), `row="\"this\"" bytes=6`) {
 		t.Errorf("error %v, log %s", err, lines)
 	}

@@ -19,8 +19,8 @@ const (
 	relayShuns  = time.Hour               // how long a stream that the exchange refused is not asked for again
 )
 
-// How often a Relay dials, over all its connections: some at once, then one now and then, 108 in 5 minutes at most. The exchange's
-// rule for its spot markets, 300 in 5 minutes of one address, leaves the rest to the connections that bring trades.
+// How often a Relay dials, over all its connections: some at once, then one now and then, 108 in 5 minutes at most. Of what dials
+// allows the rest is left to the connections that bring trades.
 const (
 	relayDials = 3 * time.Second
 	relayBurst = 8
@@ -76,12 +76,12 @@ func NewRelay(o RelayOptions) *Relay {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	r := &Relay{o: o, log: logOrNone(o.Log, "binance"), wake: make(chan struct{}, 1), streams: make(map[string]*relayed),
+	r := &Relay{o: o, log: logOrNone(o.Log, "serve"), wake: make(chan struct{}, 1), streams: make(map[string]*relayed),
 		sides: make(map[string]*relaySide), shunned: make(map[string]time.Time)}
 	if o.Watchdog == nil {
 		o.Watchdog = health.NewWatchdog(r.log)
 	}
-	r.component = o.Watchdog.Component("relay", false)
+	r.component = o.Watchdog.Component("relay", health.Outside)
 	for _, path := range []string{marketPath, publicPath} {
 		side := &relaySide{}
 		for n := range relayConns {

@@ -154,7 +154,7 @@ func TestRelayRefusedStream(t *testing.T) {
 		if n := r.dials(); n > 3 || len(r.names[last]) != 3 || r.names[last]["poison@ticker"] {
 			t.Errorf("%d connections, the last carries %v", n, r.names[last])
 		}
-		if !strings.Contains(log.String(), `"the exchange refused a stream" target=binance stream=poison@ticker`) {
+		if !strings.Contains(log.String(), `"the exchange refused a stream" target=serve stream=poison@ticker`) {
 			t.Error(log.String())
 		}
 		if r.Takes("poison@ticker") || !r.Takes("a@ticker") {

@@ -59,7 +59,7 @@ func NewREST(o RESTOptions) *REST {
 	if o.Budget == nil {
 		o.Budget = NewBudget(BudgetOptions{Clock: o.Clock, Metrics: o.Metrics})
 	}
-	return &REST{o: o, budget: o.Budget, log: logOrNone(o.Log, "binance")}
+	return &REST{o: o, budget: o.Budget, log: logOrNone(o.Log, "life")}
 }
 
 // APIError is the exchange's refusal of one request.

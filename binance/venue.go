@@ -40,10 +40,18 @@ type VenueOptions struct {
 	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read
 	Metrics     *health.Metrics
 	Log         *slog.Logger
+
+	// Record takes each message as it was received, before it is decoded, with the name of the connection that brought it. It is
+	// called by the goroutines that Read, and may not keep the frame. Nil: nobody does.
+	Record func(conn string, at time.Time, frame []byte)
 }
 
-// Venue dials the exchange's streams. It may be used from any goroutine.
-type Venue struct{ o VenueOptions }
+// Venue dials the exchange's streams, no more often than its rule for one address allows: who has to wait waits, and the log
+// says so. It may be used from any goroutine.
+type Venue struct {
+	o     VenueOptions
+	dials *dials
+}
 
 // NewVenue makes a venue; it dials nothing yet.
 func NewVenue(o VenueOptions) *Venue {
@@ -56,7 +64,10 @@ func NewVenue(o VenueOptions) *Venue {
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = readTimeout
 	}
-	return &Venue{o}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Venue{o, newDials(o.Log)}
 }
 
 // DialTrades opens a connection for the trades of symbols and begins to subscribe to them. The connection's name
@@ -89,6 +100,9 @@ func (v *Venue) dialRelay(ctx context.Context, name, path string, sink func(name
 // dial opens a connection that carries the given streams; suffix is what the names of further symbols' streams end in.
 func (v *Venue) dial(ctx context.Context, name, path, suffix string, streams []string) (*Stream, error) {
 	if err := checkStreams(len(streams)); err != nil {
+		return nil, err
+	}
+	if err := v.dials.turn(ctx, name); err != nil {
 		return nil, err
 	}
 	address := strings.TrimSuffix(v.o.URL, "/") + path

@@ -18,11 +18,12 @@ type carrier struct {
 	ready   time.Time     // when all its streams were acknowledged; zero until then
 	since   time.Time     // when it carried
 	last    brought       // what it brought last
-	pong    time.Time     // when it last answered a ping: all that the venue had sent before has been read
-	runs    []run         // by slot
-	asks    []asking      // symbols whose streams are not acknowledged, though the others' may be
-	silent  string        // why it was found silent; empty while it is not
-	warned  bool          // that it is mute
+	lag     lag
+	pong    time.Time // when it last answered a ping: all that the venue had sent before has been read
+	runs    []run     // by slot
+	asks    []asking  // symbols whose streams are not acknowledged, though the others' may be
+	silent  string    // why it was found silent; empty while it is not
+	warned  bool      // that it is mute
 }
 
 // brought says of a read when it returned, the time of its youngest trade, and how old that was.

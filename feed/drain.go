@@ -13,13 +13,17 @@ import (
 func (l *lane) drainer(ctx context.Context) {
 	c := &market.Changes{Lane: l.n}
 	var wholes []whole
+	idle := time.NewTicker(idleBeat)
+	defer idle.Stop()
 	for {
+		l.drains.Beat()
 		select {
 		case <-ctx.Done():
 			l.drainOnce(c, &wholes)
 			return
 		case <-l.wake:
 			l.drainOnce(c, &wholes)
+		case <-idle.C:
 		}
 	}
 }

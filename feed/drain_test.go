@@ -255,7 +255,8 @@ func TestReady(t *testing.T) {
 		r := newRig(t, 200, func(o *Options) { o.Lanes = 2 })
 		check := func(when string, want bool, whole, behind int) {
 			t.Helper()
-			ok, symbols, _ := r.f.Ready()
+			ready := r.f.Ready()
+			ok, symbols := ready.OK, ready.Symbols
 			if ok != want || symbols[Whole] != whole || symbols[Behind] != behind || symbols[Waiting] != 200-whole-behind {
 				t.Errorf("%s: %t, %v", when, ok, symbols)
 			}

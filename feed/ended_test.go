@@ -60,8 +60,8 @@ func TestEnded(t *testing.T) {
 		if owed := r.f.Owed(r.o.Clock.Now()); slices.ContainsFunc(owed, func(o market.Range) bool { return o.Symbol == listed }) {
 			t.Errorf("owed: %v", owed)
 		}
-		if ok, symbols, _ := r.f.Ready(); !ok || symbols[Ended] != 1 || symbols[Whole] != 1 {
-			t.Error(ok, symbols)
+		if ready := r.f.Ready(); !ready.OK || ready.Symbols[Ended] != 1 || ready.Symbols[Whole] != 1 {
+			t.Errorf("%+v", ready)
 		}
 		r.at(6 * time.Minute)
 		r.handed(listed, "5m 0:00 100 100 2 3  v3 n3 1-3  closed")

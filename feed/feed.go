@@ -98,6 +98,8 @@ type Feed struct {
 	onWhole func(market.SymbolID, int, market.Time)
 	metrics *health.Metrics
 	log     *slog.Logger
+	alive   alive
+	ages    ages
 }
 
 // place is where a symbol lives. It never changes.
@@ -118,6 +120,7 @@ func New(o Options) (*Feed, error) {
 	f := &Feed{
 		intervals: o.Intervals, source: o.Source, redundancy: orDefault(o.Redundancy, 2), more: make(chan struct{}, 1), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
 		settles: o.Settle, onWhole: o.OnWhole, tickers: o.Tickers, metrics: o.Metrics, log: o.Log.With("target", "feed"),
+		alive: newAlive(o.Watchdog),
 	}
 	if f.name == nil {
 		f.name = func(id market.SymbolID) string { return fmt.Sprintf("symbol %d", id) }
@@ -154,7 +157,8 @@ func (f *Feed) layLanes(o Options) error {
 		if err != nil {
 			return err
 		}
-		f.lanes = append(f.lanes, &lane{f: f, n: n, engine: e, cause: causeLate, wake: make(chan struct{}, 1)})
+		l := &lane{f: f, n: n, engine: e, cause: causeLate, wake: make(chan struct{}, 1)}
+		f.lanes = append(f.lanes, l.watched(o.Watchdog))
 	}
 	if most := f.most(); len(o.Symbols) > most {
 		return fmt.Errorf("%d symbols on %d lanes: at most %d", len(o.Symbols), lanes, most)
@@ -202,6 +206,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	var readers, drainers errgroup.Group
 	for _, l := range f.lanes {
 		drainers.Go(func() error { l.drainer(draining); return nil })
+		readers.Go(func() error { l.probe(ctx); return nil })
 	}
 	readers.Go(func() error { f.keepLinks(ctx, &readers); return nil })
 	readers.Go(func() error { f.healer.run(ctx); return nil })

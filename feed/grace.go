@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"sync"
 	"time"
 
 	"klined/market"
@@ -26,14 +27,17 @@ func graceOf(source market.Source) (begin, least, most time.Duration) {
 
 // lags counts trades by their age when they came, in ms.
 type lags struct {
-	n  uint32
-	by [lagBuckets]uint32
+	n      uint32
+	beyond uint32 // older than that, not in n
+	by     [lagBuckets]uint32
 }
 
 func (g *lags) add(lag market.Time) {
 	if lag = max(lag, 0); lag < lagBuckets {
 		g.by[lag]++
 		g.n++
+	} else {
+		g.beyond++
 	}
 }
 
@@ -43,6 +47,7 @@ func (g *lags) move(other *lags) {
 		g.by[i] += n
 	}
 	g.n += other.n
+	g.beyond += other.beyond
 	*other = lags{}
 }
 
@@ -69,14 +74,24 @@ type learner struct {
 	since   time.Time
 }
 
-// learn looks how old trades are when they come, and sets the grace by it once enough have.
-func (f *Feed) learn(now time.Time) {
-	g := f.learner
+// gather takes in how old trades were that came since it was last called, once a look.
+func (f *Feed) gather(now time.Time) {
+	var came lags
 	for _, l := range f.lanes {
 		l.mu.Lock()
-		g.now.move(&l.lags)
+		came.move(&l.lags)
 		l.mu.Unlock()
 	}
+	f.ages.add(came)
+	if f.learner != nil {
+		f.learner.now.move(&came)
+		f.learn(now)
+	}
+}
+
+// learn sets the grace by how old trades are when they come, once enough have.
+func (f *Feed) learn(now time.Time) {
+	g := f.learner
 	age := now.Sub(g.since)
 	if (age < graceEvery || g.now.n < graceSample) && (age < graceSlow || g.now.n < graceLeast) {
 		return
@@ -100,3 +115,48 @@ func (f *Feed) setGrace(grace time.Duration) {
 
 // graceNow is how long after its boundary the clock closes a kline.
 func (f *Feed) graceNow() time.Duration { return time.Duration(f.grace.Load()) }
+
+// ages is how old trades were when they first came, over about the last minute.
+type ages struct {
+	mu      sync.Mutex
+	windows [6]lags // a ring, each of agesLooks looks
+	looks   int
+}
+
+const agesLooks = 10
+
+// add takes in what one look brings.
+func (a *ages) add(came lags) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := &a.windows[a.looks/agesLooks%len(a.windows)]
+	if a.looks%agesLooks == 0 {
+		*w = lags{}
+	}
+	w.move(&came)
+	a.looks++
+}
+
+// Ages are the median and the 99th percentile of how old trades were when they first came, over about the last minute:
+// 2 s stands for more. false where none has come.
+func (f *Feed) Ages() (p50, p99 time.Duration, ok bool) {
+	f.ages.mu.Lock()
+	var all lags
+	for i := range f.ages.windows {
+		w := f.ages.windows[i]
+		all.move(&w)
+	}
+	f.ages.mu.Unlock()
+	return all.quantile(50), all.quantile(99), all.n+all.beyond > 0
+}
+
+// quantile is the age that so many of a hundred have at most.
+func (g *lags) quantile(percent uint64) time.Duration {
+	n, below := uint64(g.n+g.beyond), uint64(0)
+	for i, more := range g.by {
+		if below += uint64(more); below*100 >= n*percent {
+			return time.Duration(i) * time.Millisecond
+		}
+	}
+	return lagBuckets * time.Millisecond
+}

@@ -93,6 +93,7 @@ func (h *healer) run(ctx context.Context) {
 		case <-h.wake:
 		case <-time.After(healTick):
 		}
+		h.f.alive.healer.Beat()
 		for _, w := range h.choose(h.f.wants(time.Now())) {
 			asking.Go(func() {
 				h.ask(ctx, &w)

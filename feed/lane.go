@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"klined/engine"
+	"klined/health"
 	"klined/market"
 )
 
@@ -60,6 +61,8 @@ type lane struct {
 	leaving     []engine.Slot // symbols that have ended, and whose streams have not
 	payload     []byte        // of the trade that is being taken, where somebody takes trades of the lane
 
+	mutex   *health.Component
+	drains  *health.Component
 	wake    chan struct{} // of the drainer; holds one
 	handing sync.Mutex    // the drainer's, from before it collects until all has been handed on; taken before mu
 }
@@ -129,6 +132,7 @@ func (l *lane) take(from *carrier, b *market.Batch) {
 	}
 	l.payload = nil
 	from.last = brought{at: b.Received, newest: newest, lag: now.Sub(newest)}
+	from.lag.add(from.last.lag)
 	l.newest = max(l.newest, min(newest, now))
 	l.count(l.cause)
 	l.signal()

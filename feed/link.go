@@ -32,6 +32,9 @@ type link struct {
 	dial   Dial
 	lane   *lane         // nil for klines and the witness
 	rotate time.Duration // how long a connection lives before it is replaced
+	late   chan *carrier // holds one that is to be replaced because it is late
+
+	hurried time.Time // when late was last used; the lane's mutex guards it
 
 	// For operators.
 	component *health.Component
@@ -70,10 +73,11 @@ const (
 	endedDial = "dial" // it could not be had
 	rotated   = "rotated"
 	silent    = "silent"
+	overtaken = "late"
 )
 
 func (f *Feed) newLink(name string, dial Dial, l *lane, symbols []market.SymbolID) *link {
-	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, component: f.layout.watchdog.Component("feed "+name, false)}
+	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, late: make(chan *carrier, 1), component: f.layout.watchdog.Component("feed "+name, health.Outside)}
 	k.enter(linkWaiting)
 	f.linking.Lock()
 	defer f.linking.Unlock()
@@ -138,8 +142,16 @@ func (k *link) live(ctx context.Context) (reason string, err error) {
 		select {
 		case err := <-s.ended:
 			return k.reason(s, err), err
+		case c := <-k.late:
+			if c != s.carrier {
+				continue // it has been replaced meanwhile
+			}
+			if next := k.replace(ctx, s, overtaken); next != s {
+				s = next
+				age.Reset(k.rotate)
+			}
 		case <-age.C:
-			next := k.replace(ctx, s)
+			next := k.replace(ctx, s, rotated)
 			age.Reset(k.rotate)
 			if next == s {
 				age.Reset(replaceAgain)
@@ -173,9 +185,9 @@ func (k *link) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// replace opens a successor and ends the old connection once that delivers: there is no time without one. It returns
-// the connection that lives on.
-func (k *link) replace(ctx context.Context, old *session) *session {
+// replace opens a successor and ends the old connection once that delivers: there is no time without one. why is the
+// metric's word for it. It returns the connection that lives on.
+func (k *link) replace(ctx context.Context, old *session, why string) *session {
 	next, err := k.open(ctx)
 	if err == nil {
 		patience := time.NewTimer(rotateWait)
@@ -195,10 +207,10 @@ func (k *link) replace(ctx context.Context, old *session) *session {
 		k.f.log.Warn("cannot replace a connection yet", "conn", k.name, "error", err, "again_in", replaceAgain)
 		return old
 	}
-	old.conn.Close(rotated)
+	old.conn.Close(why)
 	end := <-old.ended
-	k.f.metrics.Reconnects.WithLabelValues(rotated).Inc()
-	k.f.log.Info("connection replaced", "conn", k.name, "after", time.Since(old.up).Round(time.Second), "end", end)
+	k.f.metrics.Reconnects.WithLabelValues(why).Inc()
+	k.f.log.Info("connection replaced", "conn", k.name, "reason", why, "after", time.Since(old.up).Round(time.Second), "end", end)
 	return next
 }
 

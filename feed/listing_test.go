@@ -262,8 +262,8 @@ func TestNotCarriedYet(t *testing.T) {
 		r.at(2*time.Minute + 2*time.Second)
 		r.handed(0, "1m 1:00 2 2 2 2  v1 n1 2-2  closed")
 		r.handed(listed, "1m 1:00 1 1 1 1  v1 n1 1-1  closed+gap")
-		if ok, _, without := r.f.Ready(); !ok || len(without) != 0 {
-			t.Error(ok, without)
+		if ready := r.f.Ready(); !ready.OK {
+			t.Errorf("%+v", ready)
 		}
 		r.granted("trades-0.1")
 		r.trades("trades-0.1", prints(listed, 2, 2, 2*time.Minute+2*time.Second)...)

@@ -9,7 +9,7 @@ import (
 func fromZero(m *health.Metrics) {
 	health.FromZero(m.Disbelieved, lieTime, lieJump, lieBackwards)
 	health.FromZero(m.Connections, linkConnecting, linkUp, linkWaiting)
-	health.FromZero(m.Reconnects, endedDial, rotated, silent)
+	health.FromZero(m.Reconnects, endedDial, rotated, silent, overtaken)
 	health.FromZero(m.Reconnects, health.ReconnectReasons()...)
 	health.FromZero(m.Symbols, string(Waiting), string(Whole), string(Behind), string(Ended))
 	health.FromZero(m.KlinesRevised, causeLate, causeHeal, causeSettle)

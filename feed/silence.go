@@ -83,7 +83,7 @@ func (l *lane) shows(slot engine.Slot, row *market.Ticker, began time.Time) {
 	}
 }
 
-// look finds the connections that are silent, and ends them. It is called about once every lookEvery.
+// look finds the connections that are silent, or late, and ends or replaces them. It is called about once every lookEvery.
 func (l *lane) look(ctx context.Context, now time.Time) {
 	taken := l.lock()
 	l.rate.measure(now)
@@ -109,7 +109,11 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 		l.unseenEnds = 0
 	}
 	ends = append(ends, l.mute(now)...)
+	lines := l.behindTwins(now)
 	l.unlock(taken)
+	for _, line := range lines {
+		line()
+	}
 	if len(ends) > 0 {
 		l.f.doubtClock(ctx) // the exchange's may have stepped back: then it is silent until it has caught up
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"klined/fixed"
+	"klined/health"
 	"klined/market"
 )
 
@@ -187,7 +188,8 @@ func TestMute(t *testing.T) {
 				}
 			}
 			_, parts := r.o.Watchdog.State()
-			if reason := parts[0].Reason; c.says != "" && !strings.Contains(reason, c.says) {
+			i := slices.IndexFunc(parts, func(p health.ComponentState) bool { return p.Name == "feed trades-0.0" })
+			if reason := parts[i].Reason; c.says != "" && !strings.Contains(reason, c.says) {
 				t.Errorf("%s: %q", c.name, reason)
 			}
 		})

@@ -48,6 +48,8 @@ type ConnStatus struct {
 	UpSince   time.Time `json:"up_since,omitzero"`
 	LastFrame time.Time `json:"last_frame,omitzero"`
 	Frames    uint64    `json:"frames"`
+	Lag       *float64  `json:"lag_ms,omitempty"`     // how old trades are when they come; nil where no trade has come
+	LagMost   *float64  `json:"lag_max_ms,omitempty"` // the greatest within the last minute
 }
 
 // Status collects the feed's state.
@@ -70,10 +72,15 @@ func (f *Feed) Status() Status {
 	return s
 }
 
-func (k *link) status() ConnStatus {
+func (k *link) status() (s ConnStatus) {
+	if k.lane != nil {
+		if now, most, ok := k.lane.lagOf(k); ok {
+			defer func() { s.Lag, s.LagMost = new(now.Seconds()*1000), new(most.Seconds()*1000) }()
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := ConnStatus{ID: k.name, State: k.state, Streams: len(k.symbols), Frames: k.frames.Load()}
+	s = ConnStatus{ID: k.name, State: k.state, Streams: len(k.symbols), Frames: k.frames.Load()}
 	if k.lane != nil {
 		s.Lane = &k.lane.n
 	}
@@ -91,24 +98,6 @@ func (f *Feed) Gaps() []GapRecord { return f.gaps.list() }
 
 // noSymbols counts none of each state.
 func noSymbols() map[State]int { return map[State]int{Waiting: 0, Whole: 0, Behind: 0, Ended: 0} }
-
-// Ready reports whether every lane with symbols that live has a connection and at least 99 % of them are whole, with the
-// counts and the lanes that no connection carries.
-func (f *Feed) Ready() (ok bool, symbols map[State]int, uncarried []int) {
-	symbols = noSymbols()
-	for _, l := range f.lanes {
-		l.mu.Lock()
-		if l.carriers() == 0 && len(l.lives()) > 0 {
-			uncarried = append(uncarried, l.n)
-		}
-		for i := range l.symbols {
-			symbols[l.symbols[i].state]++
-		}
-		l.mu.Unlock()
-	}
-	all := symbols[Waiting] + symbols[Whole] + symbols[Behind]
-	return len(uncarried) == 0 && symbols[Whole]*100 >= all*99, symbols, uncarried
-}
 
 // Standing is the state of one symbol.
 func (f *Feed) Standing(id market.SymbolID) State {

@@ -28,6 +28,7 @@ func (f *Feed) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+			f.alive.closes.Beat()
 			now, t := time.Now(), f.clock.Now() // what the ticker sends is when the tick was due, not when it came
 			if ctx.Err() != nil {
 				return // the readers have stopped: what is missing now is not known to be
@@ -69,6 +70,7 @@ func (f *Feed) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+			f.alive.silence.Beat()
 		}
 		now := time.Now()
 		late := now.Sub(last) > 2*lookEvery
@@ -80,9 +82,7 @@ func (f *Feed) watch(ctx context.Context) {
 			l.look(ctx, now)
 		}
 		f.leave()
-		if f.learner != nil {
-			f.learn(now)
-		}
+		f.gather(now)
 	}
 }
 

@@ -2,36 +2,60 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Silence is how long a component may report nothing before the watchdog warns.
-const Silence = 60 * time.Second
+// Bounds of a component's silence.
+const (
+	Silence   = 60 * time.Second // how long it may report nothing, where it does not say otherwise
+	GivenUp   = 90 * time.Second // how long one of kind Own may report nothing before the process is given up
+	lookEvery = time.Second
+)
 
-// Watchdog knows the components of the process and warns, once, of each that falls silent or says that it fails.
+// Kind is what a component's failing means.
+type Kind uint8
+
+// The kinds, each with the consequences of the one before.
+const (
+	Outside Kind = iota // the process depends on it: the log warns
+	Vital               // the process does not do its work without it, though it may wait for the outside: State is not ok
+	Own                 // a loop that waits for nothing outside: silent it is stuck, and Run gives the process up
+)
+
+// Watchdog knows the components of the process and warns, once, of each that falls silent or says that it fails. Failing
+// is never a reason to end the process: who can still say so is alive, and what it says is about the outside, a full disk
+// for one, which the next process would find as it is. Silence of what waits for nobody is.
 type Watchdog struct {
 	log *slog.Logger
 
-	mu         sync.Mutex
+	mu         sync.Mutex   // held for no I/O: State must answer even where the log is stuck
 	components []*Component // in the order they were added
+	looked     time.Time    // when Run last looked
+	woke       time.Time    // when it last came late to that: before it nobody could report
 }
 
 // Component is one part of the process, or of what it depends on, that reports. Its methods may be called from any goroutine.
 type Component struct {
+	dog    *Watchdog
 	name   string
-	vital  bool
+	kind   Kind
+	within time.Duration          // see Within
+	means  string                 // see Within
 	beat   atomic.Int64           // Unix ns of the last report
 	reason atomic.Pointer[string] // why it fails; nil while it works
-	warned bool                   // the watchdog's
+	warned bool                   // guarded by the watchdog's mutex
 }
 
 // ComponentState is what the watchdog knows of a component.
 type ComponentState struct {
 	Name   string  `json:"name"`
 	OK     bool    `json:"ok"`
+	Vital  bool    `json:"vital"` // while it is not ok, the process does not do its work
 	Reason string  `json:"reason,omitempty"`
 	Silent float64 `json:"silent_seconds"` // since its last report
 }
@@ -41,10 +65,9 @@ func NewWatchdog(log *slog.Logger) *Watchdog {
 	return &Watchdog{log: log.With("target", "life")}
 }
 
-// Component adds a component; its life counts from now. One that is vital is the process's own: without it the process
-// does not work. The others depend on the outside.
-func (w *Watchdog) Component(name string, vital bool) *Component {
-	c := &Component{name: name, vital: vital}
+// Component adds a component; its life counts from now.
+func (w *Watchdog) Component(name string, kind Kind) *Component {
+	c := &Component{dog: w, name: name, kind: kind, within: Silence, means: "silent"}
 	c.Beat()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -52,7 +75,16 @@ func (w *Watchdog) Component(name string, vital bool) *Component {
 	return c
 }
 
-// Beat reports that the component works.
+// Within says how long c may report nothing, at most Silence, and what it means when it reports nothing for longer:
+// "its mutex has been held" becomes the reason "its mutex has been held for 12s". It is called before c is used.
+func (c *Component) Within(silence time.Duration, means string) *Component {
+	c.dog.mu.Lock()
+	defer c.dog.mu.Unlock()
+	c.within, c.means = silence, means
+	return c
+}
+
+// Beat reports that the component works. A loop calls it once a turn.
 func (c *Component) Beat() {
 	c.beat.Store(time.Now().UnixNano())
 	if c.reason.Load() != nil {
@@ -60,20 +92,39 @@ func (c *Component) Beat() {
 	}
 }
 
-// Fail reports that the component is there but does not work, and why. It holds until the next Beat.
+// Fail reports that the component is there but does not work, and why. It holds until the next Beat, and is no silence
+// meanwhile.
 func (c *Component) Fail(reason string) {
 	c.beat.Store(time.Now().UnixNano())
 	c.reason.Store(&reason)
 }
 
-// state is the component's standing now.
+// Done says that the component has ended as it should: the watchdog forgets it.
+func (c *Component) Done() {
+	c.dog.mu.Lock()
+	defer c.dog.mu.Unlock()
+	c.dog.components = slices.DeleteFunc(c.dog.components, func(o *Component) bool { return o == c })
+}
+
+// silent is how long c has reported nothing although it could have; 0 where it has said why it fails.
+func (c *Component) silent() time.Duration {
+	if c.reason.Load() != nil {
+		return 0
+	}
+	beat := time.Unix(0, c.beat.Load())
+	if beat.Before(c.dog.woke) {
+		beat = c.dog.woke
+	}
+	return time.Since(beat)
+}
+
+// state is the component's standing now; the watchdog's mutex is held.
 func (c *Component) state() ComponentState {
-	silent := time.Since(time.Unix(0, c.beat.Load()))
-	s := ComponentState{Name: c.name, OK: true, Silent: silent.Seconds()}
+	s := ComponentState{Name: c.name, OK: true, Vital: c.kind >= Vital, Silent: time.Since(time.Unix(0, c.beat.Load())).Seconds()}
 	if reason := c.reason.Load(); reason != nil {
 		s.OK, s.Reason = false, *reason
-	} else if silent > Silence {
-		s.OK, s.Reason = false, "silent for "+silent.Round(time.Second).String()
+	} else if silent := c.silent(); silent > c.within {
+		s.OK, s.Reason = false, c.means+" for "+silent.Round(time.Second).String()
 	}
 	return s
 }
@@ -85,38 +136,87 @@ func (w *Watchdog) State() (ok bool, components []ComponentState) {
 	ok = true
 	for _, c := range w.components {
 		s := c.state()
-		ok = ok && (s.OK || !c.vital)
+		ok = ok && (s.OK || !s.Vital)
 		components = append(components, s)
 	}
 	return ok, components
 }
 
-// Run looks after the components until ctx ends.
-func (w *Watchdog) Run(ctx context.Context) {
-	tick := time.NewTicker(Silence / 12)
+// Stuck names the first component of kind Own that has been silent for too long; nil where none is. Others may fail: the
+// process is alive.
+func (w *Watchdog) Stuck() error { return w.stuck(0) }
+
+// stuck is Stuck of those that have been silent for at least so long.
+func (w *Watchdog) stuck(atLeast time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.components {
+		if silent := c.silent(); c.kind == Own && silent > max(c.within, atLeast) {
+			return fmt.Errorf("%s is stuck: %s for %s", c.name, c.means, silent.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// Run looks after the components until ctx ends, or one of kind Own has been silent for GivenUp: then its error names it.
+func (w *Watchdog) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
-			w.look()
+		}
+		if lines := w.look(time.Now()); len(lines) > 0 {
+			Bounded(lookEvery, func() {
+				for _, line := range lines {
+					line()
+				}
+			})
+		}
+		if err := w.stuck(GivenUp); err != nil {
+			return err
 		}
 	}
 }
 
-// look warns of components that stopped working since the last look, and says when they work again.
-func (w *Watchdog) look() {
+// Bounded calls f and waits for its end, for some time at most, and reports whether it has come. It is for what may hang
+// and must not hold up its caller: f goes on, and its goroutine is lost where it does.
+func Bounded(most time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// look finds components that stopped working since the last look, and those that work again, and returns the lines for
+// the log. When it comes late, nothing ran here meanwhile: a stopped process, a suspended machine.
+func (w *Watchdog) look(now time.Time) (lines []func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.looked.IsZero() && now.Sub(w.looked) > 3*lookEvery {
+		w.woke = now
+	}
+	w.looked = now
 	for _, c := range w.components {
 		s := c.state()
 		switch {
 		case !s.OK && !c.warned:
-			w.log.Warn("component does not work", "component", c.name, "reason", s.Reason)
+			lines = append(lines, func() { w.log.Warn("component does not work", "component", s.Name, "reason", s.Reason) })
 		case s.OK && c.warned:
-			w.log.Info("component works again", "component", c.name)
+			lines = append(lines, func() { w.log.Info("component works again", "component", s.Name) })
 		}
 		c.warned = !s.OK
 	}
+	return lines
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -61,6 +62,7 @@ type asking struct {
 	class   market.Class
 	longest time.Duration // between two questions for the same
 	errand
+	alive *health.Component
 
 	debtors []*debtor // in the order of the duties
 	busy    int       // questions under way
@@ -104,6 +106,7 @@ func (a *asking) run(ctx context.Context) error {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
+		a.alive.Beat()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

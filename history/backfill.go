@@ -44,6 +44,11 @@ type Progress struct {
 	Differ  atomic.Int64 // of these, the exchange's own were others, and stand
 }
 
+// moved changes with whatever comes, or cannot be had.
+func (p *Progress) moved() int64 {
+	return p.Done.Load() + p.Empty.Load() + p.Failed.Load() + p.Checked.Load()
+}
+
 // filling is one backfill under way.
 type filling struct {
 	*History

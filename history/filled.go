@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -13,6 +14,7 @@ const (
 	refillEvery = time.Minute
 	refillLast  = 24 * time.Hour // what cannot be had is tried again: after a minute, and twice as long each time up to this
 	tellEvery   = 30 * time.Second
+	fillsWithin = 10 * time.Minute   // something has come or failed: it yields its weight to all others
 	leftAlone   = 10 * market.Minute // younger holes are the lanes', which heal them
 )
 
@@ -27,8 +29,10 @@ type stubborn struct {
 // to Start.
 func (h *History) KeepFilled(ctx context.Context, ids []market.SymbolID, n int64) error {
 	late := make(map[market.Series]stubborn)
+	alive := h.dog.Component("backfill", health.Outside).Within(fillsWithin, "has brought nothing")
 	for {
-		h.fillOnce(ctx, ids, n, late)
+		alive.Beat()
+		h.fillOnce(ctx, ids, n, late, alive)
 		if err := pause(ctx, refillEvery); err != nil {
 			return err
 		}
@@ -36,7 +40,7 @@ func (h *History) KeepFilled(ctx context.Context, ids []market.SymbolID, n int64
 }
 
 // fillOnce fills what is due.
-func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, late map[market.Series]stubborn) {
+func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, late map[market.Series]stubborn, alive *health.Component) {
 	began, p := time.Now(), new(Progress)
 	ranges := slices.DeleteFunc(h.wanted(ids, n), func(r market.Range) bool {
 		return began.Before(late[r.Series].again) || len(h.store.Missing(r.Series, r.Span)) == 0
@@ -47,7 +51,7 @@ func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, 
 	h.mu.Lock()
 	h.filling = p
 	h.mu.Unlock()
-	stop := h.tell(p)
+	stop := h.tell(p, alive)
 	err := h.Backfill(ctx, ranges, p)
 	stop()
 	if ctx.Err() != nil {
@@ -82,15 +86,20 @@ func (h *History) Filling() *Progress {
 	return h.filling
 }
 
-// tell logs how far a backfill is until stop is called.
-func (h *History) tell(p *Progress) (stop func()) {
+// tell logs how far a backfill is, and beats while it goes on, until stop is called.
+func (h *History) tell(p *Progress, alive *health.Component) (stop func()) {
 	tick, over := time.NewTicker(tellEvery), make(chan struct{})
 	go func() {
+		before := int64(0)
 		for {
 			select {
 			case <-over:
 				return
 			case <-tick.C:
+				if moved := p.moved(); moved != before {
+					alive.Beat()
+					before = moved
+				}
 				h.log.Info("filling the past", "klines", p.Done.Load(), "of", p.Total.Load(), "archive", p.Archive.Load(),
 					"rest", p.REST.Load(), "folded", p.Folded.Load())
 			}

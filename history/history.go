@@ -68,6 +68,7 @@ type Options struct {
 	ReadAgain time.Duration                // after which backfill and audit read a second time what differs (30 s)
 	Archive   Archive                      // nil: REST alone
 	Metrics   *health.Metrics              // (its own)
+	Watchdog  *health.Watchdog             // is told how what runs until its context ends is (nobody)
 	Name      func(market.SymbolID) string // for logs and errors; nil: the number
 	Intervals []market.Interval            // built and kept; where empty, all that are asked for
 	Doubt     func(ctx context.Context)    // has the clock measured anew, and returns when that is done; nil: it is always right
@@ -80,11 +81,12 @@ type History struct {
 	lanes     Lanes
 	debts     Debtors
 	clock     interface{ Now() market.Time }
-	log       *limitedLog
+	log       *slog.Logger
 	name      func(market.SymbolID) string
 	readAfter time.Duration
 	archive   Archive
 	metrics   *health.Metrics
+	dog       *health.Watchdog
 	intervals []market.Interval
 	doubt     func(context.Context)
 
@@ -112,7 +114,10 @@ func New(o Options) *History {
 	if o.Metrics == nil {
 		o.Metrics = health.NewMetrics()
 	}
-	return &History{archive: o.Archive, metrics: o.Metrics, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: &limitedLog{Logger: o.Log.With("target", "history")}, name: o.Name, readAfter: o.ReadAgain,
+	if o.Watchdog == nil {
+		o.Watchdog = health.NewWatchdog(o.Log)
+	}
+	return &History{archive: o.Archive, metrics: o.Metrics, dog: o.Watchdog, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"), name: o.Name, readAfter: o.ReadAgain,
 		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
 }
 

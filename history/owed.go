@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -13,7 +14,7 @@ const longestOwed = 2 * time.Minute
 // Heal fetches the official klines of the minutes that lack trades, as the lanes say, until ctx ends. The lanes take a
 // row where it says what is known otherwise; any other has to be read twice.
 func (h *History) Heal(ctx context.Context) error {
-	a := asking{h: h, class: market.ClassHeal, longest: longestOwed, errand: owing{h}}
+	a := asking{h: h, class: market.ClassHeal, longest: longestOwed, errand: owing{h}, alive: h.dog.Component("heal", health.Own)}
 	return a.run(ctx)
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -36,7 +37,8 @@ func (h *History) Settle(ctx context.Context, ids []market.SymbolID) error {
 	for _, id := range ids {
 		s.symbols = append(s.symbols, settled{id: id})
 	}
-	a := asking{h: h, class: market.ClassSettle, longest: longestDoubt, errand: s}
+	s.alive = h.dog.Component("settle", health.Vital) // it reads the disk
+	a := asking{h: h, class: market.ClassSettle, longest: longestDoubt, errand: s, alive: s.alive}
 	return a.run(ctx)
 }
 
@@ -44,6 +46,7 @@ func (h *History) Settle(ctx context.Context, ids []market.SymbolID) error {
 // goroutine.
 type settling struct {
 	h       *History
+	alive   *health.Component
 	symbols []settled
 
 	mu   sync.Mutex                      // guards what follows
@@ -72,6 +75,7 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
 	by = min(by, s.now())
 	for i := range s.symbols {
 		st := &s.symbols[i]
+		s.alive.Beat()
 		from, begun := s.h.lanes.Begun(st.id)
 		if !begun || by < from {
 			continue

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"klined/health"
 	"klined/market"
 )
 
@@ -19,6 +20,9 @@ var beginnings = []struct {
 	interval market.Interval
 	count    int
 }{{market.OneDay, 62}, {market.OneHour, 48}, {market.OneMinute, 99}}
+
+// startsWithin is how long it may take to serve a symbol that begins: it waits for its weight.
+const startsWithin = 3 * time.Minute
 
 // askers is how many questions are under way at once while symbols start.
 const askers = 16
@@ -36,7 +40,8 @@ const (
 // or ctx ends.
 func (h *History) Start(ctx context.Context, ids []market.SymbolID) error {
 	began := time.Now()
-	q := &queue{h: h}
+	q := &queue{h: h, alive: h.dog.Component("start", health.Outside).Within(startsWithin, "has served no symbol")}
+	defer q.alive.Done()
 	for _, id := range ids {
 		q.starts = append(q.starts, start{id: id})
 	}
@@ -67,7 +72,8 @@ func (s *start) later(first, atLeast time.Duration) {
 
 // queue is the symbols that still need something.
 type queue struct {
-	h *History
+	h     *History
+	alive *health.Component
 
 	mu     sync.Mutex
 	starts []start   // busy symbols first
@@ -99,6 +105,7 @@ func (q *queue) next() (s start, ok, done bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sort()
+	q.alive.Beat()
 	now := time.Now()
 	for i := 0; i < len(q.starts); i++ {
 		s := q.starts[i]

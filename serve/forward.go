@@ -175,7 +175,7 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 		refused = &apiError{status: http.StatusRequestEntityTooLarge, code: -1000, msg: fmt.Sprintf("A body of more than %d bytes is not passed on.", tooLong.Limit)}
 	}
 	if refused.status != http.StatusTooManyRequests {
-		s.log.Warn("cannot forward", "method", r.Method, "path", r.URL.Path, "error", err)
+		s.log.Warn("cannot forward", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	writeError(w, refused)
 }

@@ -31,6 +31,8 @@ type hub struct {
 	clock   interface{ Now() market.Time }
 	metrics *health.Metrics
 	every   time.Duration
+	pushes  *health.Component // the tick
+	writes  *health.Component // the flushers
 
 	mu     sync.RWMutex
 	klines map[market.Series]*klineTopic // only grows: at most symbols × intervals
@@ -72,6 +74,8 @@ func newHub(s *Server) *hub {
 		clock:   s.opt.Clock,
 		metrics: s.opt.Metrics,
 		every:   s.opt.PushEvery,
+		pushes:  s.opt.Watchdog.Component("push", health.Own),
+		writes:  s.opt.Watchdog.Component("writers", health.Own).Within(health.Silence, "no client has been written to, though some wait,"),
 		bound:   maxQueued,
 
 		maxClients: maxClients,
@@ -166,6 +170,10 @@ func (h *hub) tick() {
 		case <-h.stop:
 			return
 		case <-ticker.C:
+			h.pushes.Beat()
+			if h.ready.empty() {
+				h.writes.Beat()
+			}
 		}
 		h.dirtyMu.Lock()
 		due, h.dirty = h.dirty, due[:0]
@@ -249,6 +257,18 @@ func (h *hub) stopping() bool {
 	}
 }
 
+// cut closes the connections of the clients that are left.
+func (h *hub) cut() {
+	h.clientsMu.Lock()
+	defer h.clientsMu.Unlock()
+	for c := range h.clients {
+		_ = c.conn.Close()
+	}
+}
+
+// closesWithin is how long clients may take to hear that the server is stopping; those that do not read are cut then.
+const closesWithin = 2 * time.Second
+
 // close ends every client with 1001, and the tick.
 func (h *hub) close() {
 	h.clientsMu.Lock()
@@ -264,7 +284,9 @@ func (h *hub) close() {
 	h.clientsMu.Unlock()
 	close(h.stop)
 	<-h.stopped
+	late := time.AfterFunc(closesWithin, h.cut)
 	h.running.Wait()
+	late.Stop()
 	h.ready.close()
 	h.flushers.Wait()
 	h.mu.RLock()

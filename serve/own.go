@@ -67,7 +67,7 @@ func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
 	if s.opt.Differences != nil {
 		var err error
 		if items, err = s.opt.Differences(r.Context()); err != nil {
-			s.log.Warn("cannot answer", "path", r.URL.Path, "err", err)
+			s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "error", err)
 			writeError(w, refusal(err))
 			return
 		}

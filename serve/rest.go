@@ -161,7 +161,7 @@ func (s *Server) counted(weight func(*http.Request) int, answer func(http.Respon
 				return
 			}
 			if refused.status >= 500 {
-				s.log.Warn("cannot answer", "path", r.URL.Path, "err", err)
+				s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", r.URL.Query().Get("symbol"), "error", err)
 			}
 			writeError(w, refused)
 		}

@@ -103,6 +103,13 @@ func (q *ready) take(dst []*client) []*client {
 	return dst
 }
 
+// empty reports whether nobody waits.
+func (q *ready) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.head == len(q.clients)
+}
+
 // close lets the flushers end when the queue is empty.
 func (q *ready) close() {
 	q.mu.Lock()
@@ -137,6 +144,7 @@ func (h *hub) flush() {
 		for _, c := range clients {
 			w.serve(c)
 		}
+		h.writes.Beat()
 		clear(clients)
 	}
 }

@@ -97,6 +97,7 @@ type Options struct {
 
 	PushEvery time.Duration // how often a busy series is pushed; default 250 ms
 	Metrics   *health.Metrics
+	Watchdog  *health.Watchdog // is told how the pushing is; nil: nobody
 	Log       *slog.Logger
 	Version   string
 }
@@ -132,6 +133,9 @@ func New(opt Options) *Server {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	if opt.Watchdog == nil {
+		opt.Watchdog = health.NewWatchdog(opt.Log)
+	}
 	if opt.Carries == nil {
 		opt.Carries = func(market.SymbolID) bool { return true }
 	}
@@ -162,7 +166,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // call it at the same time; the klines of one symbol come from one of them, each version better than the one before.
 func (s *Server) Publish(changes *market.Changes) { s.hub.publish(changes) }
 
-// Close ends every WebSocket client with 1001 and waits until they are gone, a few seconds at most.
+// Close ends every WebSocket client with 1001 and waits until they are gone, two seconds at most.
 func (s *Server) Close() { s.hub.close() }
 
 // NewHTTPServer is an http.Server for handler with the bounds that an open port needs. WebSocket connections are taken

@@ -42,7 +42,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 	}
 	conn, rw, _, err := ws.HTTPUpgrader{Timeout: handshakeWithin}.Upgrade(r, w)
 	if err != nil {
-		s.log.Debug("websocket refused", "from", r.RemoteAddr, "err", err)
+		s.log.Debug("websocket refused", "from", r.RemoteAddr, "error", err)
 		if conn != nil {
 			_ = conn.Close()
 		}

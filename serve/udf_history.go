@@ -44,7 +44,7 @@ func (s *Server) udfHistory(w http.ResponseWriter, r *http.Request) {
 	rows, before, err := s.udfRows(ctx, &q, whose(r))
 	if err != nil {
 		if r.Context().Err() == nil && refusal(err).status >= 500 {
-			s.log.Warn("cannot answer", "path", r.URL.Path, "query", r.URL.RawQuery, "err", err)
+			s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", r.URL.Query().Get("symbol"), "error", err)
 		}
 		writeUDFError(w, fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err))
 		return

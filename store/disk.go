@@ -11,6 +11,9 @@ import (
 // stuckAfter is how long the writer may be at the disk before it is called stuck.
 const stuckAfter = 10 * time.Second
 
+// stuckSays is how often it says so from then on.
+const stuckSays = 5 * time.Second
+
 // The least free room of the store's file system, whichever is less. Below it the disk is nearly full.
 const (
 	leastFree  = 1 << 30 // bytes
@@ -21,17 +24,24 @@ const (
 // a state and in the log while it lasts, for nobody else waits for it: klines are served from memory.
 func (s *Store) atDisk() (done func()) {
 	began := time.Now()
-	timer := time.AfterFunc(stuckAfter, func() {
+	var timer *time.Timer
+	stuck := func() {
 		s.mu.Lock()
 		defer s.unlock()
-		if s.stats.atDisk.Equal(began) {
-			s.stats.stuck = true
+		if !s.stats.atDisk.Equal(began) {
+			return
+		}
+		if !s.stats.stuck {
 			s.note(slog.LevelError, "the disk is stuck: klines are kept in memory until it goes again", "rows", s.waiting())
 		}
-	})
+		s.stats.stuck = true
+		s.alive.Fail(s.stats.state()) // it waits for the outside: that is no silence
+		timer.Reset(stuckSays)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.atDisk = began
+	timer = time.AfterFunc(stuckAfter, stuck)
 	return func() {
 		timer.Stop()
 		s.mu.Lock()
@@ -40,6 +50,19 @@ func (s *Store) atDisk() (done func()) {
 			s.note(slog.LevelInfo, "the disk goes again", "after", time.Since(began).Round(time.Millisecond))
 		}
 		s.stats.atDisk, s.stats.stuck = time.Time{}, false
+	}
+}
+
+// report tells the watchdog how the writer is: once a turn, and it turns every repairsEvery at least. What the disk refuses
+// makes no silence.
+func (s *Store) report() {
+	s.mu.Lock()
+	state := s.stats.state()
+	s.mu.Unlock()
+	if state == StateOK {
+		s.alive.Beat()
+	} else {
+		s.alive.Fail(state)
 	}
 }
 

@@ -32,6 +32,7 @@ type Options struct {
 	Intervals   []market.Interval // what is kept, 1m always (the exchange's fifteen); klines of others are ignored
 	Source      market.Source     // of the rows written
 	Metrics     *health.Metrics   // (its own)
+	Watchdog    *health.Watchdog  // is told how the store is (nobody)
 	Log         *slog.Logger      // (none)
 	Window      int64             // bytes of memory for the series that clients ask for; none where 0
 	CommitEvery time.Duration     // how long a kline may wait for company before it is committed (500 ms)
@@ -44,6 +45,7 @@ type Store struct {
 	opts    Options                     // never change after Open, down to saving
 	lock    *os.File                    // held while the store is open
 	db      *sql.DB                     // one connection: the writer's, and SaveSymbols'
+	alive   *health.Component           // the writer
 	upserts map[market.Interval]upserts // on db; the writer's
 	disk    *disk                       // Read's
 
@@ -81,6 +83,7 @@ func Open(opts Options) (*Store, error) {
 		room: room, pending: newOutbox(), window: newWindow(opts.Window), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
 	}
 	s.close = sync.OnceValue(s.shutDown)
+	s.alive = opts.Watchdog.Component("store", health.Own)
 	if err := s.open(); err != nil {
 		s.release()
 		return nil, fmt.Errorf("store %s: %w", opts.Dir, err)
@@ -103,6 +106,9 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("target", "store")
+	if o.Watchdog == nil {
+		o.Watchdog = health.NewWatchdog(o.Log)
+	}
 	if o.CommitEvery == 0 {
 		o.CommitEvery = 500 * time.Millisecond
 	}

@@ -45,6 +45,7 @@ func (s *Store) write() {
 	defer repairs.Stop()
 	failures := 0
 	for stopped := false; !stopped; {
+		s.report()
 		var reply chan error
 		select {
 		case <-s.stop:

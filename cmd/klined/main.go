@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"klined/health"
 )
 
 // version is set by the linker (make build).
@@ -51,7 +53,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == context.Canceled { // one that says more is told as it is
 		err = errors.New("stopped")
 	}
-	fmt.Fprintf(stderr, "klined: %s\n", oneLine(err))
+	fmt.Fprintf(stderr, "klined: %s\n", health.Mask(oneLine(err)))
 	if usage != nil {
 		return exitUsage
 	}

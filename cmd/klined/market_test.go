@@ -21,7 +21,9 @@ type fakeMarket struct {
 	x       *sim.Exchange
 	judge   *judge
 	options serveOptions
-	starts  int // of the server
+	log     *slog.Logger // the server's; nil: warnings go to the test's output
+	starts  int          // of the server
+	ended   chan error   // why the server ended
 
 	stopExchange, stopServer func() error
 }
@@ -29,7 +31,15 @@ type fakeMarket struct {
 // startMarket starts an exchange and a server in front of it; call it within a bubble, and end it before that ends.
 func startMarket(t *testing.T, so sim.Options, o serveOptions) *fakeMarket {
 	t.Helper()
-	m := &fakeMarket{t: t, net: newMemnet(), options: o}
+	m := &fakeMarket{}
+	m.start(t, so, o)
+	return m
+}
+
+// start is startMarket.
+func (m *fakeMarket) start(t *testing.T, so sim.Options, o serveOptions) {
+	t.Helper()
+	m.t, m.net, m.options = t, newMemnet(), o
 	var err error
 	if m.x, err = sim.New(so); err != nil {
 		t.Fatal(err)
@@ -42,7 +52,6 @@ func startMarket(t *testing.T, so sim.Options, o serveOptions) *fakeMarket {
 	m.options.REST, m.options.WS = "http://"+listener.Addr().String(), "ws://"+listener.Addr().String()
 	m.options.Archive = m.options.REST
 	m.startServer()
-	return m
 }
 
 // startServer starts a server with the market's options, a second time too.
@@ -57,19 +66,23 @@ func (m *fakeMarket) startServer() {
 func (m *fakeMarket) tryServer() error {
 	m.starts++
 	listening := make(chan net.Addr, 1)
-	failed := make(chan error, 1)
+	ended := make(chan error, 1)
+	m.ended = ended
 	n := network{Dial: m.net.Dial, Listen: m.net.Listen}
-	log := slog.New(slog.NewTextHandler(m.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := m.log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(m.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 	m.stopServer = background(func(ctx context.Context) error {
 		err := runServe(ctx, m.options, n, log, func(a net.Addr) { listening <- a })
-		failed <- err
+		ended <- err
 		return err
 	})
 	select {
 	case a := <-listening:
 		m.judge = newJudge("http://"+a.String(), m.options.REST, n)
 		return nil
-	case err := <-failed:
+	case err := <-ended:
 		return err
 	}
 }

@@ -53,7 +53,7 @@ func figureOf(name, help string, kind prometheus.ValueType, read func(reading) f
 
 var figures = []standingFigure{
 	figureOf("klined_ready", "1 while /readyz says 200: clock, store and feed are up, and at least 99 % of the symbols are whole.", prometheus.GaugeValue,
-		func(r reading) float64 { ok, _ := r.ready(); return health.Truth(ok) }),
+		func(r reading) float64 { return health.Truth(r.ready().Ready) }),
 	figureOf("klined_clock_offset_seconds", "The exchange's time less this machine's.", prometheus.GaugeValue,
 		func(r reading) float64 { return r.clock.Offset().Seconds() }),
 	figureOf("klined_clock_within_seconds", "How far the exchange's time, as it is known here, may have been off when it was last measured.", prometheus.GaugeValue,

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -39,11 +39,15 @@ type serveOptions struct {
 	Forward    string                            // forwardOff, forwardPublic or forwardAll
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
-	Token      string                            // the file of the token asked of clients; empty: none is
+	Proxy      proxyFlag
+	Token      string // the file of the token asked of clients; empty: none is
+	Record     string // the folder of tapes; "": nobody records
+	RecordSize int64  // bytes of it
 	LogLevel   slog.Level
+	LogLevels  map[string]slog.Level // by target; of others LogLevel
 	LogFormat  string
 
-	texts struct{ symbols, intervals, source, grace, settle, retain, window, level string }
+	texts struct{ symbols, intervals, source, grace, settle, retain, window, recordSize, level string }
 	token string // what is in the file; never logged
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
@@ -69,6 +73,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
 	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
 	f.StringVar(&o.Archive, "archive", binance.DefaultArchive, "`URL` of the exchange's archive of files")
+	f.Var(&o.Proxy, "proxy", proxyUsage)
 	f.StringVar(&o.texts.symbols, "symbols", "all", "carry all perpetuals that trade, or those of `LIST`: BTCUSDT,ETHUSDT")
 	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), "build the intervals of `LIST`; 1m always")
 	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
@@ -84,7 +89,9 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.Token, "token", "", "ask clients for the token in `FILE`: as Authorization: Bearer, or as a password")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
-	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error")
+	f.StringVar(&o.Record, "record", "", "write every frame from the exchange, as received, on tapes in `DIR`: for replay and sim --tape")
+	f.StringVar(&o.texts.recordSize, "record-size", "10GiB", "keep `SIZE` of tapes: the oldest leaves first")
+	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error; of single targets from their own: info,store=debug")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
 
@@ -118,22 +125,23 @@ func (o *serveOptions) parse() error {
 			return err
 		}
 	}
-	if o.Window, err = parseWindow(o.texts.window); err != nil {
+	if err := o.parseSizes(); err != nil {
 		return err
 	}
 	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
 		return err
 	}
-	if err := o.LogLevel.UnmarshalText([]byte(o.texts.level)); err != nil {
-		return refused("log-level", o.texts.level)
+	if err := o.parseLevels(); err != nil {
+		return err
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return refused("log-format", o.LogFormat)
 	}
-	for _, u := range []struct{ flag, url, schemes string }{{"rest", o.REST, "http https"}, {"ws", o.WS, "ws wss"}, {"archive", o.Archive, "http https"}} {
-		if err := checkURL(u.flag, u.url, u.schemes); err != nil {
-			return err
-		}
+	if err := o.Proxy.check(); err != nil {
+		return err
+	}
+	if err := errors.Join(checkREST(o.REST), checkURL("ws", o.WS, binance.DefaultWS, "ws wss"), checkArchive(o.Archive)); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		flag          string
@@ -165,8 +173,10 @@ var takes = map[string]string{
 	"backfill":    "0 to 1000000",
 	"rest-weight": "20 to 2400",
 	"forward":     "off, public or all",
+	"proxy":       "socks5://HOST:PORT or http://HOST:PORT, USER:PASSWORD@ before HOST where asked for, an @ in it as %40",
 	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
-	"log-level":   "debug, info, warn or error",
+	"record-size": "a size from 64MiB up, like 10GiB",
+	"log-level":   "debug, info, warn or error, and TARGET=LEVEL after commas",
 	"log-format":  "text or json",
 }
 
@@ -202,13 +212,24 @@ func checkForward(mode, listen string, token bool) error {
 	return nil
 }
 
-// checkURL refuses an address without one of the schemes or without a host.
-func checkURL(flag, text, schemes string) error {
+// checkURL refuses an address without one of the schemes or without a host, and one that is known to be something else than usual.
+func checkURL(flag, text, usual, schemes string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || !slices.Contains(strings.Fields(schemes), u.Scheme) {
 		return refused(flag, text)
 	}
+	if err := binance.CheckAddress(usual, text); err != nil {
+		return fmt.Errorf("--%s %q: %w", flag, text, err)
+	}
 	return nil
+}
+
+func checkREST(text string) error {
+	return checkURL("rest", text, binance.DefaultREST, "http https")
+}
+
+func checkArchive(text string) error {
+	return checkURL("archive", text, binance.DefaultArchive, "http https")
 }
 
 // parseSource reads the name of a source.
@@ -231,6 +252,15 @@ func parseGrace(text string) (time.Duration, error) {
 		return 0, refused("grace", text)
 	}
 	return grace, nil
+}
+
+// parseSizes reads what memory and disk may be taken.
+func (o *serveOptions) parseSizes() (err error) {
+	if o.Window, err = parseWindow(o.texts.window); err != nil {
+		return err
+	}
+	o.RecordSize, err = parseRecordSize(o.texts.recordSize)
+	return err
 }
 
 // leastWindow holds a few series: what is less than one could keep nothing.
@@ -278,13 +308,4 @@ func intervalList(ivs []market.Interval) string {
 		names[i] = iv.String()
 	}
 	return strings.Join(names, ",")
-}
-
-// logger makes the log that the flags ask for.
-func (o *serveOptions) logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: o.LogLevel}
-	if o.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -21,7 +21,7 @@ import (
 func (s *server) openStore() error {
 	var err error
 	s.store, err = store.Open(store.Options{Dir: s.o.Dir, Intervals: s.o.Intervals, Source: s.o.Source, Retain: s.o.Retain,
-		Window: s.o.Window, Metrics: s.metrics, Log: s.log})
+		Window: s.o.Window, Metrics: s.metrics, Watchdog: s.dog, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -42,9 +42,9 @@ func (s *server) askREST(client *http.Client) {
 func (s *server) list(ctx context.Context, choose func([]binance.Listing, []string) ([]binance.Listing, error)) ([]market.SymbolID, error) {
 	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, err)
+		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, binance.Explain(s.o.REST, err))
 	}
-	s.info = &infoCache{rest: s.rest, log: s.log, raw: info.Raw, at: time.Now()}
+	s.info = &infoCache{rest: s.rest, log: s.log.With("target", "serve"), raw: info.Raw, at: time.Now()}
 	listed, err := choose(info.Listings, s.o.Symbols)
 	if err != nil {
 		return nil, err
@@ -186,9 +186,9 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Standings:    func() any { return s.standings() },
 		Differences:  func(ctx context.Context) (any, error) { return s.differences(ctx) },
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
-		Ready:        s.ready,
+		Ready:        func() (bool, any) { r := s.ready(); return r.Ready, r },
 		Token:        s.o.token,
-		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Log: s.log, Version: version,
+		PushEvery:    s.o.PushEvery, Metrics: s.metrics, Watchdog: s.dog, Log: s.log, Version: version,
 	}
 	if s.o.Forward != forwardOff {
 		forwarder, err := s.rest.Forwarder()
@@ -219,13 +219,30 @@ func (s *server) buildRelay() (find func(stream string) func(on bool)) {
 	}
 }
 
-// ready reports whether clock, store and feed are up and nearly all symbols are whole.
-func (s *server) ready() (bool, any) {
-	whole, symbols, uncarried := s.feed.Ready()
+// readiness is what /readyz shows.
+type readiness struct {
+	Ready     bool               `json:"ready"`
+	Reasons   []string           `json:"reasons,omitempty"` // why it is not
+	Symbols   map[feed.State]int `json:"symbols"`
+	Clock     bool               `json:"clock"` // the exchange's time is known
+	Store     string             `json:"store"`
+	Uncarried int                `json:"lanes_without_connection"`
+	Silent    int                `json:"lanes_silent"` // their connections are up and bring nothing, though their market trades
+}
+
+// ready reports whether clock, store and feed are up, what is traded comes, and nearly all symbols are whole.
+func (s *server) ready() readiness {
+	f := s.feed.Ready()
 	_, synced := s.clock.Synced()
-	state := s.store.Status().State
-	return whole && synced && state == store.StateOK, map[string]any{"symbols": symbols, "clock": synced, "store": state,
-		"lanes_without_connection": len(uncarried)}
+	r := readiness{Reasons: f.Reasons, Symbols: f.Symbols, Clock: synced, Store: s.store.Status().State, Uncarried: len(f.Uncarried), Silent: len(f.Silent)}
+	if !synced {
+		r.Reasons = append(r.Reasons, "the exchange's time is not known")
+	}
+	if r.Store != store.StateOK {
+		r.Reasons = append(r.Reasons, "store: "+r.Store)
+	}
+	r.Ready = len(r.Reasons) == 0
+	return r
 }
 
 // status is what /klined/v1/status shows.
@@ -379,7 +396,7 @@ func (c *infoCache) get(ctx context.Context) ([]byte, error) {
 		c.raw = info.Raw
 	}
 	if err != nil {
-		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "target", "serve", "error", err)
+		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "error", err)
 	}
 	c.at = time.Now() // after a failure too: the old answer is served until it is asked for again
 	return c.raw, nil

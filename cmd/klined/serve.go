@@ -20,6 +20,7 @@ import (
 	"klined/market"
 	"klined/serve"
 	"klined/store"
+	"klined/tape"
 )
 
 // newServeCommand is the command klined serve.
@@ -73,8 +74,21 @@ Every flag may also stand in the file that --config names (listen = "127.0.0.1:8
 
 // network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
 type network struct {
-	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Dial   dialFunc
 	Listen func(network, addr string) (net.Listener, error)
+}
+
+// through is n with everything that is dialled going through a proxy, where there is one.
+func (n network) through(proxy *proxyFlag) network {
+	if proxy.URL == nil {
+		return n
+	}
+	direct := n.Dial
+	if direct == nil {
+		direct = new(net.Dialer).DialContext
+	}
+	n.Dial = proxy.dialer(direct)
+	return n
 }
 
 func (n network) listen(addr string) (net.Listener, error) {
@@ -101,6 +115,7 @@ func cause(err error) error {
 func (n network) client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
+	transport.Proxy = nil // --proxy is for the streams too, as HTTPS_PROXY would not be
 	if n.Dial != nil {
 		transport.DialContext = n.Dial
 	}
@@ -119,6 +134,7 @@ type server struct {
 	o       serveOptions
 	metrics *health.Metrics
 	dog     *health.Watchdog
+	manager *manager
 	log     *slog.Logger
 	began   time.Time
 
@@ -129,6 +145,7 @@ type server struct {
 	rest      *binance.REST
 	info      *infoCache
 	venue     *binance.Venue
+	tape      *tape.Recorder // nil where nobody records
 	store     *store.Store
 	feed      *feed.Feed
 	history   *history.History
@@ -139,8 +156,10 @@ type server struct {
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
 // address once clients may come.
 func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, listening func(net.Addr)) (err error) {
-	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), log: log, began: time.Now(),
+	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), manager: newManager(log), log: log.With("target", "life"), began: time.Now(),
 		clock: clock.New(), symbols: &market.Symbols{}}
+
+	n = n.through(&o.Proxy)
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
 	listener, err := n.listen(o.Listen)
@@ -153,43 +172,59 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	if err := s.openStore(); err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(unlessStopped(ctx, err), s.store.Close()) // what a stop cuts short is no failure
-	}()
+	defer func() { err = errors.Join(err, s.ends("store", storeWithin, s.store.Close)) }()
+	if err := s.openTape(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.ends("tape", tapeWithin, s.closeTape)) }()
 
-	// The exchange's time and symbols: everything behind is numbers.
 	client := n.client()
 	defer client.CloseIdleConnections()
-	s.askREST(client)
-	var carried []market.SymbolID
-	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
-		return fmt.Errorf("%s: %w", o.REST, err)
+	carried, err := s.build(ctx, n, client)
+	if err != nil {
+		return unlessStopped(ctx, err) // what a stop cuts short is no failure
 	}
-	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
-		return err
-	}
-
-	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
-	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
-		Metrics: s.metrics, Log: log})
-	if err := s.probe(ctx); err != nil {
-		return err
-	}
-	if err := s.buildFeed(carried); err != nil {
-		return err
-	}
-	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: log,
-		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: log})},
-		Name:    func(id market.SymbolID) string { return s.symbols.Get(id).Name }, Metrics: s.metrics, Intervals: o.Intervals, Doubt: s.clock.Doubt})
-	if s.serve, err = s.buildServe(); err != nil {
-		return err
-	}
-	defer s.serve.Close()
+	defer func() {
+		err = errors.Join(err, s.ends("clients", clientsWithin, func() error { s.serve.Close(); return nil }))
+	}()
 	s.publish()
 
 	listening(listener.Addr())
 	return s.run(ctx, listener, carried)
 }
+
+// build makes the parts, in the data's order, and returns the symbols that they carry.
+func (s *server) build(ctx context.Context, n network, client *http.Client) (carried []market.SymbolID, err error) {
+	o := &s.o
+
+	// The exchange's time and symbols: everything behind is numbers.
+	s.askREST(client)
+	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.REST, binance.Explain(o.REST, err))
+	}
+	s.warnOfClock()
+	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
+		return nil, err
+	}
+
+	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
+	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
+		Metrics: s.metrics, Log: s.log, Record: s.record()})
+	if err := s.probe(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.buildFeed(carried); err != nil {
+		return nil, err
+	}
+	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: s.log,
+		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: s.log})},
+		Name:    func(id market.SymbolID) string { return s.symbols.Get(id).Name }, Metrics: s.metrics, Watchdog: s.dog, Intervals: o.Intervals, Doubt: s.clock.Doubt})
+	s.serve, err = s.buildServe()
+	return carried, err
+}
+
+// startWithin is how long a start takes at most once the exchange takes requests.
+const startWithin = time.Minute
 
 // unlessRefused asks again where the exchange refuses requests for a time: a process that ends and is started again would
 // only ask more often. Any other failure is the user's to see at once.
@@ -200,7 +235,8 @@ func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
 		if !errors.As(err, &refusal) {
 			return err
 		}
-		s.log.Warn("waiting for the exchange to take requests again", "target", "life", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
+		s.log.Warn("waiting for the exchange to take requests again", "reason", refusal.Reason, "for", refusal.RetryAfter.Round(time.Second))
+		s.manager.tell(fmt.Sprintf("STATUS=waiting for the exchange to take requests again\nEXTEND_TIMEOUT_USEC=%d", (refusal.RetryAfter + startWithin).Microseconds()))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -210,9 +246,9 @@ func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
 }
 
 // run lets the parts work until ctx ends or one fails, and stops them in reverse: no new clients, the feed with a last
-// drain, the clients; the store flushes last, when it is closed.
-func (s *server) run(ctx context.Context, listener net.Listener, carried []market.SymbolID) error {
-	g, ctx := errgroup.WithContext(ctx)
+// drain; then the caller the clients, and the store, which flushes last.
+func (s *server) run(outer context.Context, listener net.Listener, carried []market.SymbolID) error {
+	g, ctx := errgroup.WithContext(outer)
 	server := serve.NewHTTPServer(s.serve.Handler(), s.log)
 	g.Go(func() error {
 		if err := server.Serve(listener); ctx.Err() == nil {
@@ -230,36 +266,31 @@ func (s *server) run(ctx context.Context, listener net.Listener, carried []marke
 	if s.o.Settle {
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
 	}
-	g.Go(func() error { s.dog.Run(ctx); return nil })
+	g.Go(func() error { return s.dog.Run(ctx) })
+	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Stuck); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
-	g.Go(func() error { s.watchStore(ctx); return nil })
-	g.Go(func() error {
-		<-ctx.Done()
-		return stopHTTP(ctx, server)
-	})
-	s.log.Info("serving", "target", "life", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
+	g.Go(func() error { s.watchDisk(ctx); return nil })
+	g.Go(func() error { return stopHTTP(ctx, server) })
+	s.log.Info("serving", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
-	err := g.Wait()
-	s.log.Info("stopping", "target", "life")
+	s.manager.tell("READY=1\nSTATUS=serving " + listener.Addr().String())
+
+	<-ctx.Done()
+	s.manager.tell("STOPPING=1\nSTATUS=stopping")
+	why := context.Cause(ctx)
+	s.log.Info("stopping", "reason", why)
+	err := s.ends("parts", partsWithin, func() error { return unlessStopped(outer, g.Wait()) })
+	if err != why {
+		err = errors.Join(unlessStopped(outer, why), err)
+	}
 	return err
 }
 
-// stopHTTP lets the requests under way end, for a second at most. WebSocket clients are the hub's.
-func stopHTTP(ctx context.Context, server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return server.Close()
+// warnOfClock says that this machine's clock is wrong: klined goes by the exchange's, but certificates and logs by this one.
+func (s *server) warnOfClock() {
+	if off := s.clock.Offset(); off.Abs() > 2*time.Second {
+		s.log.Warn("this machine's clock is wrong; klined goes by the exchange's", "ahead_by", -off.Round(time.Millisecond))
 	}
-	return nil
-}
-
-// unlessStopped is err, or nil when it only says that ctx has ended.
-func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // resyncEvery is how often the exchange's time is asked again: twice before the watchdog would call the clock silent.
@@ -267,7 +298,7 @@ const resyncEvery = health.Silence / 2
 
 // keepTime asks for the exchange's time again and again, and reports the clock's health.
 func (s *server) keepTime(ctx context.Context) {
-	c := s.dog.Component("clock", false)
+	c := s.dog.Component("clock", health.Outside)
 	ask := func(ctx context.Context) (market.Time, error) {
 		t, err := s.rest.Time(ctx)
 		if err == nil {
@@ -287,9 +318,9 @@ func (s *server) keepTime(ctx context.Context) {
 	})
 }
 
-// watchStore reports the store's health, and that of the disk below it: while there is room, the process works.
-func (s *server) watchStore(ctx context.Context) {
-	c, disk := s.dog.Component("store", true), s.dog.Component("disk", false)
+// watchDisk reports whether the disk below the store has room: while it has, the store's writer says how it is itself.
+func (s *server) watchDisk(ctx context.Context) {
+	disk := s.dog.Component("disk", health.Outside)
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
@@ -297,19 +328,12 @@ func (s *server) watchStore(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			st := s.store.Status()
-			report(c, st.State)
-			report(disk, st.Disk)
+			if room := s.store.Status().Disk; room == store.StateOK {
+				disk.Beat()
+			} else {
+				disk.Fail(room)
+			}
 		}
-	}
-}
-
-// report has a component stand as a state of the store says.
-func report(c *health.Component, state string) {
-	if state == store.StateOK {
-		c.Beat()
-	} else {
-		c.Fail(state)
 	}
 }
 
@@ -319,7 +343,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
+		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"klined/health"
 )
 
 const configHelp = `Every flag of klined serve, as a configuration file: klined help config > klined.toml begins one, and serve reads it
@@ -110,6 +112,6 @@ func printSettings(w io.Writer, flags *pflag.FlagSet) {
 		if where != "" {
 			where = " # " + where
 		}
-		fmt.Fprintf(w, "%s = %s%s\n", f.Name, literal(f, f.Value.String()), where)
+		fmt.Fprintf(w, "%s = %s%s\n", f.Name, literal(f, health.Mask(f.Value.String())), where)
 	})
 }

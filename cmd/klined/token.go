@@ -48,7 +48,7 @@ func readToken(file string) (string, error) {
 func warnOfToken(log *slog.Logger, file string) {
 	info, err := os.Stat(file)
 	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
-		log.Warn("every user of this machine can read the token: chmod 600", "target", "life", "file", file, "mode", info.Mode().Perm().String())
+		log.Warn("every user of this machine can read the token: chmod 600", "file", file, "mode", info.Mode().Perm().String())
 	}
 }
 
@@ -73,6 +73,6 @@ func warnOfListening(log *slog.Logger, listen string, token bool) {
 	if token {
 		means = "the token crosses the network in the clear"
 	}
-	log.Warn("listening beyond this machine, without TLS: put a reverse proxy that has it in front (SECURITY.md)", "target", "life",
+	log.Warn("listening beyond this machine, without TLS: put a reverse proxy that has it in front (SECURITY.md)",
 		"listen", listen, "open_to", by, "means", means)
 }

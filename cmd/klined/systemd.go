@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"klined/health"
+)
+
+// manager is the service manager that has started the process, where there is one: what follows is its protocol,
+// sd_notify(3). Without one, telling it does nothing.
+type manager struct {
+	log    *slog.Logger
+	within time.Duration // it ends a process of which it has heard nothing for so long; 0: it does not
+}
+
+func newManager(log *slog.Logger) *manager {
+	m := &manager{log: log.With("target", "life")}
+	within, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		m.log.Warn("cannot read what the service manager asks for", "error", err)
+	}
+	m.within = within
+	return m
+}
+
+// tellWithin is how long telling may take: a manager that does not listen is no reason to stand still.
+const tellWithin = time.Second
+
+// tell sends assignments, one a line: READY=1, STOPPING=1, STATUS=text.
+func (m *manager) tell(assignments string) {
+	health.Bounded(tellWithin, func() {
+		if _, err := daemon.SdNotify(false, assignments); err != nil {
+			m.log.Debug("cannot tell the service manager", "error", err)
+		}
+	})
+}
+
+// keepAlive shows until ctx ends that the process lives, twice in the time that the manager allows. While something is
+// stuck it does not: the manager ends what cannot end itself, and starts it again.
+func (m *manager) keepAlive(ctx context.Context, stuck func() error) {
+	if m.within == 0 {
+		return
+	}
+	tick := time.NewTicker(m.within / 2)
+	defer tick.Stop()
+	for {
+		if err := stuck(); err == nil {
+			m.tell(daemon.SdNotifyWatchdog)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
