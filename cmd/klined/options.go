@@ -60,9 +60,6 @@ const (
 	forwardAll    = "all"
 )
 
-// defaultCapacity leaves room beside the 790 perpetuals that the exchange lists.
-const defaultCapacity = 1500
-
 // defaultPushEvery is how often the exchange itself pushes a busy kline.
 const defaultPushEvery = 250 * time.Millisecond
 
