@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 // serveOptions are the flags of klined serve. Their texts are checked by parse.
 type serveOptions struct {
 	Listen     string
+	Admin      string // empty: off
 	Dir        string
 	REST       string
 	WS         string
@@ -50,6 +52,8 @@ type serveOptions struct {
 	texts struct{ symbols, intervals, source, grace, settle, retain, window, recordSize, level string }
 	token string // what is in the file; never logged
 
+	flags *pflag.FlagSet // that these are bound to, for who asks what is in force; nil in tests that bind none
+
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
 
@@ -65,7 +69,9 @@ const defaultPushEvery = 250 * time.Millisecond
 
 // bind declares the flags with their defaults.
 func (o *serveOptions) bind(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "serve on `HOST:PORT`")
+	f.StringVar(&o.Admin, "admin", "", adminUsage)
 	f.StringVar(&o.Dir, "dir", "klined-data", "keep the store in `DIR`")
 	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
 	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
@@ -95,7 +101,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if err = checkListen(o.Listen); err != nil {
+	if err = cmp.Or(checkListen(o.Listen), checkAdmin(o.Admin)); err != nil {
 		return err
 	}
 	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
@@ -157,6 +163,7 @@ func (o *serveOptions) parse() error {
 // takes is what is allowed of the flags' values: errors say it, and klined help config.
 var takes = map[string]string{
 	"listen":      "HOST:PORT, like 127.0.0.1:8080",
+	"admin":       "HOST:PORT of this machine, like 127.0.0.1:6060",
 	"rest":        "an address like http://host:port or https://host",
 	"ws":          "an address like ws://host:port or wss://host",
 	"archive":     "an address like http://host:port or https://host",
