@@ -40,7 +40,7 @@ func newServeCommand() *cobra.Command {
 				printSettings(cmd.OutOrStdout(), cmd.Flags())
 				return checkServe(cmd.Context(), o, network{}, cmd.ErrOrStderr())
 			}
-			limitMemory(o.Window)
+			limitMemory(o.Window, o.Capacity)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
@@ -171,6 +171,11 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer listener.Close()
+	stopAdmin, err := administer(&o, n, s.log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
 	warnOfListening(log, o.Listen, o.Token != "")
 	warnOfToken(log, o.Token)
 	if err := s.openStore(); err != nil {
