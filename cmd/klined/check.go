@@ -124,7 +124,7 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		}
 		listed, err := choose(info.Listings, s.o.Symbols)
 		if err == nil {
-			err = s.fit(len(listed))
+			err = checkCapacity(len(listed), s.o.Lanes, s.o.Capacity)
 		}
 		return fmt.Sprintf("%d, %d intervals", len(listed), len(s.o.Intervals)), err
 	})
@@ -140,13 +140,4 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		}
 		return s.o.Archive, nil
 	})
-}
-
-// fit refuses more symbols than the lanes' connections take.
-func (s *server) fit(symbols int) error {
-	if perConn := (symbols + s.o.Lanes - 1) / s.o.Lanes; perConn > binance.MaxStreams {
-		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
-			symbols, s.o.Lanes, perConn, binance.MaxStreams)
-	}
-	return nil
 }

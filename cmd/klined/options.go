@@ -32,6 +32,7 @@ type serveOptions struct {
 	Source     market.Source
 	Redundancy int
 	Lanes      int
+	Capacity   int           // symbols that live at once
 	Grace      time.Duration // 0: learnt
 	PushEvery  time.Duration
 	Settle     bool
@@ -81,6 +82,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
 	f.IntVar(&o.Redundancy, "redundancy", 2, "carry each symbol's trades over `N` connections at once")
 	f.IntVar(&o.Lanes, "lanes", 4, "share out the symbols over `N` lanes")
+	f.IntVar(&o.Capacity, "capacity", defaultCapacity, "carry at most `N` symbols, those that are listed later among them; at most 1024 a lane")
 	f.StringVar(&o.texts.grace, "grace", "auto", "close by the clock `TIME` after a boundary; auto learns it from how old trades come")
 	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
@@ -147,7 +149,7 @@ func (o *serveOptions) parse() error {
 	for _, n := range []struct {
 		flag          string
 		value, lo, hi int
-	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
+	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"capacity", o.Capacity, 1, 64 * binance.MaxStreams}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
 		if n.value < n.lo || n.value > n.hi {
 			return fmt.Errorf("--%s %d: want %s", n.flag, n.value, takes[n.flag])
 		}
@@ -168,6 +170,7 @@ var takes = map[string]string{
 	"source":      "aggTrade or trade",
 	"redundancy":  "1 to 4",
 	"lanes":       "1 to 64",
+	"capacity":    "1 to 65536",
 	"grace":       "auto, or a time from 10ms to 30s",
 	"push-every":  "10ms to 1m",
 	"settle":      "on or off",

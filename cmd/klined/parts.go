@@ -106,12 +106,13 @@ func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, 
 
 // buildFeed lays the lanes; every drain goes to the store first, then to the clients.
 func (s *server) buildFeed(carried []market.SymbolID) error {
-	if err := s.fit(len(carried)); err != nil {
+	err := checkCapacity(len(carried), s.o.Lanes, s.o.Capacity)
+	if err != nil {
 		return err
 	}
-	var err error
 	s.feed, err = feed.New(feed.Options{
 		Symbols: carried, Intervals: s.o.Intervals, Source: s.o.Source, Lanes: s.o.Lanes, Redundancy: s.o.Redundancy,
+		Capacity: s.o.Capacity, TradesPerConn: binance.MaxStreams,
 		DialTrades: func(ctx context.Context, name string, ids []market.SymbolID) (feed.Conn, error) {
 			return asConn(s.venue.DialTrades(ctx, name, ids))
 		},

@@ -40,7 +40,7 @@ func newServeCommand() *cobra.Command {
 				printSettings(cmd.OutOrStdout(), cmd.Flags())
 				return checkServe(cmd.Context(), o, network{}, cmd.ErrOrStderr())
 			}
-			limitMemory(o.Window)
+			limitMemory(o.Window, o.Capacity)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
