@@ -84,7 +84,7 @@ func listedMarket(t *testing.T, source market.Source) {
 	m.until(at(t, "2027-01-05T09:58:10Z"))
 	m.fault(sim.Fault{Kind: sim.FaultList, Symbol: chinese, Seconds: 235.5, Contract: "TRADIFI_PERPETUAL"}) // at 10:02:05.5
 	m.until(at(t, "2027-01-05T10:01:55Z"))                                                                  // it is announced for so long that the regular question finds it
-	if st := m.stands(chinese); st.State != feed.Whole || st.LastID != 0 {
+	if st := m.stands(chinese); st.State != feed.Whole || st.LastID != -1 {
 		t.Errorf("before its first trade: %+v", st)
 	}
 	if rows, err := m.judge.ours(chinese, market.OneMinute, start, m.x.Now()); err != nil || len(rows) != 0 {
