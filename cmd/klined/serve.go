@@ -352,7 +352,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
+		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")
