@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"klined/market"
 )
@@ -43,6 +44,10 @@ func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, err
 	listings, err := ParseExchangeInfo(body)
 	if err != nil {
 		return nil, fmt.Errorf("GET %s: %w", pathExchangeInfo, err)
+	}
+	if !slices.ContainsFunc(listings, func(l Listing) bool { return l.ContractType != "" }) {
+		return nil, fmt.Errorf("GET %s: none of its %d symbols is a futures contract (%s, …): another market, whose klines would be wrong here; want %s",
+			pathExchangeInfo, len(listings), listings[0].Name, DefaultREST)
 	}
 	return &Info{Raw: body, Listings: listings}, nil
 }

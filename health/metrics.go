@@ -83,7 +83,7 @@ func NewMetrics() *Metrics {
 		Connections:      r.gauges("klined_connections", "Connections to the exchange.", "state"),
 		ConnectionLag:    r.gauges("klined_connection_lag_seconds", "How old trades are when a connection brings them, over the last seconds.", "conn"),
 		Reconnects:       r.counters("klined_reconnects_total", "Connections that ended, or could not be dialled, and were dialled again.", "reason"),
-		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, by their standing.", "state"),
+		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, or were, by their standing.", "state"),
 		GraceSeconds:     r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
 		LaneHold:         r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
 		KlinesClosed:     r.counter("klined_klines_closed_total", "Klines closed for the first time."),

@@ -49,7 +49,7 @@ func newAuditCommand() *cobra.Command {
 			if err != nil {
 				return &usageError{err}
 			}
-			return audit(cmd.Context(), &o, network{}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return audit(cmd.Context(), &o, network{}.through(&o.proxy), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	o.bind(cmd.Flags(), "audit")

@@ -34,12 +34,12 @@ func newBackfillCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := o.parse()
 			if err == nil {
-				err = checkURL("archive", archive, "http https")
+				err = checkArchive(archive)
 			}
 			if err != nil {
 				return &usageError{err}
 			}
-			return backfill(cmd.Context(), &o, archive, network{}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return backfill(cmd.Context(), &o, archive, network{}.through(&o.proxy), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	o.bind(cmd.Flags(), "bring")

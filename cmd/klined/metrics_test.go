@@ -24,6 +24,7 @@ import (
 var shownElsewhere = map[string]struct{ file, test, says string }{
 	"klined_unknown_symbol_total":         {"../../binance/decode_test.go", "TestDecodeUnknownSymbol", "UnknownSymbols"},
 	"klined_ws_slow_clients_total":        {"../../serve/push_test.go", "TestSlowClients", "WSSlowClients"},
+	"klined_unauthorized_total":           {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},
 	"klined_ws_refused_total":             {"../../serve/bounds_test.go", "TestTooManyClients", "klined_ws_refused_total"},
 	"klined_store_dropped_rows_total":     {"../../store/lost_test.go", "TestFullOutbox", "DroppedRows"},
 	`klined_settle_share{when="checked"}`: {"../../feed/tally_test.go", "TestSettleShares", "checked hour"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -37,7 +38,8 @@ type serveOptions struct {
 	Forward    string                            // forwardOff, forwardPublic or forwardAll
 	Retain     map[market.Interval]time.Duration // what is absent is kept for ever
 	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
-	Token      string                            // the file of the token asked of clients; empty: none is
+	Proxy      proxyFlag
+	Token      string // the file of the token asked of clients; empty: none is
 	LogLevel   slog.Level
 	LogLevels  map[string]slog.Level // by target; of others LogLevel
 	LogFormat  string
@@ -65,6 +67,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
 	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
 	f.StringVar(&o.Archive, "archive", binance.DefaultArchive, "`URL` of the exchange's archive of files")
+	f.Var(&o.Proxy, "proxy", proxyUsage)
 	f.StringVar(&o.texts.symbols, "symbols", "all", "carry all perpetuals that trade, or those of `LIST`: BTCUSDT,ETHUSDT")
 	f.StringVar(&o.texts.intervals, "intervals", intervalList(market.ExchangeIntervals()), "build the intervals of `LIST`; 1m always")
 	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
@@ -125,10 +128,11 @@ func (o *serveOptions) parse() error {
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return refused("log-format", o.LogFormat)
 	}
-	for _, u := range []struct{ flag, url, schemes string }{{"rest", o.REST, "http https"}, {"ws", o.WS, "ws wss"}, {"archive", o.Archive, "http https"}} {
-		if err := checkURL(u.flag, u.url, u.schemes); err != nil {
-			return err
-		}
+	if err := o.Proxy.check(); err != nil {
+		return err
+	}
+	if err := errors.Join(checkREST(o.REST), checkURL("ws", o.WS, binance.DefaultWS, "ws wss"), checkArchive(o.Archive)); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		flag          string
@@ -159,6 +163,7 @@ var takes = map[string]string{
 	"backfill":    "0 to 1000000",
 	"rest-weight": "20 to 2400",
 	"forward":     "off, public or all",
+	"proxy":       "socks5://HOST:PORT or http://HOST:PORT, USER:PASSWORD@ before HOST where asked for, an @ in it as %40",
 	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
 	"log-level":   "debug, info, warn or error, and TARGET=LEVEL after commas",
 	"log-format":  "text or json",
@@ -196,13 +201,24 @@ func checkForward(mode, listen string, token bool) error {
 	return nil
 }
 
-// checkURL refuses an address without one of the schemes or without a host.
-func checkURL(flag, text, schemes string) error {
+// checkURL refuses an address without one of the schemes or without a host, and one that is known to be something else than usual.
+func checkURL(flag, text, usual, schemes string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || !slices.Contains(strings.Fields(schemes), u.Scheme) {
 		return refused(flag, text)
 	}
+	if err := binance.CheckAddress(usual, text); err != nil {
+		return fmt.Errorf("--%s %q: %w", flag, text, err)
+	}
 	return nil
+}
+
+func checkREST(text string) error {
+	return checkURL("rest", text, binance.DefaultREST, "http https")
+}
+
+func checkArchive(text string) error {
+	return checkURL("archive", text, binance.DefaultArchive, "http https")
 }
 
 // parseSource reads the name of a source.

@@ -42,7 +42,7 @@ func (s *server) askREST(client *http.Client) {
 func (s *server) list(ctx context.Context, choose func([]binance.Listing, []string) ([]binance.Listing, error)) ([]market.SymbolID, error) {
 	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, err)
+		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, binance.Explain(s.o.REST, err))
 	}
 	s.info = &infoCache{rest: s.rest, log: s.log.With("target", "serve"), raw: info.Raw, at: time.Now()}
 	listed, err := choose(info.Listings, s.o.Symbols)

@@ -22,6 +22,7 @@ type pastOptions struct {
 	dir        string
 	rest       string
 	restWeight int
+	proxy      proxyFlag
 	symbols    []string // nil: all
 	intervals  []market.Interval
 	from, to   market.Time // 0: as usual
@@ -46,6 +47,7 @@ func (o *pastOptions) bind(f *pflag.FlagSet, verb string) {
 	f.StringVar(&o.texts.to, "to", "", "end before `TIME` (now)")
 	f.StringVar(&o.dir, "dir", "klined-data", "the store is in `DIR`")
 	f.StringVar(&o.rest, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
+	f.Var(&o.proxy, "proxy", proxyUsage)
 	f.IntVar(&o.restWeight, "rest-weight", 1200, "use `N` of the exchange's 2400 request weight a minute")
 }
 
@@ -72,7 +74,10 @@ func (o *pastOptions) parse() (err error) {
 	if o.restWeight < 20 || o.restWeight > 2400 {
 		return fmt.Errorf("--rest-weight %d: want 20 to 2400", o.restWeight)
 	}
-	return checkURL("rest", o.rest, "http https")
+	if err := o.proxy.check(); err != nil {
+		return err
+	}
+	return checkREST(o.rest)
 }
 
 // past is a server without streams: exchange and store for commands that ask for what is past.
@@ -92,7 +97,7 @@ func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) 
 	p.askREST(client)
 	if err := p.unlessRefused(ctx, func() error { return p.clock.Sync(ctx, p.rest.Time) }); err != nil {
 		p.stop()
-		return nil, fmt.Errorf("%s: %w", o.rest, err)
+		return nil, fmt.Errorf("%s: %w", o.rest, binance.Explain(o.rest, err))
 	}
 	return p, nil
 }

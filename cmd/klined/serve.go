@@ -73,8 +73,21 @@ Every flag may also stand in the file that --config names (listen = "127.0.0.1:8
 
 // network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
 type network struct {
-	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Dial   dialFunc
 	Listen func(network, addr string) (net.Listener, error)
+}
+
+// through is n with everything that is dialled going through a proxy, where there is one.
+func (n network) through(proxy *proxyFlag) network {
+	if proxy.URL == nil {
+		return n
+	}
+	direct := n.Dial
+	if direct == nil {
+		direct = new(net.Dialer).DialContext
+	}
+	n.Dial = proxy.dialer(direct)
+	return n
 }
 
 func (n network) listen(addr string) (net.Listener, error) {
@@ -101,6 +114,7 @@ func cause(err error) error {
 func (n network) client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
+	transport.Proxy = nil // --proxy is for the streams too, as HTTPS_PROXY would not be
 	if n.Dial != nil {
 		transport.DialContext = n.Dial
 	}
@@ -143,6 +157,8 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	s := &server{o: o, metrics: health.NewMetrics(), dog: health.NewWatchdog(log), manager: newManager(log), log: log.With("target", "life"), began: time.Now(),
 		clock: clock.New(), symbols: &market.Symbols{}}
 
+	n = n.through(&o.Proxy)
+
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
 	listener, err := n.listen(o.Listen)
 	if err != nil {
@@ -178,8 +194,9 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 	// The exchange's time and symbols: everything behind is numbers.
 	s.askREST(client)
 	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.REST, err)
+		return nil, fmt.Errorf("%s: %w", o.REST, binance.Explain(o.REST, err))
 	}
+	s.warnOfClock()
 	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
 		return nil, err
 	}
@@ -264,6 +281,13 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	return err
 }
 
+// warnOfClock says that this machine's clock is wrong: klined goes by the exchange's, but certificates and logs by this one.
+func (s *server) warnOfClock() {
+	if off := s.clock.Offset(); off.Abs() > 2*time.Second {
+		s.log.Warn("this machine's clock is wrong; klined goes by the exchange's", "ahead_by", -off.Round(time.Millisecond))
+	}
+}
+
 // resyncEvery is how often the exchange's time is asked again: twice before the watchdog would call the clock silent.
 const resyncEvery = health.Silence / 2
 
@@ -314,7 +338,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
+		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")
