@@ -22,11 +22,13 @@ var ErrClosed = errors.New("connection closed by us")
 // Stream is one connection to the exchange. One goroutine calls Read; the other methods may be called from any.
 // It ends with the first error of Read, or with Close.
 type Stream struct {
+	name    string
 	conn    net.Conn
 	began   time.Time
 	symbols *market.Symbols
-	suffix  string                     // what the names of symbols' streams end in
-	sink    func(name, payload []byte) // takes wrapped events as they are; nil: they are decoded
+	suffix  string                                        // what the names of symbols' streams end in
+	sink    func(name, payload []byte)                    // takes wrapped events as they are; nil: they are decoded
+	record  func(conn string, at time.Time, frame []byte) // nil: nobody records
 	subs    *subscriptions
 	frames  atomic.Uint64
 	heard   atomic.Int64       // Unix ns of the last byte, of the connection's begin before the first
@@ -45,6 +47,8 @@ type Stream struct {
 // newStream takes conn over; head is what has been read of it behind the handshake.
 func newStream(conn net.Conn, head []byte, v *Venue, name, suffix string) *Stream {
 	s := &Stream{
+		name:    name,
+		record:  v.o.Record,
 		conn:    conn,
 		began:   time.Now(),
 		symbols: v.o.Symbols,
@@ -122,6 +126,9 @@ func (s *Stream) drain(b *market.Batch) (n int, err error) {
 		switch op {
 		case ws.OpText, ws.OpBinary:
 			n++
+			if s.record != nil {
+				s.tape(payload, b)
+			}
 			if err := s.message(payload, b); err != nil {
 				return n, err
 			}
@@ -133,6 +140,14 @@ func (s *Stream) drain(b *market.Batch) (n int, err error) {
 			return n, closeError(payload)
 		}
 	}
+}
+
+// tape hands a message to who records.
+func (s *Stream) tape(payload []byte, b *market.Batch) {
+	if b.Received.IsZero() { // the bytes lay here already
+		b.Received = time.Now()
+	}
+	s.record(s.name, b.Received, payload)
 }
 
 // errUnreadable is an answer to a control message that says nothing that can be understood.

@@ -40,6 +40,10 @@ type VenueOptions struct {
 	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read
 	Metrics     *health.Metrics
 	Log         *slog.Logger
+
+	// Record takes each message as it was received, before it is decoded, with the name of the connection that brought it. It is
+	// called by the goroutines that Read, and may not keep the frame. Nil: nobody does.
+	Record func(conn string, at time.Time, frame []byte)
 }
 
 // Venue dials the exchange's streams, no more often than its rule for one address allows: who has to wait waits, and the log

@@ -47,6 +47,10 @@ type Metrics struct {
 	StoreCommit     prometheus.Histogram
 	StoreOutboxRows prometheus.Gauge
 
+	// tape
+	TapeBytes   prometheus.Counter // written
+	TapeLeftOut prometheus.Counter // frames
+
 	// serve
 	CloseDelay    prometheus.Histogram // close pushed − boundary
 	FrameToPush   prometheus.Histogram // pushes that no push interval deferred
@@ -95,6 +99,9 @@ func NewMetrics() *Metrics {
 		StoreRows:       r.counter("klined_store_rows_total", "Rows written to the store."),
 		StoreCommit:     r.histogram("klined_store_commit_seconds", "Time from the begin of a commit until it is durable.", 1e-3, 14),
 		StoreOutboxRows: r.gauge("klined_store_outbox_rows", "Klines that wait to be committed."),
+
+		TapeBytes:   r.counter("klined_tape_bytes_total", "Bytes of tape written."),
+		TapeLeftOut: r.counter("klined_tape_left_out_total", "Frames that are on no tape, because the disk was too slow or failed."),
 
 		CloseDelay:    r.histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close had been written to the first client that takes it.", 1e-3, 16),
 		FrameToPush:   r.histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 16),

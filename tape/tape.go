@@ -1,13 +1,15 @@
-// Package tape reads raw frames back as they were received: text files of one frame a line, plain or packed.
+// Package tape records raw frames as received and reads them back: text files of one frame a line, plain or packed.
 //
 //	{"stream":"btcusdt@aggTrade","data":{…}}            as it came
 //	1626992741.06217: {"stream":…}                      behind the receiver's clock, in seconds
 //	1721347021434994132 {"stream":…}                    or in milli-, micro- or nanoseconds, told by its size
+//	1721347021434994132 trades-0-1 {"e":"aggTrade",…}   or behind the clock and one word: what a Recorder writes
 package tape
 
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -22,13 +24,23 @@ type Frame struct {
 type Reader struct {
 	lines   *Lines
 	skipped int64
+	leftOut int64
 }
+
+// A recorder's mark of what it left out stands between these, behind the clock.
+const (
+	markBegin = "# left out "
+	markEnd   = " frames"
+)
 
 // NewReader reads the frames that stand in lines.
 func NewReader(lines *Lines) *Reader { return &Reader{lines: lines} }
 
 // Skipped is the number of lines so far that carried no frame.
 func (r *Reader) Skipped() int64 { return r.skipped }
+
+// LeftOut is the number of frames that the recorder of the tape, as read so far, says it left out.
+func (r *Reader) LeftOut() int64 { return r.leftOut }
 
 // Next gives the next frame. Lines without one are skipped and counted. At the end of the tape the error is io.EOF;
 // where the tape stops before its end, every whole frame is given first and the error names file, line and byte.
@@ -41,6 +53,10 @@ func (r *Reader) Next() (Frame, error) {
 		}
 		if err != nil {
 			return Frame{}, err
+		}
+		if n := leftOut(line); n > 0 {
+			r.leftOut += n
+			continue
 		}
 		data, received := split(line)
 		if !r.lines.Whole() && len(bytes.TrimSpace(line)) > 0 && !json.Valid(data) {
@@ -66,9 +82,28 @@ func split(line []byte) ([]byte, time.Time) {
 	}
 	data = bytes.TrimLeft(bytes.TrimPrefix(data[n:], []byte(":")), " \t")
 	if !isFrame(data) {
+		_, data, _ = bytes.Cut(data, []byte(" "))
+		data = bytes.TrimLeft(data, " \t")
+	}
+	if !isFrame(data) {
 		return nil, time.Time{}
 	}
 	return data, at
+}
+
+// leftOut reads a recorder's mark; 0 where the line is none.
+func leftOut(line []byte) int64 {
+	_, n := clock(line)
+	number, marked := bytes.CutPrefix(bytes.TrimLeft(line[n:], " "), []byte(markBegin))
+	number, whole := bytes.CutSuffix(number, []byte(markEnd))
+	if n == 0 || !marked || !whole {
+		return 0
+	}
+	frames, err := strconv.ParseInt(string(number), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return frames
 }
 
 func isFrame(data []byte) bool { return len(data) > 1 && (data[0] == '{' || data[0] == '[') }

@@ -22,6 +22,7 @@ import (
 // shownElsewhere are the metrics, and values of labels, that the market of this test does not bring: what it takes is no fault
 // of an exchange, or takes too long. Each has a test that does.
 var shownElsewhere = map[string]struct{ file, test, says string }{
+	"klined_tape_left_out_total":          {"record_test.go", "TestRecordCounts", "TapeLeftOut"},
 	"klined_unknown_symbol_total":         {"../../binance/decode_test.go", "TestDecodeUnknownSymbol", "UnknownSymbols"},
 	"klined_ws_slow_clients_total":        {"../../serve/push_test.go", "TestSlowClients", "WSSlowClients"},
 	"klined_unauthorized_total":           {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},
@@ -154,7 +155,7 @@ func troubledMarket(t *testing.T) map[string]*seenMetric {
 	synctest.Test(t, func(t *testing.T) {
 		start := at(t, "2027-01-05T09:58:40Z")
 		o := options(t, market.SourceAggTrade, append([]market.Interval{market.Interval(5 * market.Second)}, market.ExchangeIntervals()...)...)
-		o.Settle, o.Forward = true, forwardPublic
+		o.Settle, o.Forward, o.Record = true, forwardPublic, t.TempDir()
 		m := startMarket(t, sim.Options{Symbols: 6, Rate: 120, Seed: 3, Start: start, Straddle: sim.DefaultStraddle, Burn: sim.DefaultBurn, Latency: 80 * time.Millisecond}, o)
 		defer m.end()
 		symbols, err := m.judge.symbols()

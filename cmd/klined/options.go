@@ -40,11 +40,13 @@ type serveOptions struct {
 	Window     int64                             // bytes of memory for the series that clients ask for; 0: off
 	Proxy      proxyFlag
 	Token      string // the file of the token asked of clients; empty: none is
+	Record     string // the folder of tapes; "": nobody records
+	RecordSize int64  // bytes of it
 	LogLevel   slog.Level
 	LogLevels  map[string]slog.Level // by target; of others LogLevel
 	LogFormat  string
 
-	texts struct{ symbols, intervals, source, grace, settle, retain, window, level string }
+	texts struct{ symbols, intervals, source, grace, settle, retain, window, recordSize, level string }
 	token string // what is in the file; never logged
 
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
@@ -82,6 +84,8 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.Token, "token", "", "ask clients for the token in `FILE`: as Authorization: Bearer, or as a password")
 	f.StringVar(&o.texts.retain, "retain", "", "keep klines for so long: `LIST` 1m=60d,1h=52w,1d=forever. What is not named: below a minute 1d, 1m 30d, below an hour 90d, longer for ever")
 	f.StringVar(&o.texts.window, "window", "256MiB", "keep the last 1500 klines of the series that clients ask for in `SIZE` of memory: 64MiB, 1GiB, 0 for none. The least recently asked leaves first")
+	f.StringVar(&o.Record, "record", "", "write every frame from the exchange, as received, on tapes in `DIR`: for replay and sim --tape")
+	f.StringVar(&o.texts.recordSize, "record-size", "10GiB", "keep `SIZE` of tapes: the oldest leaves first")
 	f.StringVar(&o.texts.level, "log-level", "info", "log from `LEVEL` up: debug, info, warn, error; of single targets from their own: info,store=debug")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log as `FORMAT`: text, json")
 }
@@ -116,7 +120,7 @@ func (o *serveOptions) parse() error {
 			return err
 		}
 	}
-	if o.Window, err = parseWindow(o.texts.window); err != nil {
+	if err := o.parseSizes(); err != nil {
 		return err
 	}
 	if o.Symbols, err = parseSymbols(o.texts.symbols); err != nil {
@@ -165,6 +169,7 @@ var takes = map[string]string{
 	"forward":     "off, public or all",
 	"proxy":       "socks5://HOST:PORT or http://HOST:PORT, USER:PASSWORD@ before HOST where asked for, an @ in it as %40",
 	"window":      "0, or a size from 1MiB up, like 64MiB or 1GiB",
+	"record-size": "a size from 64MiB up, like 10GiB",
 	"log-level":   "debug, info, warn or error, and TARGET=LEVEL after commas",
 	"log-format":  "text or json",
 }
@@ -241,6 +246,15 @@ func parseGrace(text string) (time.Duration, error) {
 		return 0, refused("grace", text)
 	}
 	return grace, nil
+}
+
+// parseSizes reads what memory and disk may be taken.
+func (o *serveOptions) parseSizes() (err error) {
+	if o.Window, err = parseWindow(o.texts.window); err != nil {
+		return err
+	}
+	o.RecordSize, err = parseRecordSize(o.texts.recordSize)
+	return err
 }
 
 // leastWindow holds a few series: what is less than one could keep nothing.

@@ -17,10 +17,11 @@ const replayHelp = `Reads trades from files and prints their klines.
 
 What a file holds is told by its content: the exchange's archive CSV of aggTrades or trades, with a header or without,
 in milliseconds or microseconds, or lines of frames as received, bare or wrapped, behind a clock or not; each plain,
-gzip, zstd or zip with one file in it. Several files are read in order and taken together.
+gzip, zstd or zip with one file in it. Several files are read in order and taken together: all tapes of a folder that
+klined serve --record wrote, for instance, where each trade came over two connections.
 
 Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
-come. Ids that are missing, rows that cannot be read and lines without a frame are reported on stderr. Where the input
+come. Ids that are missing, rows that cannot be read, lines without a frame and what a tape says it left out are reported on stderr. Where the input
 holds both aggTrades and trades of a symbol, the aggTrades count.
 
 Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09.zip. Several

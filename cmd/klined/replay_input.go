@@ -170,6 +170,9 @@ func (in *replayInput) readTape(ctx context.Context, name string, r *tape.Reader
 			if n := r.Skipped(); n > 0 && frames > 0 {
 				in.report("%s: %s without a frame skipped", name, counted(n, "line"))
 			}
+			if n := r.LeftOut(); n > 0 {
+				in.report("%s: %s left out when it was recorded", name, counted(n, "frame"))
+			}
 			if err == io.EOF {
 				err = nil
 			}

@@ -20,6 +20,7 @@ import (
 	"klined/market"
 	"klined/serve"
 	"klined/store"
+	"klined/tape"
 )
 
 // newServeCommand is the command klined serve.
@@ -144,6 +145,7 @@ type server struct {
 	rest      *binance.REST
 	info      *infoCache
 	venue     *binance.Venue
+	tape      *tape.Recorder // nil where nobody records
 	store     *store.Store
 	feed      *feed.Feed
 	history   *history.History
@@ -171,6 +173,10 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.ends("store", storeWithin, s.store.Close)) }()
+	if err := s.openTape(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.ends("tape", tapeWithin, s.closeTape)) }()
 
 	client := n.client()
 	defer client.CloseIdleConnections()
@@ -203,7 +209,7 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 
 	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
 	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
-		Metrics: s.metrics, Log: s.log})
+		Metrics: s.metrics, Log: s.log, Record: s.record()})
 	if err := s.probe(ctx); err != nil {
 		return nil, err
 	}

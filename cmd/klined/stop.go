@@ -17,6 +17,7 @@ const (
 	partsWithin    = 5 * time.Second  // the feed with its last drain, and what asks the exchange
 	clientsWithin  = 3 * time.Second  // serve gives each client less
 	storeWithin    = 60 * time.Second // a full outbox of half a million rows takes seconds; a stuck disk takes for ever
+	tapeWithin     = 10 * time.Second // a second of frames, and a file made durable
 )
 
 // ends does one step of the stop and returns its error, or that it has not ended in time: then the log says where every

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"klined/health"
+	"klined/tape"
+)
+
+// leastRecord holds eight files of some minutes each.
+const leastRecord = 64 << 20
+
+// parseRecordSize reads how much of the disk tapes may take.
+func parseRecordSize(text string) (int64, error) {
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size < leastRecord || size > math.MaxInt64/2 {
+		return 0, refused("record-size", text)
+	}
+	return int64(size), nil
+}
+
+// openTape begins to record, where that is asked for; record is what takes the frames then.
+func (s *server) openTape() (err error) {
+	if s.o.Record == "" {
+		return nil
+	}
+	state := s.dog.Component("tape", health.Outside)
+	s.tape, err = tape.NewRecorder(tape.RecorderOptions{Dir: s.o.Record, Size: s.o.RecordSize, Log: s.log,
+		Wrote:   func(bytes int) { s.metrics.TapeBytes.Add(float64(bytes)) },
+		LeftOut: func(frames int) { s.metrics.TapeLeftOut.Add(float64(frames)) },
+		State: func(err error) {
+			if err != nil {
+				state.Fail(err.Error())
+			} else {
+				state.Beat()
+			}
+		}})
+	return err
+}
+
+// closeTape ends the tape, once nothing brings frames any more.
+func (s *server) closeTape() error {
+	if s.tape == nil {
+		return nil
+	}
+	return s.tape.Close()
+}
+
+// record is what takes frames as they are received; nil where nobody records.
+func (s *server) record() func(conn string, at time.Time, frame []byte) {
+	if s.tape == nil {
+		return nil
+	}
+	return s.tape.Add
+}
