@@ -25,10 +25,11 @@ const stopsWithin = 5 * time.Second
 // was pushed is on disk.
 func TestE2EStop(t *testing.T) {
 	t.Parallel()
-	r := startRig(t, rigOptions{start: "2027-01-05T10:00:45Z", source: market.SourceTrade, symbols: 100, rate: 1000, serve: []string{"--backfill", "1500"}})
+	r := startRig(t, rigOptions{start: "2027-01-05T10:00:45Z", source: market.SourceTrade, symbols: 100, rate: 1000, intervals: "5s,1m",
+		serve: []string{"--backfill", "1500"}})
 	heard := r.listen("")
 	r.deafClient()
-	end := r.first + market.Minute
+	end := r.first + 20*market.Second
 	r.until(end - 5*market.Second)
 	r.fault(`{"kind":"rest_slow","seconds":600,"delay":30}`)
 	asked := make(chan error, 1)
@@ -55,7 +56,7 @@ func TestE2EStop(t *testing.T) {
 	if n := r.unsaved(pushed); n > 0 {
 		t.Errorf("%d of %d klines that were pushed are not on disk", n, len(pushed))
 	}
-	v, err := r.judge.stored(serveOptions{Dir: r.o.dir, Intervals: []market.Interval{market.OneMinute}, Source: r.o.source}, r.symbols, end-market.Minute, end, false)
+	v, err := r.judge.stored(serveOptions{Dir: r.o.dir, Intervals: r.o.ivs, Source: r.o.source}, r.symbols, r.first, end, false)
 	must(t, "stored", v, err)
 }
 
@@ -76,58 +77,48 @@ func (r *rig) deafClient() {
 	}
 }
 
-// TestE2EManager runs the server under a service manager, and stops it dead: the manager hears no sign of life any more,
-// ends it and starts it again, and nothing is missing.
-func TestE2EManager(t *testing.T) {
-	t.Parallel()
-	const within = 3 * time.Second // what the manager waits for a sign of life
+// signWithin is how long the service manager of a test waits for a sign of life.
+const signWithin = 3 * time.Second
+
+// underManager is what the manager hears of a server that is started with the variables of env.
+func underManager(t *testing.T) (hear func() string, env []string) {
 	socket := filepath.Join(t.TempDir(), "notify")
-	hear := listenNotify(t, socket)
-	r := startRig(t, rigOptions{start: "2027-01-05T10:00:50Z", source: market.SourceTrade, symbols: 5, rate: 100,
-		env: []string{"NOTIFY_SOCKET=" + socket, fmt.Sprintf("WATCHDOG_USEC=%d", within.Microseconds())}})
-	said := func(what string) {
-		t.Helper()
-		for got := hear(); !strings.HasPrefix(got, what); got = hear() {
-			if !strings.HasPrefix(got, "STATUS=") && got != "WATCHDOG=1" {
-				t.Fatalf("the service manager heard %q, want %q", got, what)
-			}
+	return listenNotify(t, socket), []string{"NOTIFY_SOCKET=" + socket, fmt.Sprintf("WATCHDOG_USEC=%d", signWithin.Microseconds())}
+}
+
+// said waits until the manager hears something; until then it hears signs of life and states alone.
+func (r *rig) said(what string, hear func() string) {
+	r.t.Helper()
+	for got := hear(); !strings.HasPrefix(got, what); got = hear() {
+		if !strings.HasPrefix(got, "STATUS=") && got != "WATCHDOG=1" {
+			r.t.Fatalf("the service manager heard %q, want %q", got, what)
 		}
 	}
-	said("READY=1")
-	for range 3 {
-		said("WATCHDOG=1")
-	}
-	r.until(r.first + 2*market.Second)
+}
+
+// deadlyStop stops the process, so that it gives no sign of life, and returns once the manager would end it.
+func (r *rig) deadlyStop(hear func() string) {
+	r.t.Helper()
+	r.said("WATCHDOG=1", hear)
 	if err := r.server.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	signs := make(chan struct{}, 100)
-	stop := make(chan struct{})
+	heard := make(chan string)
 	go func() {
-		defer close(signs)
-		for {
-			got := hear()
-			if strings.HasPrefix(got, "READY=1") {
-				close(stop)
-				return
-			}
-			signs <- struct{}{}
+		defer close(heard)
+		for got := hear(); !strings.HasPrefix(got, "READY=1"); got = hear() {
+			heard <- got
 		}
 	}()
-	for lives := true; lives; {
+	for {
 		select {
-		case <-signs: // from before it was stopped
-		case <-time.After(within):
-			lives = false
+		case <-heard: // from before it was stopped
+		case <-time.After(signWithin):
+			go func() { // until the next process is ready
+				for range heard {
+				}
+			}()
+			return
 		}
 	}
-	_ = r.server.cmd.Process.Signal(syscall.SIGABRT)
-	_ = r.server.end(syscall.SIGKILL)
-	r.serve()
-	<-stop
-	r.healed(nil)
-	if err := r.server.end(syscall.SIGTERM); err != nil {
-		t.Errorf("stopped by SIGTERM: %v", err)
-	}
-	said("STOPPING=1")
 }
