@@ -75,6 +75,19 @@ func (a *Archive) Klines(ctx context.Context, series market.Series, span market.
 	return klines, nil
 }
 
+// Probe asks the archive for a small file that it must have: the checksum of a great symbol's day, two days before now.
+func (a *Archive) Probe(ctx context.Context, now market.Time) error {
+	day := market.OneDay.Open(now - 2*market.Day)
+	file, err := archivePath("BTCUSDT", market.OneDay, market.Span{From: day, To: market.OneDay.Next(day)})
+	if err != nil {
+		return err
+	}
+	if _, err := a.get(ctx, file+".CHECKSUM"); err != nil {
+		return fmt.Errorf("GET %s.CHECKSUM: %w", file, err)
+	}
+	return nil
+}
+
 // archivePath is the path of the file that holds the klines of span. The archive writes 1M as 1mo.
 func archivePath(symbol string, iv market.Interval, span market.Span) (string, error) {
 	around := func(iv market.Interval) market.Span {

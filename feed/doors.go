@@ -157,13 +157,11 @@ func (f *Feed) Begun(id market.SymbolID) (market.Time, bool) {
 
 // BusyFirst sorts symbols by how many trades have come so far, most first.
 func (f *Feed) BusyFirst(ids []market.SymbolID) {
-	passed := make([]uint64, len(*f.places.Load()))
+	passed := make(map[market.SymbolID]uint64, f.living.Load())
 	for _, l := range f.lanes {
 		l.mu.Lock()
 		for i := range l.symbols {
-			if id := l.symbols[i].id; int(id) < len(passed) { // it may have been added just now
-				passed[id] = l.symbols[i].passed
-			}
+			passed[l.symbols[i].id] = l.symbols[i].passed
 		}
 		l.mu.Unlock()
 	}

@@ -16,7 +16,7 @@ const (
 	GapOpen     GapState = "open"     // ids are missing
 	GapHealed   GapState = "healed"   // every id came, or was never given
 	GapOfficial GapState = "official" // its minutes are the exchange's own klines now
-	GapLost     GapState = "lost"     // there were too many to wait for each: its minutes wait together with others
+	GapLost     GapState = "lost"     // there were too many to wait for each: its minutes wait together with others; or its symbol has ended
 )
 
 // GapRecord is a gap as operators see it.

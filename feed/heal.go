@@ -268,6 +268,7 @@ func (h *healer) askTrades(ctx context.Context, id market.SymbolID, first, last 
 func (l *lane) heal(slot engine.Slot, first, last int64, trades []market.Trade, end bool, asked time.Time) (healed int) {
 	s := &l.symbols[slot]
 	before := s.passed
+	s.opening = s.opening && first > 1
 	l.count(causeLate)
 	l.cause = causeHeal
 	upTo := first - 1
@@ -298,6 +299,9 @@ func (l *lane) heal(slot engine.Slot, first, last int64, trades []market.Trade, 
 // healOne takes one trade that REST has brought; it was asked up to the id last.
 func (l *lane) healOne(slot engine.Slot, s *symbol, t *market.Trade, last int64, asked time.Time) {
 	s.doubt.sure = max(s.doubt.sure, t.ID)
+	if s.isOver(t) {
+		return
+	}
 	p, i := s.place(t)
 	if p == isNext && s.hole.declared && t.ID <= s.hole.last {
 		if s.hole.record == nil {
@@ -349,7 +353,7 @@ func (f *Feed) wants(now time.Time) (all []want) {
 		l.mu.Lock()
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if !l.heals(s) || !s.hole.declared && !s.gappy && s.doubt.backwards < 2 {
+			if !l.heals(s) || !s.hole.declared && !s.gappy && s.doubt.backwards < 2 && !s.opens() {
 				continue
 			}
 			w := want{id: s.id, latest: l.asks(s, now)}
@@ -374,6 +378,9 @@ func (l *lane) missing(s *symbol) (ids []idSpan) {
 			return
 		}
 		ids = append(ids, w)
+	}
+	if s.opens() {
+		add(idSpan{1, healPage - 1})
 	}
 	for i := range s.gaps {
 		if g := &s.gaps[i]; !g.burnt() {

@@ -85,9 +85,11 @@ type symbol struct {
 	from         market.Time // the first boundary after its stream began; 0 until then
 	carried      time.Time   // when its stream began
 	ended        market.Time // when it last ended; 0 where it never did
+	streams      bool        // though it has ended its streams have not
 	blind        blind
 	fresh        bool            // the venue had no klines of it: its first trade is number 1
 	listed       bool            // it is new at the venue: trades that have not come are missing from number 1 on
+	opening      bool            // it is not known whether such trades took place before its stream began
 	gappy        bool            // some of its gaps are marked
 	passedBefore int64           // its last id in order at the last look for silence
 	heard        time.Time       // when a connection brought its last trade, or one ahead of it
@@ -153,11 +155,14 @@ func (l *lane) begin(from *carrier) {
 	}
 	from.carry(l)
 	l.see()
+	began := l.from != 0
+	if !began {
+		l.from = market.OneMinute.Ceil(l.f.clock.Now() + beginMargin)
+	}
 	l.beginSymbols(from)
-	if l.from != 0 {
+	if began {
 		return
 	}
-	l.from = market.OneMinute.Ceil(l.f.clock.Now() + beginMargin)
 	go l.f.log.Info("stream began", "lane", l.n, "symbols", len(l.symbols), "first_boundary", l.from.String())
 }
 
@@ -173,6 +178,9 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 		return
 	}
 	s := &l.symbols[slot]
+	if s.from == 0 && s.listed { // that a trade comes at all shows that it is carried
+		l.beginSymbol(slot, s)
+	}
 	p, i := s.place(t)
 	if p == isNext || p == isAhead {
 		if t.Time+pastBound < s.lastTime {
@@ -249,14 +257,14 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 // apply hands a trade to the engine and counts what became of it.
 func (l *lane) apply(slot engine.Slot, s *symbol, t *market.Trade) engine.Applied {
 	if s.from == 0 {
-		if !s.listed {
-			return engine.Before // until the stream's first boundary is known, no minute is ours
-		}
-		l.beginSymbol(slot, s) // that it comes at all shows that it is carried
+		return engine.Before // until the stream's first boundary is known, no minute is ours
 	}
 	l.counts.trades++
 	applied := l.engine.Apply(slot, t)
-	if applied == engine.Late || applied == engine.TooLate {
+	switch applied {
+	case engine.Before:
+		l.older(slot, s, t)
+	case engine.Late, engine.TooLate:
 		l.f.metrics.LateTrades.Inc()
 		l.f.metrics.LateSeconds.Observe(l.f.clock.Now().Sub(t.Time).Seconds())
 	}

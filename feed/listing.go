@@ -10,12 +10,8 @@ import (
 	"klined/market"
 )
 
-// What becomes of symbols at run time.
-const (
-	openingReach = market.Hour      // a symbol that is new at the venue may have begun to trade so long ago, at least
-	lastFrames   = 10 * time.Second // after its last minute the streams of a symbol that has ended stay: the venue's own kline comes
-	lastHeals    = 10 * time.Minute // after its last minute what it lacks is not asked for any more
-)
+// openingReach is how long ago a symbol that is new at the venue may have begun to trade, at least.
+const openingReach = market.Hour
 
 // layout is how symbols are laid out; read-only after New.
 type layout struct {
@@ -74,17 +70,16 @@ func (f *Feed) Add(ids []market.SymbolID, first bool) error {
 
 // choose is the lane of each symbol that is to be added.
 func (f *Feed) choose(ids []market.SymbolID) (chosen []*lane, err error) {
-	if living := int(f.living.Load()); living+len(ids) > f.most() {
-		return nil, fmt.Errorf("%d symbols are carried and %d more would be too many: at most %d on %d lanes", living, len(ids), f.most(), len(f.lanes))
-	}
-	loads := make([]load, len(f.lanes))
-	for i, l := range f.lanes {
-		loads[i] = l.work()
-	}
 	for i, id := range ids {
 		if id < 0 || slices.Contains(ids[:i], id) {
 			return nil, fmt.Errorf("%s is named twice, or is none", f.name(id))
 		}
+	}
+	if living := int(f.living.Load()); living+len(ids) > f.most() {
+		return nil, fmt.Errorf("%d symbols are carried and %d more would be too many: at most %d on %d lanes", living, len(ids), f.most(), len(f.lanes))
+	}
+	loads, mean := f.loads()
+	for _, id := range ids {
 		l, slot := f.laneOf(id)
 		switch {
 		case l != nil && !l.hasEnded(slot):
@@ -95,33 +90,10 @@ func (f *Feed) choose(ids []market.SymbolID) (chosen []*lane, err error) {
 		if loads[l.n].symbols++; loads[l.n].symbols > f.layout.tradesPerConn {
 			return nil, fmt.Errorf("%s belongs to lane %d, whose connections carry %d symbols already", f.name(id), l.n, f.layout.tradesPerConn)
 		}
+		loads[l.n].rate += mean
 		chosen = append(chosen, l)
 	}
 	return chosen, nil
-}
-
-// load is what a lane has to do.
-type load struct {
-	rate    float64 // trades a second
-	symbols int     // that have not ended
-}
-
-// quietest is the lane with the least rate, then with the fewest symbols, of those that have room.
-func quietest(loads []load, most int) (least int) {
-	for i, l := range loads {
-		best := loads[least]
-		if l.symbols < most && (best.symbols >= most || l.rate < best.rate || l.rate == best.rate && l.symbols < best.symbols) {
-			least = i
-		}
-	}
-	return least
-}
-
-// work is the lane's load.
-func (l *lane) work() load {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return load{l.rate.perSecond, len(l.lives())}
 }
 
 // lives is the lane's symbols that have not ended.
@@ -166,7 +138,7 @@ func (l *lane) admit(id market.SymbolID, first bool) engine.Slot {
 	s.state = Waiting
 	l.f.metrics.Symbols.WithLabelValues(string(Waiting)).Inc()
 	if first {
-		s.listed, s.fresh, s.first, s.next = true, true, 1, 1
+		s.listed, s.opening, s.first, s.next = true, true, 1, 1
 	}
 	for _, c := range l.conns {
 		c.runs[slot] = run{newest: s.next - 1}
@@ -206,6 +178,9 @@ func (l *lane) granted(c *carrier, before time.Time) {
 		if granted {
 			s := &l.symbols[a.slot]
 			c.runs[a.slot].newest = max(c.runs[a.slot].newest, s.next-1)
+			if c.carries && s.seen.at.IsZero() {
+				s.blind.see(l.f.clock.Now())
+			}
 		}
 		return granted
 	})
@@ -236,94 +211,17 @@ func (l *lane) beginSymbol(slot engine.Slot, s *symbol) {
 	l.becameWhole(slot, s)
 }
 
-// End says that the venue has ended a symbol. Its klines go on to close by the clock, each at its own end, and none opens after the
-// running minute. Its streams end some seconds after that minute. It keeps its place, for the case that it comes back. What it
-// lacks is asked for as before, for ten minutes.
-func (f *Feed) End(id market.SymbolID) {
-	f.changing.Lock()
-	defer f.changing.Unlock()
-	if l, slot := f.laneOf(id); l != nil && l.finish(slot) {
-		f.living.Add(-1)
+// unopened reports whether the symbol is new at the venue and none of its trades has come.
+func (s *symbol) unopened() bool { return s.listed && s.next == 1 && len(s.held) == 0 }
+
+// opens reports whether the venue is to be asked for the symbol's first trades, though none is known to be missing.
+func (s *symbol) opens() bool { return s.opening && s.from != 0 && s.unopened() }
+
+// older takes note of a trade of before what its lane keeps. A symbol that was thought to be new has a past: what contains
+// that time waits for what is official.
+func (l *lane) older(slot engine.Slot, s *symbol, t *market.Trade) {
+	if s.listed {
+		s.listed = false
+		l.engine.First(slot, market.OneMinute.Open(t.Time))
 	}
 }
-
-// hasEnded reports whether the venue has ended a symbol.
-func (l *lane) hasEnded(slot engine.Slot) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.symbols[slot].state == Ended
-}
-
-// finish ends a symbol with the running minute; false where it has ended before.
-func (l *lane) finish(slot engine.Slot) bool {
-	defer l.unlock(l.lock())
-	s := &l.symbols[slot]
-	if s.state == Ended {
-		return false
-	}
-	l.stand(s, Ended)
-	s.ended = market.OneMinute.Open(l.f.clock.Now()) + market.Minute
-	l.engine.End(slot, s.ended)
-	l.leaving = append(l.leaving, slot)
-	l.signal()
-	return true
-}
-
-// leave ends the streams of those symbols whose last kline has come.
-func (f *Feed) leave() {
-	f.changing.Lock()
-	defer f.changing.Unlock()
-	for _, l := range f.lanes {
-		gone := l.gone()
-		if len(gone) == 0 {
-			continue
-		}
-		for _, k := range slices.Concat(l.links, f.klines) {
-			k.end(gone)
-		}
-	}
-}
-
-// gone takes out the symbols whose streams are to end now.
-func (l *lane) gone() (ids []market.SymbolID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.f.clock.Now()
-	l.leaving = slices.DeleteFunc(l.leaving, func(slot engine.Slot) bool {
-		s := &l.symbols[slot]
-		over := now >= s.ended.Add(lastFrames)
-		if over && s.state == Ended {
-			ids = append(ids, s.id)
-		}
-		return over || s.state != Ended
-	})
-	return ids
-}
-
-// heals reports whether what is missing of a symbol is still asked for.
-func (l *lane) heals(s *symbol) bool {
-	return s.state != Ended || l.f.clock.Now() < s.ended.Add(lastHeals)
-}
-
-// rate is how many trades a second come, over about the last minutes. The lane's mutex guards it.
-type rate struct {
-	perSecond float64
-	trades    int // since it was measured
-	measured  time.Time
-}
-
-// rateOver is the time that a rate looks back over.
-const rateOver = 5 * time.Minute
-
-// measure takes in what has come since it was last called.
-func (r *rate) measure(now time.Time) {
-	if past := now.Sub(r.measured).Seconds(); r.measured.IsZero() || past <= 0 {
-		r.perSecond = 0
-	} else {
-		r.perSecond += (float64(r.trades)/past - r.perSecond) * min(1, past/rateOver.Seconds())
-	}
-	r.trades, r.measured = 0, now
-}
-
-// isOver reports whether a trade belongs behind the symbol's end.
-func (s *symbol) isOver(t *market.Trade) bool { return s.state == Ended && t.Time >= s.ended }

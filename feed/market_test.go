@@ -26,6 +26,7 @@ type tape struct {
 	minutes int
 	lies    int              // that each connection brings
 	rest    bool             // REST brings what is missing
+	listed  int              // the last so many symbols are new at the venue: they are added later
 	trades  [][]market.Trade // by symbol and id: the truth
 	lost    [][]bool         // as trades: nobody brings it
 	down    [2][]market.Span // when a connection is away
@@ -171,15 +172,16 @@ func (p *tape) truth(symbol market.SymbolID, open, next market.Time) market.Klin
 // player plays a tape into a lane, without goroutines: its own clock says what time it is.
 type player struct {
 	*tape
-	f     *Feed
-	l     *lane
-	conns [2]*carrier
-	now   market.Time
-	last  map[market.Update]market.Kline  // by series and open time: what was handed on last
-	ahead map[market.SymbolID]market.Time // when a lie that was ahead of its time was told last
-	takes map[market.SymbolID][]taking    // who took the trades as they came
-	c     market.Changes
-	w     []whole
+	f       *Feed
+	l       *lane
+	conns   [2]*carrier
+	now     market.Time
+	last    map[market.Update]market.Kline  // by series and open time: what was handed on last
+	ahead   map[market.SymbolID]market.Time // when a lie that was ahead of its time was told last
+	takes   map[market.SymbolID][]taking    // who took the trades as they came
+	changes []event                         // of what is carried
+	c       market.Changes
+	w       []whole
 }
 
 func (y *player) Now() market.Time { return y.now }
@@ -201,7 +203,7 @@ func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interva
 	if p.rest { // heal asks itself
 		o.Healer.Trades = func(context.Context, market.SymbolID, int64, int) ([]market.Trade, error) { return nil, nil }
 	}
-	for s := range p.trades {
+	for s := range p.trades[:len(p.trades)-p.listed] {
 		o.Symbols = append(o.Symbols, market.SymbolID(s))
 	}
 	var err error
@@ -219,7 +221,7 @@ func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interva
 // the minutes whose official kline comes a few seconds after their end; where it is 1, all of them come once more.
 func (y *player) play(seed uint64, officials float64) {
 	random := rand.New(rand.NewPCG(seed, 13))
-	events := append(y.reads(random), y.takers(random)...)
+	events := slices.Concat(y.reads(random), y.takers(random), y.changes)
 	for c := range 2 {
 		for _, s := range y.down[c] {
 			silent := s.From - market.Time(random.IntN(1000)) // the last frame may have been a while ago
@@ -264,7 +266,7 @@ func (y *player) play(seed uint64, officials float64) {
 // latest lets REST tell the newest ids, which it knows some time after they were given.
 func (y *player) latest(random *rand.Rand) {
 	known := y.now - market.Time(random.IntN(900))
-	for id, trades := range y.trades {
+	for id, trades := range y.trades[:len(y.l.symbols)] {
 		for i := len(trades) - 1; i >= 0; i-- {
 			if trades[i].Time <= known {
 				y.l.judge(engine.Slot(id), y.symbol(market.SymbolID(id)), trades[i].ID, trades[i].Time, local(y.now))
@@ -296,7 +298,7 @@ func (y *player) heal(random *rand.Rand) {
 
 // lie lets a connection bring a well-formed trade that cannot be true, of a symbol that trades.
 func (y *player) lie(random *rand.Rand, c int) {
-	id := random.IntN(len(y.trades))
+	id := random.IntN(len(y.l.symbols))
 	s := y.symbol(market.SymbolID(id))
 	if s.next == 0 || y.away(c, y.now) {
 		return
@@ -351,10 +353,13 @@ func (y *player) reads(random *rand.Rand) (events []event) {
 // ours is marked.
 func (y *player) official(random *rand.Rand, open market.Time, share float64) {
 	for s := range y.trades {
+		if s >= len(y.trades)-y.listed && y.trades[s][0].Time >= open+market.Minute {
+			continue // the venue has none before its first trade
+		}
 		if open == tapeBegin || random.Float64() < share {
 			k := y.truth(market.SymbolID(s), open, open+market.Minute)
 			k.State = market.StateSettled
-			y.l.frames([]market.Update{{Series: market.Series{Symbol: market.SymbolID(s), Interval: market.OneMinute}, Kline: k}})
+			y.f.frames([]market.Update{{Series: market.Series{Symbol: market.SymbolID(s), Interval: market.OneMinute}, Kline: k}})
 		}
 	}
 }

@@ -96,7 +96,7 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 	if l.from != 0 {
 		for slot := range l.symbols {
 			s := &l.symbols[slot]
-			if s.state != Ended {
+			if s.from != 0 && s.state != Ended {
 				ends = append(ends, l.lookAt(engine.Slot(slot), s, now)...)
 			}
 			if l.f.settles {
@@ -165,7 +165,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	case !w.at.IsZero() && s.has(newest):
 		l.accounted(s)
 	case !w.at.IsZero() && w.before(l.since(slot, s)): // none of these connections was to bring it
-		if !w.before(l.unbrokenOf(s)) {
+		if !w.before(l.unbrokenOf(s)) || s.unopened() {
 			l.missed(slot, s)
 		}
 		l.accounted(s)
@@ -220,6 +220,7 @@ func (l *lane) missed(slot engine.Slot, s *symbol) {
 		b.from = from
 	}
 	b.to, b.official = 0, false
+	s.opening = s.unopened()
 	l.mark(slot, s)
 	l.recall(slot, s)
 	l.signal()

@@ -139,10 +139,12 @@ func (f *Feed) Symbols() []SymbolStatus {
 
 func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
 	s := &l.symbols[slot]
-	st := SymbolStatus{Symbol: s.id, State: s.state, LastID: s.next - 1, LastTrade: s.lastTime, Reason: l.reason(slot, s)}
+	st := SymbolStatus{Symbol: s.id, State: s.state, LastID: s.lastID(), LastTrade: s.lastTime, Reason: l.reason(slot, s)}
 	if boundary, begun := l.engine.Boundary(slot); begun {
-		if open := l.engine.Base().Open(boundary - 1); open > s.from {
-			st.LastClose = open
+		if open := l.engine.Base().Open(boundary - 1); open > s.from && !(s.listed && s.begins == 0) {
+			if st.LastClose = open; s.state == Ended {
+				st.LastClose = min(open, s.ended)
+			}
 		}
 	}
 	for i := range s.gaps {
@@ -159,6 +161,14 @@ func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
 		st.Gaps++
 	}
 	return st
+}
+
+// lastID is the id of the symbol's last trade in order; −1 before it.
+func (s *symbol) lastID() int64 {
+	if s.unopened() {
+		return -1
+	}
+	return s.next - 1
 }
 
 // reason is why a symbol is not whole; empty where it is.

@@ -11,7 +11,7 @@ import (
 	"klined/market"
 )
 
-// TestOpenRefuses: each directory that cannot be a store, and the one line that says so.
+// TestOpenRefuses: each directory that cannot be a store, and the one line that says so. Check knows it before.
 func TestOpenRefuses(t *testing.T) {
 	cases := []struct {
 		name    string
@@ -34,6 +34,9 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			c.prepare(t, dir)
+			if found, err := Check(dir); err == nil || !strings.HasPrefix(err.Error(), "store "+dir+": ") {
+				t.Errorf("Check: %+v, %v", found, err)
+			}
 			s, err := Open(Options{Dir: dir})
 			if err == nil {
 				_ = s.Close()

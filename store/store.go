@@ -4,7 +4,6 @@ package store
 import (
 	"database/sql"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -187,8 +186,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
-		owner, _ := io.ReadAll(f)
-		err = fmt.Errorf("in use by process %s", strings.TrimSpace(string(owner)))
+		err = inUse(f)
 	} else if err == nil {
 		if err = f.Truncate(0); err == nil {
 			_, err = fmt.Fprintf(f, "%d\n", os.Getpid())

@@ -139,7 +139,7 @@ func options(t *testing.T, source market.Source, ivs ...market.Interval) serveOp
 	if len(ivs) == 0 {
 		ivs = market.ExchangeIntervals()
 	}
-	return serveOptions{Listen: "127.0.0.1:0", Dir: t.TempDir(), Intervals: ivs, Source: source, Redundancy: 2, Lanes: 4, Window: 4 << 20,
+	return serveOptions{Listen: "127.0.0.1:0", Dir: t.TempDir(), Intervals: ivs, Source: source, Redundancy: 2, Lanes: 4, Capacity: defaultCapacity, Window: 4 << 20,
 		PushEvery: defaultPushEvery, RESTWeight: 2400, Forward: forwardOff}
 }
 

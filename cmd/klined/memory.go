@@ -11,9 +11,12 @@ import (
 // for garbage. What SQLite takes comes on top: it does its own accounts, and is bounded by its caches, 48 MiB.
 const besideWindow = 700 << 20
 
+// aSymbol is what a symbol beyond the usual capacity may take, in all parts.
+const aSymbol = 100 << 10
+
 // limitMemory has garbage collected before the process takes more than its parts may, unless the user has set GOMEMLIMIT.
-func limitMemory(window int64) {
+func limitMemory(window int64, capacity int) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(window + besideWindow)
+		debug.SetMemoryLimit(window + besideWindow + int64(max(0, capacity-defaultCapacity))*aSymbol)
 	}
 }

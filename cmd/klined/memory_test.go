@@ -50,13 +50,17 @@ func TestLimitMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	t.Setenv("GOMEMLIMIT", "4GiB")
-	limitMemory(64 << 20)
+	limitMemory(64<<20, defaultCapacity)
 	if got := debug.SetMemoryLimit(-1); got != before {
 		t.Errorf("GOMEMLIMIT was set, and the limit moved from %d to %d", before, got)
 	}
 	t.Setenv("GOMEMLIMIT", "")
-	limitMemory(256 << 20)
+	limitMemory(256<<20, defaultCapacity)
 	if got := debug.SetMemoryLimit(-1); got >= 1<<30 || got < 512<<20 || got == math.MaxInt64 {
 		t.Errorf("the limit is %d", got)
+	}
+	usual := debug.SetMemoryLimit(-1)
+	if limitMemory(256<<20, defaultCapacity+1000); debug.SetMemoryLimit(-1)-usual != 1000*aSymbol {
+		t.Errorf("1000 symbols more, and the limit moved from %d to %d", usual, debug.SetMemoryLimit(-1))
 	}
 }

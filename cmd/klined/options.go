@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 // serveOptions are the flags of klined serve. Their texts are checked by parse.
 type serveOptions struct {
 	Listen     string
+	Admin      string // empty: off
 	Dir        string
 	REST       string
 	WS         string
@@ -30,6 +32,7 @@ type serveOptions struct {
 	Source     market.Source
 	Redundancy int
 	Lanes      int
+	Capacity   int           // symbols that live at once
 	Grace      time.Duration // 0: learnt
 	PushEvery  time.Duration
 	Settle     bool
@@ -49,6 +52,8 @@ type serveOptions struct {
 	texts struct{ symbols, intervals, source, grace, settle, retain, window, recordSize, level string }
 	token string // what is in the file; never logged
 
+	flags *pflag.FlagSet // that these are bound to, for who asks what is in force; nil in tests that bind none
+
 	rotate time.Duration // how long a connection lives before it is replaced; 0: as long as the exchange allows. For tests
 }
 
@@ -64,7 +69,9 @@ const defaultPushEvery = 250 * time.Millisecond
 
 // bind declares the flags with their defaults.
 func (o *serveOptions) bind(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "serve on `HOST:PORT`")
+	f.StringVar(&o.Admin, "admin", "", adminUsage)
 	f.StringVar(&o.Dir, "dir", "klined-data", "keep the store in `DIR`")
 	f.StringVar(&o.REST, "rest", binance.DefaultREST, "`URL` of the exchange's REST")
 	f.StringVar(&o.WS, "ws", binance.DefaultWS, "`URL` of the exchange's streams")
@@ -75,6 +82,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.texts.source, "source", "aggTrade", "build from `RECORDS`: aggTrade, or trade")
 	f.IntVar(&o.Redundancy, "redundancy", 2, "carry each symbol's trades over `N` connections at once")
 	f.IntVar(&o.Lanes, "lanes", 4, "share out the symbols over `N` lanes")
+	f.IntVar(&o.Capacity, "capacity", defaultCapacity, "carry at most `N` symbols, those that are listed later among them; at most 1024 a lane")
 	f.StringVar(&o.texts.grace, "grace", "auto", "close by the clock `TIME` after a boundary; auto learns it from how old trades come")
 	f.DurationVar(&o.PushEvery, "push-every", defaultPushEvery, "`TIME` between pushes of a busy running kline")
 	f.StringVar(&o.texts.settle, "settle", "on", "let the exchange's own minutes stand in for ours seconds after each close: `STATE` on, or off")
@@ -93,7 +101,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if err = checkListen(o.Listen); err != nil {
+	if err = cmp.Or(checkListen(o.Listen), checkAdmin(o.Admin)); err != nil {
 		return err
 	}
 	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
@@ -141,7 +149,7 @@ func (o *serveOptions) parse() error {
 	for _, n := range []struct {
 		flag          string
 		value, lo, hi int
-	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
+	}{{"redundancy", o.Redundancy, 1, 4}, {"lanes", o.Lanes, 1, 64}, {"capacity", o.Capacity, 1, 64 * binance.MaxStreams}, {"rest-weight", o.RESTWeight, 20, 2400}, {"backfill", o.Backfill, 0, 1_000_000}} {
 		if n.value < n.lo || n.value > n.hi {
 			return fmt.Errorf("--%s %d: want %s", n.flag, n.value, takes[n.flag])
 		}
@@ -155,12 +163,14 @@ func (o *serveOptions) parse() error {
 // takes is what is allowed of the flags' values: errors say it, and klined help config.
 var takes = map[string]string{
 	"listen":      "HOST:PORT, like 127.0.0.1:8080",
+	"admin":       "HOST:PORT of this machine, like 127.0.0.1:6060",
 	"rest":        "an address like http://host:port or https://host",
 	"ws":          "an address like ws://host:port or wss://host",
 	"archive":     "an address like http://host:port or https://host",
 	"source":      "aggTrade or trade",
 	"redundancy":  "1 to 4",
 	"lanes":       "1 to 64",
+	"capacity":    "1 to 65536",
 	"grace":       "auto, or a time from 10ms to 30s",
 	"push-every":  "10ms to 1m",
 	"settle":      "on or off",

@@ -111,13 +111,13 @@ func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, 
 
 // buildFeed lays the lanes; every drain goes to the store first, then to the clients.
 func (s *server) buildFeed(carried []market.SymbolID) error {
-	if perConn := (len(carried) + s.o.Lanes - 1) / s.o.Lanes; perConn > binance.MaxStreams {
-		return fmt.Errorf("%d symbols on %d lanes are %d streams a connection; the exchange allows %d: use more --lanes",
-			len(carried), s.o.Lanes, perConn, binance.MaxStreams)
+	err := checkCapacity(len(carried), s.o.Lanes, s.o.Capacity)
+	if err != nil {
+		return err
 	}
-	var err error
 	s.feed, err = feed.New(feed.Options{
 		Symbols: carried, Intervals: s.o.Intervals, Source: s.o.Source, Lanes: s.o.Lanes, Redundancy: s.o.Redundancy,
+		Capacity: s.o.Capacity, TradesPerConn: binance.MaxStreams,
 		DialTrades: func(ctx context.Context, name string, ids []market.SymbolID) (feed.Conn, error) {
 			return asConn(s.venue.DialTrades(ctx, name, ids))
 		},

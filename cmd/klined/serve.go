@@ -38,14 +38,14 @@ func newServeCommand() *cobra.Command {
 			}
 			if check {
 				printSettings(cmd.OutOrStdout(), cmd.Flags())
-				return nil
+				return checkServe(cmd.Context(), o, network{}, cmd.ErrOrStderr())
 			}
-			limitMemory(o.Window)
+			limitMemory(o.Window, o.Capacity)
 			return runServe(cmd.Context(), o, network{}, o.logger(cmd.ErrOrStderr()), func(net.Addr) {})
 		},
 	}
 	cmd.Flags().String("config", "", "read the TOML `FILE`; its keys are these flags' names")
-	cmd.Flags().BoolVar(&check, "check", false, "validate, print the effective configuration, and exit")
+	cmd.Flags().BoolVar(&check, "check", false, "ask whether a server would start, print the effective configuration, and exit: with 1 where something failed")
 	cmd.Flags().SortFlags = false
 	o.bind(cmd.Flags())
 	return cmd
@@ -70,7 +70,11 @@ nothing of it is sent, and the next kline's updates go on. Klines shorter than 1
 without it. With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
-(KLINED_LISTEN). Flag over environment over file over default. klined help config lists the keys.`
+(KLINED_LISTEN). Flag over environment over file over default. klined help config lists the keys.
+
+--check asks, a line each on stderr, whether the store can be opened and has room, the address is free, the exchange's REST, streams
+and archive answer, its clock and this machine's agree, and the symbols are listed; then what is in force is on stdout, as a file for
+--config. Nothing is changed, nor is a server disturbed that runs; beside one on the same store and address these two fail.`
 
 // network is how the server reaches the outside. Its zero value is the machine's own; tests put their own in its place.
 type network struct {
@@ -167,6 +171,11 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer listener.Close()
+	stopAdmin, err := administer(&o, n, s.log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
 	warnOfListening(log, o.Listen, o.Token != "")
 	warnOfToken(log, o.Token)
 	if err := s.openStore(); err != nil {
