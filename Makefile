@@ -44,14 +44,14 @@ test:
 	go -C tools/promql test -count=1 ./...
 
 # Each fuzz target for so many inputs (by time, go test takes its own deadline for a failure now and then); a failing input is
-# kept below testdata/fuzz.
+# kept below testdata/fuzz. A package is built once for all of its targets.
 fuzz:
-	@set -e; \
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-		targets=$$(go test -list '^Fuzz' $$dir); \
-		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
-			echo "go test -run '^$$' -fuzz '^$$target$$' -fuzztime $(FUZZTIME) $$dir"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		go test -c -fuzz . -o "$$tmp/fuzz.test" $$dir; \
+		for target in $$(cd $$dir && "$$tmp/fuzz.test" -test.list '^Fuzz'); do \
+			echo "$$target in $$dir, $(FUZZTIME)"; \
+			(cd $$dir && "$$tmp/fuzz.test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$tmp/cache"); \
 		done; \
 	done
 

@@ -27,6 +27,12 @@ type Listing struct {
 	Onboard      market.Time // its first trading
 }
 
+// What a symbol may be: the exchange's have 8 decimals and 20 letters at most; sums are kept with 16 decimals.
+const (
+	maxDigits     = 16
+	maxSymbolName = 64 // bytes
+)
+
 // Perpetual reports whether the contract has no delivery date.
 func (l Listing) Perpetual() bool {
 	return l.ContractType == "PERPETUAL" || l.ContractType == "TRADIFI_PERPETUAL"
@@ -81,8 +87,8 @@ func ParseExchangeInfo(body []byte) ([]Listing, error) {
 	}
 	listings := make([]Listing, 0, len(info.Symbols))
 	for i, e := range info.Symbols {
-		if e.Symbol == "" || e.PricePrecision < 0 || e.QuantityPrecision < 0 {
-			return nil, fmt.Errorf("symbol %d of the exchange: name %q, digits %d and %d", i, e.Symbol, e.PricePrecision, e.QuantityPrecision)
+		if e.Symbol == "" || len(e.Symbol) > maxSymbolName || min(e.PricePrecision, e.QuantityPrecision) < 0 || max(e.PricePrecision, e.QuantityPrecision) > maxDigits {
+			return nil, fmt.Errorf("symbol %d of the exchange: name %.64q, digits %d and %d", i, e.Symbol, e.PricePrecision, e.QuantityPrecision)
 		}
 		listings = append(listings, Listing{
 			Name: e.Symbol, Pair: e.Pair, ContractType: e.ContractType, Status: e.Status,

@@ -306,6 +306,7 @@ func TestStreamLivesOnPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &exchange{t: t}
 		e.serve = func(p *peer) {
+			_, _ = p.control()
 			_ = p.send(string(ack(1)))
 			go p.acknowledgeSilently()
 			for range 20 {

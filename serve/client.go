@@ -39,6 +39,7 @@ type client struct {
 	conn      net.Conn
 	raw       syscall.RawConn // of conn; nil where it has none
 	born      time.Time
+	who       string      // for whom hub.from counts it; never changes
 	combined  atomic.Bool // frames are wrapped in {"stream":…,"data":…}
 	revisions bool        // it takes later versions of closed klines too; never changes
 	settled   bool        // its klines are final when they are settled; never changes
@@ -76,7 +77,7 @@ type client struct {
 func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 	now := time.Now()
 	c := &client{
-		hub: h, conn: conn, in: conn, born: now, revisions: want.revisions, settled: want.settled, private: want.private,
+		hub: h, conn: conn, in: conn, born: now, who: want.who, revisions: want.revisions, settled: want.settled, private: want.private,
 		first:   1,
 		written: make(chan struct{}),
 		rate:    rate{tokens: controlBurst, at: now},

@@ -112,8 +112,7 @@ func (s *Server) limits(r *http.Request) bool {
 
 // boundedAddress is the address whose bounds hold for r; false for what comes from this machine.
 func boundedAddress(r *http.Request) (netip.Addr, bool) {
-	from := address(r)
-	return from, from.IsValid() && !from.IsLoopback()
+	return boundedFrom(r.RemoteAddr)
 }
 
 // tooManyOfAddress is the exchange's refusal, until the minute is over.

@@ -114,20 +114,20 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) {
 // maxCrowd is how many questions of one client are passed on at once: the exchange's answers are for others too.
 const maxCrowd = 32
 
-// crowd counts questions that are being passed on, by whose they are.
+// crowd counts what is under way, by whose it is.
 type crowd struct {
 	mu sync.Mutex
 	of map[string]int
 }
 
 // enter counts one more; false where there are enough.
-func (c *crowd) enter(who string) bool {
+func (c *crowd) enter(who string, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.of == nil {
 		c.of = make(map[string]int)
 	}
-	if c.of[who] >= maxCrowd {
+	if c.of[who] >= most {
 		return false
 	}
 	c.of[who]++
@@ -156,7 +156,7 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if who := whose(r); !private {
-		if !s.crowd.enter(who) {
+		if !s.crowd.enter(who, maxCrowd) {
 			writeError(w, refusal(&market.BudgetError{RetryAfter: time.Second, Reason: "too many questions of this client wait for the exchange"}))
 			return
 		}

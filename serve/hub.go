@@ -52,6 +52,7 @@ type hub struct {
 	told    atomic.Int64 // Unix ns when it was logged last that a client takes too much
 	rounds  sync.Pool    // of *round
 
+	from          crowd        // clients, by their address where it is bounded
 	admitted      atomic.Int64 // clients, those whose connection is being upgraded too
 	maxClients    int64
 	subscriptions atomic.Int64 // of all clients, without each one's first ownStreams
@@ -210,6 +211,7 @@ func (h *hub) start(conn net.Conn, in *bufio.Reader, want wanted) {
 	if h.closed {
 		_ = conn.Close()
 		h.admitted.Add(-1)
+		h.left(want.who)
 		return
 	}
 	c := newClient(h, conn, in, want)
@@ -225,7 +227,15 @@ func (h *hub) forget(c *client) {
 	delete(h.clients, c)
 	h.clientsMu.Unlock()
 	h.admitted.Add(-1)
+	h.left(c.who)
 	h.metrics.WSClients.Dec()
+}
+
+// left takes one away from those counted for an address.
+func (h *hub) left(who string) {
+	if who != "" {
+		h.from.leave(who)
+	}
 }
 
 // shed closes the clients with the most waiting for them until all are within the bound again.

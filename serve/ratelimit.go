@@ -37,15 +37,12 @@ func (w *weights) of(addr netip.Addr) int {
 	return w.used[w.placeLocked(addr)]
 }
 
-// placeLocked is where addr is counted. Of IPv6 it is the network, within which a machine gives itself addresses as it likes.
+// placeLocked is where addr is counted.
 func (w *weights) placeLocked(addr netip.Addr) netip.Addr {
 	if minute := market.OneMinute.Open(w.clock.Now()); w.used == nil || minute != w.minute {
 		w.minute, w.used = minute, make(map[netip.Addr]int)
 	}
-	if addr.Is6() && !addr.IsLoopback() {
-		network, _ := addr.WithZone("").Prefix(64) // an IPv6 address has one
-		addr = network.Addr()
-	}
+	addr = network(addr)
 	if _, known := w.used[addr]; !known && len(w.used) >= maxAddresses {
 		return netip.Addr{}
 	}

@@ -4,6 +4,7 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -172,7 +173,9 @@ func (s *Server) Close() { s.hub.close() }
 // NewHTTPServer is an http.Server for handler with the bounds that an open port needs. WebSocket connections are taken
 // over and have their own.
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	held := &conns{most: maxConns, all: make(map[net.Conn]string)}
 	return &http.Server{
+		ConnState:         held.changed,
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,

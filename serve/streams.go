@@ -35,7 +35,15 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
 		return
 	}
+	want.who = s.boundOf(r)
+	if want.who != "" && !s.hub.from.enter(want.who, maxWebSocketOfOne) {
+		s.hub.metrics.WSRefused.Inc()
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		writeError(w, &apiError{status: http.StatusServiceUnavailable, code: -1008, msg: fmt.Sprintf("Too many WebSocket connections of this address: %d is what it may have.", maxWebSocketOfOne)})
+		return
+	}
 	if !s.hub.admit() {
+		s.hub.left(want.who)
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusServiceUnavailable, code: -1008, msg: fmt.Sprintf("Too many WebSocket connections: %d is what this server takes.", s.hub.maxClients)})
 		return
@@ -47,18 +55,29 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 			_ = conn.Close()
 		}
 		s.hub.admitted.Add(-1)
+		s.hub.left(want.who)
 		return
 	}
 	s.hub.start(conn, rw.Reader, want)
 }
 
-// wanted is what the URL of a connection asks for.
+// boundOf is for whom a WebSocket is counted: its address; "" for this machine, and for who has shown the token.
+func (s *Server) boundOf(r *http.Request) string {
+	addr, bounded := boundedAddress(r)
+	if !bounded || s.gate != nil {
+		return ""
+	}
+	return network(addr).String()
+}
+
+// wanted is what a connection asks for, by its URL.
 type wanted struct {
 	names     []string // of streams
 	combined  bool     // frames come wrapped in {"stream":…,"data":…}
 	revisions bool     // later versions of closed klines come too
 	settled   bool     // klines are final when they are settled
 	private   bool     // it is on the path of user data
+	who       string   // for whom it is counted: boundOf
 }
 
 // wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 and final=settled in its

@@ -60,7 +60,7 @@ func (p *testProxy) take(conn net.Conn) {
 	_, _ = io.Copy(conn, there)
 }
 
-var errRefused = errors.New("refused")
+var errNoWay = errors.New("refused")
 
 func (p *testProxy) open(addr string) (net.Conn, error) {
 	p.mu.Lock()
@@ -79,12 +79,12 @@ func (p *testProxy) connect(in *bufio.Reader, conn net.Conn) (net.Conn, error) {
 	}
 	if p.answer != "" {
 		_, _ = io.WriteString(conn, p.answer)
-		return nil, errRefused
+		return nil, errNoWay
 	}
 	want := "Basic " + base64.StdEncoding.EncodeToString([]byte("bot:"+p.password))
 	if r.Method != http.MethodConnect || p.password != "" && r.Header.Get("Proxy-Authorization") != want {
 		_, _ = io.WriteString(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-		return nil, errRefused
+		return nil, errNoWay
 	}
 	there, err := p.open(r.RequestURI)
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *testProxy) socks(in *bufio.Reader, conn net.Conn) (net.Conn, error) {
 	}
 	if !bytes.Contains(methods, []byte{method}) {
 		_, _ = conn.Write([]byte{5, 0xff})
-		return nil, errRefused
+		return nil, errNoWay
 	}
 	_, _ = conn.Write([]byte{5, method})
 	if method == 2 {
@@ -116,7 +116,7 @@ func (p *testProxy) socks(in *bufio.Reader, conn net.Conn) (net.Conn, error) {
 		password := string(take(int(take(1)[0])))
 		if user != "bot" || password != p.password {
 			_, _ = conn.Write([]byte{1, 1})
-			return nil, errRefused
+			return nil, errNoWay
 		}
 		_, _ = conn.Write([]byte{1, 0})
 	}
