@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,6 +27,7 @@ type Audit struct {
 	Absent     int64                             // the exchange has them, the store says there are none
 	Extra      int64                             // the store has them, the exchange has none
 	Doubted    int64                             // the exchange's break their own rules, or were others when they were read again: not compared
+	Unsettled  int64                             // ours, and not the exchange's, which is to take their place within settledBy: not compared
 	Incomplete int64                             // the store does not call them complete: not compared
 	Differ     [len(market.ValueNames)]int64     // of those compared, by value
 	First      []market.Difference               // the first that differ, are absent or extra, by symbol and time; what is not there is StateAbsent
@@ -37,6 +39,10 @@ type Audit struct {
 
 // firstShown is how many differences of an interval an audit shows.
 const firstShown = 10
+
+// settledBy is how long after their end klines may wait to be settled: for their round, and for a second read where the first was
+// doubted.
+const settledBy = 2 * time.Hour
 
 // auditors is how many series are audited at once.
 const auditors = 4
@@ -150,6 +156,7 @@ func (a *auditing) page(ctx context.Context, r market.Range) error {
 	of := a.of[r.Interval]
 	of.Incomplete += int64(len(incomplete))
 	of.Doubted += first.doubted
+	of.Unsettled += first.unsettled
 	of.Compared, of.Equal = of.Compared+first.equal, of.Equal+first.equal
 	for i := range first.differ {
 		of.count(&first.differ[i])
@@ -159,12 +166,13 @@ func (a *auditing) page(ctx context.Context, r market.Range) error {
 
 // compared is one comparison of a page.
 type compared struct {
-	equal, doubted int64
-	differ         []market.Difference // by time
+	equal, doubted, unsettled int64
+	differ                    []market.Difference // by time
 }
 
 // differences asks for a page and compares it.
 func (a *auditing) differences(ctx context.Context, r market.Range, ours []market.Kline, incomplete []market.Time) (c compared, err error) {
+	young := a.clock.Now().Add(-settledBy)
 	err = a.pages(ctx, market.ClassBackfill, r, func(page market.Span, rows []market.Kline, _ market.Interval) error {
 		page.To = a.over(r.Interval, page.To, rows)
 		official, doubted, _ := believed(r.Interval, page, rows)
@@ -173,14 +181,15 @@ func (a *auditing) differences(ctx context.Context, r market.Range, ours []marke
 		c.compare(r.Series, within(ours, page), official, func(open market.Time) bool {
 			_, not := slices.BinarySearch(incomplete, open)
 			return not || slices.Contains(doubted, open)
-		})
+		}, young)
 		return nil
 	})
 	return c, err
 }
 
-// compare goes through ours and the exchange's klines by time; those that are to be left out are.
-func (c *compared) compare(series market.Series, ours, official []market.Kline, leftOut func(market.Time) bool) {
+// compare goes through ours and the exchange's klines by time; those that are to be left out are. Ours that differ, are not settled
+// and ended after young are not settled yet.
+func (c *compared) compare(series market.Series, ours, official []market.Kline, leftOut func(market.Time) bool, young market.Time) {
 	for len(ours) > 0 || len(official) > 0 {
 		d := market.Difference{Series: series}
 		switch {
@@ -198,6 +207,8 @@ func (c *compared) compare(series market.Series, ours, official []market.Kline, 
 		case leftOut(d.Ours.OpenTime):
 		case market.SameValues(&d.Ours, &d.Official) && d.Ours.State != market.StateAbsent && d.Official.State != market.StateAbsent:
 			c.equal++
+		case d.Ours.State == market.StateClosed && d.Official.State != market.StateAbsent && series.Interval.Next(d.Ours.OpenTime) > young:
+			c.unsettled++
 		default:
 			c.differ = append(c.differ, d)
 		}

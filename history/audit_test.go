@@ -81,3 +81,36 @@ func TestAuditDoubts(t *testing.T) {
 		}
 	})
 }
+
+// TestAuditUnsettled: ours that differ are no difference while the exchange's own may still take their place: two hours, where they
+// are not settled.
+func TestAuditUnsettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const m = market.OneMinute
+		at(6 * time.Hour)
+		r := newRig(m)
+		r.has(m, fixed.One, minute("03:57"), minute("05:57"))   // equal
+		r.has(m, 2*fixed.One, minute("03:59"), minute("04:00")) // the first ended two hours ago
+		r.has(m, 2*fixed.One, minute("05:55"), minute("05:56"))
+		rows := r.store.rows[market.Series{Interval: m}]
+		rows[len(rows)-2].State = market.StateSettled // 05:56
+		began := time.Now()
+		audits, err := r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: market.Span{From: minute("03:50"), To: minute("05:58")}}}, new(Progress))
+		a := audits[0]
+		var wrong []string
+		for _, d := range a.First {
+			wrong = append(wrong, hourOf(d.Ours.OpenTime))
+		}
+		if err != nil || a.Equal != 2 || a.Unsettled != 2 || a.Compared != 4 || fmt.Sprint(wrong) != "[03:59 05:56]" {
+			t.Errorf("%v: %+v, wrong %v", err, a, wrong)
+		}
+		span := market.Span{From: minute("05:55"), To: minute("05:56")}
+		audits, err = r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: span}}, new(Progress))
+		if a := audits[0]; err != nil || a.Unsettled != 1 || a.Wrong() != 0 {
+			t.Errorf("%v: %+v", err, a)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("took %s: what is not settled yet is not read again", took)
+		}
+	})
+}

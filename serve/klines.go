@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sort"
 	"strconv"
@@ -27,8 +28,8 @@ type scratch struct {
 }
 
 // klines answers GET /fapi/v1/klines: whole, or refused.
-func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.parseKlines(r.URL.Query())
+func (s *Server) klines(w http.ResponseWriter, r *http.Request, params url.Values) error {
+	q, err := s.parseKlines(params)
 	if err != nil {
 		return err
 	}
@@ -36,8 +37,8 @@ func (s *Server) klines(w http.ResponseWriter, r *http.Request) error {
 }
 
 // continuousKlines answers GET /fapi/v1/continuousKlines likewise.
-func (s *Server) continuousKlines(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.parseContinuousKlines(r.URL.Query())
+func (s *Server) continuousKlines(w http.ResponseWriter, r *http.Request, params url.Values) error {
+	q, err := s.parseContinuousKlines(params)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -79,8 +80,8 @@ func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
 // Revision.
 //
 //	[1789478160000,"76936.20", … ,"0","settled",1]
-func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.parseKlines(r.URL.Query())
+func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request, params url.Values) error {
+	q, err := s.parseKlines(params)
 	if err != nil {
 		return err
 	}

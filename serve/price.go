@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -14,8 +15,8 @@ import (
 )
 
 // priceWeight is what the exchange counts for a price (Symbol Price Ticker, v1 and v2): of one symbol, or of all.
-func priceWeight(r *http.Request) int {
-	if r.URL.Query().Get("symbol") == "" {
+func priceWeight(params url.Values) int {
+	if params.Get("symbol") == "" {
 		return 2
 	}
 	return 1
@@ -24,8 +25,7 @@ func priceWeight(r *http.Request) int {
 // price answers GET /fapi/v1/ticker/price and /fapi/v2/ticker/price, which are alike: the last price of a symbol, or of all:
 //
 //	{"symbol":"BTCUSDT","price":"83091.70","time":1791382992338}
-func (s *Server) price(w http.ResponseWriter, r *http.Request) error {
-	params := r.URL.Query()
+func (s *Server) price(w http.ResponseWriter, r *http.Request, params url.Values) error {
 	if err := once(params, "symbol"); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -92,14 +91,19 @@ func (s *Server) parseRange(params url.Values, mandatory ...string) (q query, er
 	return q, nil
 }
 
-// wellFormed refuses the first pair of a raw query that is not one of name=value, and that URL.Query therefore leaves out.
-func wellFormed(raw string) error {
+// readQuery reads a raw query. Of what is not name=value the first pair is refused; the others are given nevertheless, for a
+// request that is refused has a weight too.
+func readQuery(raw string) (url.Values, error) {
+	params, err := url.ParseQuery(raw)
+	if err == nil {
+		return params, nil
+	}
 	for pair := range strings.SplitSeq(raw, "&") {
 		if _, err := url.ParseQuery(pair); err != nil {
-			return illegalPair(pair)
+			return params, illegalPair(pair)
 		}
 	}
-	return nil
+	return params, tooManyParams() // more than net/url reads
 }
 
 // once refuses the first of some parameters that is sent more than once.
@@ -149,8 +153,8 @@ func parseNumber(text string) (int64, error) {
 }
 
 // klinesQueryWeight is the weight of a klines request, refused or not.
-func klinesQueryWeight(r *http.Request) int {
-	limit, err := parseNumber(r.URL.Query().Get("limit"))
+func klinesQueryWeight(params url.Values) int {
+	limit, err := parseNumber(params.Get("limit"))
 	if err != nil {
 		return klinesWeight(0)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -39,6 +40,9 @@ func invalidContract() *apiError {
 }
 func sentTwice(param string) *apiError {
 	return &apiError{status: 400, code: -1101, msg: "Duplicate values for parameter '" + param + "'."}
+}
+func tooManyParams() *apiError {
+	return &apiError{status: 400, code: -1101, msg: "Too many parameters sent for this endpoint."}
 }
 func startAfterEnd() *apiError {
 	return &apiError{status: 400, code: -1023, msg: "Start time is greater than end time."}
@@ -144,15 +148,18 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 	})
 }
 
+// answerer answers a request whose parameters have been read.
+type answerer func(w http.ResponseWriter, r *http.Request, params url.Values) error
+
 // counted adds the weight of each request to its address and says the sum in the answer; refused requests count too. What
 // is about something that is not carried here is passed on.
-func (s *Server) counted(weight func(*http.Request) int, answer func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (s *Server) counted(weight func(params url.Values) int, answer answerer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		used := s.weights.add(address(r), weight(r))
+		params, err := readQuery(r.URL.RawQuery)
+		used := s.weights.add(address(r), weight(params))
 		w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
-		err := wellFormed(r.URL.RawQuery)
 		if err == nil {
-			err = answer(w, r)
+			err = answer(w, r, params)
 		}
 		if err != nil && r.Context().Err() == nil {
 			refused := refusal(err)
@@ -161,27 +168,27 @@ func (s *Server) counted(weight func(*http.Request) int, answer func(http.Respon
 				return
 			}
 			if refused.status >= 500 {
-				s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", r.URL.Query().Get("symbol"), "error", err)
+				s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", params.Get("symbol"), "error", err)
 			}
 			writeError(w, refused)
 		}
 	})
 }
 
-func one(*http.Request) int { return 1 }
+func one(url.Values) int { return 1 }
 
-func (s *Server) ping(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) ping(w http.ResponseWriter, _ *http.Request, _ url.Values) error {
 	writeJSON(w, http.StatusOK, []byte("{}"))
 	return nil
 }
 
-func (s *Server) time(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) time(w http.ResponseWriter, _ *http.Request, _ url.Values) error {
 	body := strconv.AppendInt([]byte(`{"serverTime":`), int64(s.opt.Clock.Now()), 10)
 	writeJSON(w, http.StatusOK, append(body, '}'))
 	return nil
 }
 
-func (s *Server) exchangeInfo(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) exchangeInfo(w http.ResponseWriter, r *http.Request, _ url.Values) error {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	body, err := s.opt.ExchangeInfo(ctx)

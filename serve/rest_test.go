@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,6 +73,7 @@ func TestKlinesErrors(t *testing.T) {
 		{"symbol=BTCUSDT&interval=1m&interval=1m", `{"code":-1101,"msg":"Duplicate values for parameter 'interval'."}`},
 		{"symbol=BTCUSDT&interval=1m&limit=%zz", `{"code":-1100,"msg":"Illegal characters found in 'limit=%zz'."}`},
 		{"interval=1m&limit=1;symbol=BTCUSDT", `{"code":-1100,"msg":"Illegal characters found in 'limit=1;symbol=BTCUSDT'."}`},
+		{"symbol=BTCUSDT&interval=1m" + strings.Repeat("&a=1", 12_000), `{"code":-1101,"msg":"Too many parameters sent for this endpoint."}`},
 		{"symbol=BTCUSDT&interval=1m&colour=%", `{"code":-1100,"msg":"Illegal characters found in 'colour=%'."}`},
 		{"symbol=BTCUSDT&interval=1m&startTime=2&endTime=1", `{"code":-1023,"msg":"Start time is greater than end time."}`},
 	} {
@@ -281,7 +283,7 @@ func TestWeights(t *testing.T) {
 		}
 	})
 	for limit, want := range map[string]int{"": 5, "&limit=1": 1, "&limit=100": 1, "&limit=101": 2, "&limit=500": 2, "&limit=501": 5, "&limit=1000": 5, "&limit=1001": 10, "&limit=1501": 10, "&limit=x": 5} {
-		if got := klinesQueryWeight(httptest.NewRequest("GET", "/fapi/v1/klines?symbol=A"+limit, nil)); got != want {
+		if got := klinesQueryWeight(httptest.NewRequest("GET", "/fapi/v1/klines?symbol=A"+limit, nil).URL.Query()); got != want {
 			t.Errorf("weight of %q is %d, want %d", limit, got, want)
 		}
 	}

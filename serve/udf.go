@@ -107,20 +107,21 @@ type udfTable struct {
 func (s *Server) udfRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/udf/config", s.udfConfig)
 	mux.HandleFunc("/udf/time", s.udfTime)
-	mux.HandleFunc("/udf/symbols", udfWellFormed(s.udfSymbols))
+	mux.HandleFunc("/udf/symbols", udfRead(s.udfSymbols))
 	mux.HandleFunc("/udf/symbol_info", s.udfSymbolInfo)
-	mux.HandleFunc("/udf/search", udfWellFormed(s.udfSearch))
-	mux.HandleFunc("/udf/history", udfWellFormed(s.udfHistory))
+	mux.HandleFunc("/udf/search", udfRead(s.udfSearch))
+	mux.HandleFunc("/udf/history", udfRead(s.udfHistory))
 }
 
-// udfWellFormed refuses queries of which a part would be left out.
-func udfWellFormed(answer http.HandlerFunc) http.HandlerFunc {
+// udfRead reads the parameters that answer takes, and refuses queries of which a part would be left out.
+func udfRead(answer func(w http.ResponseWriter, r *http.Request, params url.Values)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := wellFormed(r.URL.RawQuery); err != nil {
+		params, err := readQuery(r.URL.RawQuery)
+		if err != nil {
 			writeUDFError(w, err)
 			return
 		}
-		answer(w, r)
+		answer(w, r, params)
 	}
 }
 
@@ -139,8 +140,8 @@ func (s *Server) udfTime(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(strconv.AppendInt(nil, int64(s.opt.Clock.Now()/market.Second), 10))
 }
 
-func (s *Server) udfSymbols(w http.ResponseWriter, r *http.Request) {
-	sym, err := s.udfNamed(r.URL.Query())
+func (s *Server) udfSymbols(w http.ResponseWriter, _ *http.Request, params url.Values) {
+	sym, err := s.udfNamed(params)
 	if err != nil {
 		writeUDFError(w, err)
 		return
@@ -186,8 +187,7 @@ func (s *Server) udfSymbolInfo(w http.ResponseWriter, _ *http.Request) {
 }
 
 // udfSearch finds symbols by any part of their name: those that begin with it first, then in the exchange's order.
-func (s *Server) udfSearch(w http.ResponseWriter, r *http.Request) {
-	params := r.URL.Query()
+func (s *Server) udfSearch(w http.ResponseWriter, _ *http.Request, params url.Values) {
 	limit := int64(udfFound)
 	if text := params.Get("limit"); text != "" {
 		var err error

@@ -33,10 +33,10 @@ type udfQuery struct {
 //
 //	{"s":"ok","t":[1789478160],"o":[76936.20],"h":[76965.50],"l":[76936.10],"c":[76965.40],"v":[20.680]}
 //	{"s":"no_data","nextTime":1789478100}
-func (s *Server) udfHistory(w http.ResponseWriter, r *http.Request) {
+func (s *Server) udfHistory(w http.ResponseWriter, r *http.Request, params url.Values) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
-	q, err := s.parseUDF(r.URL.Query())
+	q, err := s.parseUDF(params)
 	if err != nil {
 		writeUDFError(w, err)
 		return
@@ -44,7 +44,7 @@ func (s *Server) udfHistory(w http.ResponseWriter, r *http.Request) {
 	rows, before, err := s.udfRows(ctx, &q, whose(r))
 	if err != nil {
 		if r.Context().Err() == nil && refusal(err).status >= 500 {
-			s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", r.URL.Query().Get("symbol"), "error", err)
+			s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", params.Get("symbol"), "error", err)
 		}
 		writeUDFError(w, fmt.Errorf("klines of %s %s: %w", q.symbol.Name, q.series.Interval, err))
 		return

@@ -22,7 +22,8 @@ const auditHelp = `Holds stored klines against the exchange's own, asked of its 
 the first that differ. It runs beside a server on the same store. Exit status 1 when any differs.
 
 absent: the store says that there is none, the exchange has one. extra: the other way round. doubted: the exchange's breaks its own
-rules, or was another when it was read again: not compared. incomplete: the store does not call it complete: not compared,
+rules, or was another when it was read again: not compared. unsettled: ours, not settled yet: serve has the exchange's own take
+the place of what it closed within two hours, and until then this is no difference. incomplete: the store does not call it complete: not compared,
 nor asked for. What differs is read twice, half a minute apart.
 
 --repair marks what differs as incomplete, so that it is fetched again: by serve within minutes, or by the next backfill.
@@ -170,6 +171,7 @@ type auditInterval struct {
 	Absent     int64            `json:"absent"`
 	Extra      int64            `json:"extra"`
 	Doubted    int64            `json:"doubted"`
+	Unsettled  int64            `json:"unsettled"`
 	Incomplete int64            `json:"incomplete"`
 	Differ     map[string]int64 `json:"differ"` // of those compared, by value
 }
@@ -196,7 +198,7 @@ func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) 
 		for i, name := range market.ValueNames {
 			differ[name] = a.Differ[i]
 		}
-		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Incomplete, differ})
+		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Unsettled, a.Incomplete, differ})
 		r.wrong += a.Wrong()
 		r.looked += a.Compared + a.Absent + a.Extra
 		for i := range a.First {
@@ -218,9 +220,9 @@ func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) 
 func (r *auditReport) print(w io.Writer) error {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	var t io.Writer = columns
-	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tdoubted\tincomplete\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
+	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tdoubted\tunsettled\tincomplete\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
 	for _, a := range r.Intervals {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Incomplete)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Unsettled, a.Incomplete)
 		for _, name := range market.ValueNames {
 			fmt.Fprintf(t, "%d\t", a.Differ[name])
 		}
