@@ -37,7 +37,7 @@ type VenueOptions struct {
 	Symbols     *market.Symbols
 	Source      market.Source
 	ReadTimeout time.Duration     // a connection that brings nothing at all for so long ends; 5 minutes where 0
-	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read
+	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read, with each trade and each second's row of such a symbol
 	Metrics     *health.Metrics
 	Log         *slog.Logger
 
@@ -109,7 +109,7 @@ func (v *Venue) dial(ctx context.Context, name, path, suffix string, streams []s
 	dialer := ws.Dialer{Timeout: dialTimeout, NetDial: v.o.Dial, TLSConfig: v.o.TLS}
 	conn, reader, _, err := dialer.Dial(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", address, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", address, Explain(address, err))
 	}
 	var head []byte
 	if reader != nil { // what the exchange sent right behind its handshake

@@ -282,6 +282,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.lister.run(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
+	g.Go(func() error { s.summarise(ctx); return nil })
 	g.Go(func() error { return stopHTTP(ctx, server) })
 	s.log.Info("serving", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())
@@ -355,7 +356,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
+		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")

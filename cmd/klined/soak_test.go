@@ -92,7 +92,7 @@ func (s *siege) life(n int, began market.Time) bool {
 		s.fault(before)
 		s.uneasy = time.Now().Add(10 * time.Second)
 	}
-	p := begin(s.t, serveAddress, s.serveArgs()...)
+	p := begin(s.t, nil, serveAddress, s.serveArgs()...)
 	span := s.span(n)
 	until := time.Now().Add(span)
 	var killed atomic.Bool
