@@ -87,13 +87,18 @@ func (s *server) checkMachine(c *checks, n network) {
 			return fmt.Sprintf("%s of %s are free", humanize.IBytes(uint64(found.Free)), humanize.IBytes(uint64(found.Size))), nil
 		})
 	}
-	c.is("listen", func(context.Context) (string, error) {
-		listener, err := n.listen(s.o.Listen)
-		if err != nil {
-			return "", err
+	for _, port := range []struct{ flag, addr string }{{"listen", s.o.Listen}, {"admin", s.o.Admin}} {
+		if port.addr == "" {
+			continue
 		}
-		return s.o.Listen, listener.Close()
-	})
+		c.is(port.flag, func(context.Context) (string, error) {
+			listener, err := n.listen(port.addr)
+			if err != nil {
+				return "", err
+			}
+			return port.addr, listener.Close()
+		})
+	}
 }
 
 // checkExchange asks the exchange.
