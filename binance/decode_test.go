@@ -381,7 +381,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	f := func(name string, source market.Source, frame string) {
 		t.Helper()
 		d := NewDecoder(registry(), source, health.NewMetrics(), nil)
-		d.Tickers = strings.Contains(frame, "MiniTicker")
+		d.Tickers, d.OnUnknown = strings.Contains(frame, "MiniTicker"), func([]byte) {}
 		b, text := market.Batch{Trades: make([]market.Trade, 0, 8), Official: make([]market.Update, 0, 8), Tickers: make([]market.Ticker, 0, 8)}, []byte(frame)
 		if n := testing.AllocsPerRun(100, func() {
 			b.Reset()
@@ -403,6 +403,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	f("kline closed", market.SourceAggTrade, klineClosed)
 	f("ticker", market.SourceAggTrade, tickerFrame)
 	f("tickers", market.SourceAggTrade, tickersFrame)
+	f("tickers of unknown symbols", market.SourceAggTrade, strings.ReplaceAll(tickersFrame, "BTCUSDT", "XRPUSDT"))
 }
 
 func TestMain(m *testing.M) { os.Exit(leakless(m)) }

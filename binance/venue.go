@@ -37,7 +37,7 @@ type VenueOptions struct {
 	Symbols     *market.Symbols
 	Source      market.Source
 	ReadTimeout time.Duration     // a connection that brings nothing at all for so long ends; 5 minutes where 0
-	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read
+	OnUnknown   func(name []byte) // see Decoder; called by the goroutines that Read, with each trade and each second's row of such a symbol
 	Metrics     *health.Metrics
 	Log         *slog.Logger
 

@@ -12,7 +12,8 @@ func (e *Engine) Tick(t market.Time) {
 
 // TickOne is Tick for one symbol.
 func (e *Engine) TickOne(slot Slot, t market.Time) {
-	if s := &e.symbols[slot]; s.next <= t && s.from != never && s.open < s.over {
+	s := &e.symbols[slot]
+	if t = min(t, s.over); s.next <= t && s.from != never {
 		e.advance(slot, s, t)
 	}
 }

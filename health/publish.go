@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // FromZero has the series of some label values be there before they move: the rate of one that appears at its first move
@@ -46,4 +47,13 @@ func Truth(yes bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// Count is what a counter or a gauge stands at.
+func Count(m prometheus.Metric) float64 {
+	var is dto.Metric
+	if err := m.Write(&is); err != nil {
+		return 0 // it is one of ours: writing it does not fail
+	}
+	return is.GetCounter().GetValue() + is.GetGauge().GetValue()
 }

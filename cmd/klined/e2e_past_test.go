@@ -42,7 +42,7 @@ func TestE2EPast(t *testing.T) {
 	backfill := append(append([]string{"backfill", "--archive", "http://" + addr}, exchange...), asked...)
 	kills := 0
 	for range 4 {
-		p := begin(t, "^$", backfill...)
+		p := begin(t, nil, "^$", backfill...)
 		select {
 		case <-p.done:
 		case <-time.After(time.Duration(1500+random.IntN(4000)) * time.Millisecond):

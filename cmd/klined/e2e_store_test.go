@@ -20,25 +20,28 @@ import (
 )
 
 // TestE2EKill kills the process while its symbols are waiting, when the closes of an hour are on their way to the disk,
-// and at a random moment, and starts it again at once. What was closed before is served as before, and no client hears it
+// and at a random moment, when it had stopped dead and its service manager heard no sign of life; and starts it again at once. What was closed before is served as before, and no client hears it
 // twice.
 func TestE2EKill(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	t.Logf("KLINED_SEED=%d make e2e", first)
 	random := rand.New(rand.NewPCG(first, 3))
-	r := startRig(t, rigOptions{start: "2027-01-05T10:58:20Z", source: market.SourceTrade})
+	hear, env := underManager(t)
+	r := startRig(t, rigOptions{start: "2027-01-05T10:58:20Z", source: market.SourceTrade, env: env})
 	hour := at(t, "2027-01-05T11:00:00Z")
 	from, pushed := hour-market.Hour, map[string]row{}
 	for _, kill := range []struct {
 		what  string
 		at    market.Time
 		close time.Duration // so long after the first close that follows; 0: at once
+		dead  bool          // it has stopped dead: the service manager ends it
 	}{
-		{"while symbols are waiting", r.now() + market.Time(2000+random.IntN(8000)), 0},
-		{"within a second after a boundary", hour, time.Duration(1+random.IntN(400)) * time.Millisecond},
-		{"at a random moment", hour + market.Time(4000+random.IntN(40_000)), 0},
+		{"while symbols are waiting", r.now() + market.Time(2000+random.IntN(8000)), 0, false},
+		{"within a second after a boundary", hour, time.Duration(1+random.IntN(400)) * time.Millisecond, false},
+		{"stopped dead at a random moment", hour + market.Time(4000+random.IntN(40_000)), 0, true},
 	} {
+		r.said("READY=1", hear)
 		if kill.close > 0 {
 			r.mustSee(kill.at - market.Minute)
 		}
@@ -49,6 +52,9 @@ func TestE2EKill(t *testing.T) {
 		if kill.close > 0 {
 			r.poll("a close", 10*time.Second, func() bool { return len(heard.of(kill.at)) > 0 })
 			time.Sleep(kill.close)
+		}
+		if kill.dead {
+			r.deadlyStop(hear)
 		}
 		_ = r.server.end(syscall.SIGKILL)
 		heard.close()
@@ -74,6 +80,10 @@ func TestE2EKill(t *testing.T) {
 		must(t, "after the kill", v, err)
 	}
 	r.healed(nil)
+	if err := r.server.end(syscall.SIGTERM); err != nil {
+		t.Errorf("stopped by SIGTERM: %v", err)
+	}
+	r.said("STOPPING=1", hear)
 }
 
 // unsaved is how many of the klines the store of the process that was killed does not hold.

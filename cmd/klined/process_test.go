@@ -64,7 +64,13 @@ type process struct {
 // launch starts klined with args and waits until a line matches address; its first group is the address.
 func launch(t *testing.T, address string, args ...string) (*process, string) {
 	t.Helper()
-	p := begin(t, address, args...)
+	return launchIn(t, nil, address, args...)
+}
+
+// launchIn is launch with variables beside the environment's own.
+func launchIn(t *testing.T, env []string, address string, args ...string) (*process, string) {
+	t.Helper()
+	p := begin(t, env, address, args...)
 	select {
 	case addr := <-p.addr:
 		return p, addr
@@ -76,14 +82,15 @@ func launch(t *testing.T, address string, args ...string) (*process, string) {
 	return nil, ""
 }
 
-// begin starts klined with args.
-func begin(t *testing.T, address string, args ...string) *process {
+// begin starts klined with args, and with variables beside the environment's own.
+func begin(t *testing.T, env []string, address string, args ...string) *process {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t, cmd: ours(exec.Command(path, args...)), addr: make(chan string, 1), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -38,6 +38,7 @@ type rigOptions struct {
 	dir       string  // of the store: a temporary one
 	intervals string  // the exchange's
 	serve     []string
+	env       []string // of the server
 
 	ivs []market.Interval // those of intervals
 }
@@ -107,7 +108,7 @@ func (r *rig) serveArgs() []string {
 // serve starts the server, a second time too.
 func (r *rig) serve() {
 	r.t.Helper()
-	p, addr := launch(r.t, serveAddress, r.serveArgs()...)
+	p, addr := launchIn(r.t, r.o.env, serveAddress, r.serveArgs()...)
 	r.t.Cleanup(func() {
 		if r.t.Failed() {
 			r.t.Logf("klined serve on %s said:\n%s", addr, p.output())

@@ -279,6 +279,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Stuck); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
+	g.Go(func() error { s.summarise(ctx); return nil })
 	g.Go(func() error { return stopHTTP(ctx, server) })
 	s.log.Info("serving", "address", "http://"+listener.Addr().String(), "symbols", len(carried),
 		"intervals", len(s.o.Intervals), "source", s.o.Source.String())

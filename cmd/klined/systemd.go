@@ -15,10 +15,11 @@ import (
 type manager struct {
 	log    *slog.Logger
 	within time.Duration // it ends a process of which it has heard nothing for so long; 0: it does not
+	room   chan struct{} // holds one for each thing that is being told: one that does not listen is told no more
 }
 
 func newManager(log *slog.Logger) *manager {
-	m := &manager{log: log.With("target", "life")}
+	m := &manager{log: log.With("target", "life"), room: make(chan struct{}, 4)}
 	within, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		m.log.Warn("cannot read what the service manager asks for", "error", err)
@@ -32,7 +33,13 @@ const tellWithin = time.Second
 
 // tell sends assignments, one a line: READY=1, STOPPING=1, STATUS=text.
 func (m *manager) tell(assignments string) {
+	select {
+	case m.room <- struct{}{}:
+	default:
+		return
+	}
 	health.Bounded(tellWithin, func() {
+		defer func() { <-m.room }()
 		if _, err := daemon.SdNotify(false, assignments); err != nil {
 			m.log.Debug("cannot tell the service manager", "error", err)
 		}
