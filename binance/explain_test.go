@@ -100,7 +100,7 @@ func TestExplain(t *testing.T) {
 		transport.CloseIdleConnections()
 		address := strings.Replace(c.base, "http", "ws", 1)
 		_, err = NewVenue(VenueOptions{URL: address, Dial: c.dial}).DialTrades(t.Context(), "probe", nil)
-		if err = Explain(address, err); err == nil || !strings.Contains(err.Error(), c.ws) {
+		if err == nil || strings.Count(err.Error(), c.ws) != 1 {
 			t.Errorf("%s, streams: %v, want %q", c.name, err, c.ws)
 		}
 	}

@@ -27,6 +27,7 @@ type Listing struct {
 	QtyDigits    int         // decimals that quantities are written with
 	Tick         fixed.Value // prices are multiples of it; 0 where the exchange does not say
 	Onboard      market.Time // its first trading
+	Delivery     market.Time // its last; of perpetuals far in the future until their end is announced
 }
 
 // What a symbol may be: the exchange's have 8 decimals and 20 letters at most; sums are kept with 16 decimals.
@@ -40,8 +41,18 @@ func (l Listing) Perpetual() bool {
 	return l.ContractType == "PERPETUAL" || l.ContractType == "TRADIFI_PERPETUAL"
 }
 
-// Live reports whether the contract is traded, or will be at its onboard time.
-func (l Listing) Live() bool { return l.Status == "TRADING" || l.Status == "PENDING_TRADING" }
+// Pending reports whether the contract is announced, and not yet traded.
+func (l Listing) Pending() bool { return l.Status == "PENDING_TRADING" }
+
+// Live reports whether the contract is traded, or will be: one that is halted (TRADING_HALT, TRADING_CANCEL_ONLY), about to be
+// settled (PRE_SETTLE, PRE_DELIVERING) or in a state that is not known here goes on. What has ended stays listed for years.
+func (l Listing) Live() bool {
+	switch l.Status {
+	case "DELIVERING", "DELIVERED", "SETTLING", "CLOSE":
+		return false
+	}
+	return true
+}
 
 // ExchangeInfo asks what is traded.
 func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, error) {
@@ -63,6 +74,7 @@ func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, err
 // ParseExchangeInfo reads the symbols of an exchangeInfo answer, or of one entry of it alone:
 //
 //	{"timezone":"UTC",…,"symbols":[{"symbol":"BTCUSDT","pair":"BTCUSDT","contractType":"PERPETUAL",
+//	 "deliveryDate":4133404800000,
 //	 "onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3,…,
 //	 "filters":[{"filterType":"PRICE_FILTER","minPrice":"556.80","maxPrice":"4529764","tickSize":"0.10"},…],…},…]}
 func ParseExchangeInfo(body []byte) ([]Listing, error) {
@@ -74,6 +86,7 @@ func ParseExchangeInfo(body []byte) ([]Listing, error) {
 		PricePrecision    int    `json:"pricePrecision"`
 		QuantityPrecision int    `json:"quantityPrecision"`
 		OnboardDate       int64  `json:"onboardDate"`
+		DeliveryDate      int64  `json:"deliveryDate"`
 		Filters           []struct {
 			TickSize string `json:"tickSize"` // PRICE_FILTER alone has one
 		} `json:"filters"`
@@ -104,7 +117,8 @@ func ParseExchangeInfo(body []byte) ([]Listing, error) {
 		}
 		listings = append(listings, Listing{
 			Name: e.Symbol, Pair: e.Pair, ContractType: e.ContractType, Status: e.Status,
-			PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision, Tick: tick, Onboard: market.Time(e.OnboardDate),
+			PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision, Tick: tick,
+			Onboard: market.Time(e.OnboardDate), Delivery: market.Time(e.DeliveryDate),
 		})
 	}
 	return listings, nil

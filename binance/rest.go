@@ -83,8 +83,13 @@ var ErrTooOld = errors.New("older than the exchange reaches back")
 // codeTooOld: {"code":-4166,"msg":"Search window is restricted to recent 2 days only."}
 const codeTooOld = -4166
 
+// codeNotListed: {"code":-1121,"msg":"Invalid symbol."}
+const codeNotListed = -1121
+
 // Is reports whether e is a refusal that has a name here.
-func (e *APIError) Is(target error) bool { return target == ErrTooOld && e.Code == codeTooOld }
+func (e *APIError) Is(target error) bool {
+	return target == ErrTooOld && e.Code == codeTooOld || target == market.ErrNotListed && e.Code == codeNotListed
+}
 
 // Time is the exchange's time. It does not wait for its turn: the answer would be worth nothing to who measures it.
 func (r *REST) Time(ctx context.Context) (market.Time, error) {

@@ -109,7 +109,7 @@ func (v *Venue) dial(ctx context.Context, name, path, suffix string, streams []s
 	dialer := ws.Dialer{Timeout: dialTimeout, NetDial: v.o.Dial, TLSConfig: v.o.TLS}
 	conn, reader, _, err := dialer.Dial(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", address, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", address, Explain(address, err))
 	}
 	var head []byte
 	if reader != nil { // what the exchange sent right behind its handshake

@@ -293,7 +293,8 @@ func TestKeepFilled(t *testing.T) {
 				return nil
 			}
 		})
-		go func() { done <- r.KeepFilled(ctx, []market.SymbolID{0, 1}, 50) }()
+		r.Carry(0, 1)
+		go func() { done <- r.KeepFilled(ctx, 50) }()
 		r.after(50)
 		check(t, "at first", r.venue.take(), "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:08 limit 50, backfill",
 			"0 1h from 01-09T04:00 limit 49, backfill")

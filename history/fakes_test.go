@@ -461,11 +461,30 @@ func newRig(intervals ...market.Interval) *rig {
 	return r
 }
 
-// start runs Start in the background; the function it returns waits for its end.
+// start carries symbols and runs Start in the background; the function it returns waits until they need nothing any more, or
+// ctx ends, and then for its end.
 func (r *rig) start(ctx context.Context, ids ...market.SymbolID) (wait func() error) {
+	r.Carry(ids...)
+	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- r.Start(ctx, ids) }()
-	return func() error { return <-done }
+	go func() { done <- r.Start(running) }()
+	return func() error {
+		for ctx.Err() == nil && !r.started() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		stop()
+		if err := <-done; ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	}
+}
+
+// started reports whether no symbol needs anything to begin from.
+func (r *rig) started() bool {
+	r.starts.mu.Lock()
+	defer r.starts.mu.Unlock()
+	return r.starts.idle()
 }
 
 var errDown = errors.New("the exchange is down")

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,15 +25,15 @@ type stubborn struct {
 	pause time.Duration
 }
 
-// KeepFilled brings, of each interval that the exchange serves, the last n klines of the symbols into the store, as far as
-// they are kept, and what fills its holes; and again every minute, until ctx ends. Symbols that wait to become whole are left
-// to Start.
-func (h *History) KeepFilled(ctx context.Context, ids []market.SymbolID, n int64) error {
+// KeepFilled brings, of each interval that the exchange serves, the last n klines of the symbols that are carried into the
+// store, as far as they are kept, and what fills its holes; and again every minute, until ctx ends. Symbols that wait to become
+// whole are left to Start.
+func (h *History) KeepFilled(ctx context.Context, n int64) error {
 	late := make(map[market.Series]stubborn)
 	alive := h.dog.Component("backfill", health.Outside).Within(fillsWithin, "has brought nothing")
 	for {
 		alive.Beat()
-		h.fillOnce(ctx, ids, n, late, alive)
+		h.fillOnce(ctx, h.carries(), n, late, alive)
 		if err := pause(ctx, refillEvery); err != nil {
 			return err
 		}
@@ -65,6 +66,7 @@ func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, 
 	if err != nil {
 		h.log.Warn("the past is not filled", "error", err)
 	}
+	maps.DeleteFunc(late, func(series market.Series, _ stubborn) bool { return !slices.Contains(ids, series.Symbol) })
 	for _, r := range ranges {
 		s := late[r.Series]
 		if len(h.store.Missing(r.Series, r.Span)) == 0 {

@@ -92,8 +92,12 @@ type History struct {
 
 	folding sync.Mutex // held while klines are folded on the store
 
-	mu      sync.Mutex                  // guards what follows
-	flights map[market.Series][]*flight // under way, waiting for their turn, or fresh
+	starts queue
+
+	mu      sync.Mutex                      // guards what follows
+	carried []market.SymbolID               // replaced whole where one is dropped
+	dropped map[market.SymbolID]market.Time // when
+	flights map[market.Series][]*flight     // under way, waiting for their turn, or fresh
 	turns   turns
 	landed  time.Time                  // when flights were last looked through
 	ails    map[market.SymbolID]string // why a symbol's last question while it started failed
@@ -117,8 +121,10 @@ func New(o Options) *History {
 	if o.Watchdog == nil {
 		o.Watchdog = health.NewWatchdog(o.Log)
 	}
-	return &History{archive: o.Archive, metrics: o.Metrics, dog: o.Watchdog, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"), name: o.Name, readAfter: o.ReadAgain,
-		intervals: o.Intervals, doubt: o.Doubt, flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
+	h := &History{archive: o.Archive, metrics: o.Metrics, dog: o.Watchdog, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"), name: o.Name, readAfter: o.ReadAgain,
+		intervals: o.Intervals, doubt: o.Doubt, dropped: make(map[market.SymbolID]market.Time), flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
+	h.starts = queue{h: h, more: make(chan struct{})}
+	return h
 }
 
 // Ails is why the last question for what a symbol begins from failed; empty where it did not.

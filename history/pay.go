@@ -20,13 +20,16 @@ func (h *History) begins(ctx context.Context, id market.SymbolID, at market.Time
 	return err
 }
 
-// payNothing pays what a symbol owes of a time in which it had not begun to trade.
-func (h *History) payNothing(ctx context.Context, d market.Range) error {
+// payNothing pays what a symbol owes of a time of which the exchange has nothing, where it had not begun to trade then; with
+// forGood the exchange has left those minutes out: ours, if there are any, stay as they are.
+func (h *History) payNothing(ctx context.Context, d market.Range, forGood bool) error {
 	if d.To > h.clock.Now().Add(-young) {
 		return nil // its first kline may not be there yet
 	}
-	if err := h.begins(ctx, d.Symbol, d.To); err != nil {
-		return err
+	if !forGood {
+		if err := h.begins(ctx, d.Symbol, d.To); err != nil {
+			return err
+		}
 	}
 	h.store.Fetched(d.Series, d.Span, nil)
 	h.debts.Paid(d.Symbol, d.To)
@@ -34,15 +37,16 @@ func (h *History) payNothing(ctx context.Context, d market.Range) error {
 }
 
 // payStored makes the stored klines of minutes right that the lanes do not keep any more: the rows themselves, and what
-// was folded from them.
-func (h *History) payStored(ctx context.Context, d market.Range, rows []market.Kline) error {
+// was folded from them. With forGood the exchange has left out those that are not among them: they do not exist.
+func (h *History) payStored(ctx context.Context, d market.Range, rows []market.Kline, forGood bool) error {
 	begin, end := rows[0].OpenTime, rows[len(rows)-1].OpenTime+market.Minute
-	if int64(len(rows)) != market.OneMinute.Count(market.Span{From: begin, To: end}) || slices.ContainsFunc(rows, func(k market.Kline) bool {
+	whole := int64(len(rows)) == market.OneMinute.Count(market.Span{From: begin, To: end})
+	if !whole && !forGood || slices.ContainsFunc(rows, func(k market.Kline) bool {
 		return k.State != market.StateSettled || !k.Plausible()
 	}) {
 		return errHoles
 	}
-	if begin > d.From {
+	if begin > d.From && !forGood {
 		if err := h.begins(ctx, d.Symbol, begin); err != nil {
 			return err
 		}

@@ -209,3 +209,35 @@ func TestPayNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestLeftOut: minutes that the exchange leaves out, and goes on leaving out for an hour, do not keep a symbol behind for ever.
+func TestLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		without []string
+		knows   []string
+	}{
+		{"one of them", []string{"02:58"}, []string{"1m 02:57–03:00 2", "3m 02:57–03:00 1", "1h 02:00–03:00 1"}},
+		{"the first", []string{"02:57"}, []string{"1m 02:57–03:00 2", "3m 02:57–03:00 1", "1h 02:00–03:00 1"}},
+		{"all", []string{"02:57", "02:58", "02:59"}, []string{"1m 02:57–03:00 0"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			at(owedFrom)
+			r := newRig(market.OneMinute, 3*market.OneMinute)
+			r.debts.reach = minute("04:00")
+			r.debts.owe(0, minutes("02:57", "03:00")...)
+			r.venue.spoil = without(c.without...)
+			stop := r.heal(t)
+			r.after(59 * 60)
+			if said := r.diary.take(); slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "paid") }) || len(said) < 30 {
+				t.Errorf("%s: within an hour: %q", c.name, said)
+			}
+			r.after(65 * 60)
+			if said := r.diary.take(); !slices.ContainsFunc(said, func(s string) bool { return strings.HasSuffix(s, "0 paid up to 03:00") }) {
+				t.Errorf("%s: after it: %q", c.name, said)
+			}
+			check(t, c.name+": the store knows", r.store.knows(), c.knows...)
+			stop()
+		})
+	}
+}

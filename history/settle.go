@@ -29,14 +29,11 @@ const (
 // that are.
 var checkedDaily = [...]market.Interval{market.OneHour, market.OneDay}
 
-// Settle holds the closed klines of the symbols against the exchange's own until ctx ends: minutes in a round an hour,
-// spread over it, hours and days once a day. What frames have settled is read once more; what no frame has brought is
-// settled by what is read.
-func (h *History) Settle(ctx context.Context, ids []market.SymbolID) error {
+// Settle holds the closed klines of the symbols that are carried against the exchange's own until ctx ends: minutes in a
+// round an hour, spread over it, hours and days once a day. What frames have settled is read once more; what no frame has
+// brought is settled by what is read. Those of a symbol that is dropped are settled up to then.
+func (h *History) Settle(ctx context.Context) error {
 	s := &settling{h: h, torn: make(map[market.Series][]market.Span), seen: make(map[market.Series]bool)}
-	for _, id := range ids {
-		s.symbols = append(s.symbols, settled{id: id})
-	}
 	s.alive = h.dog.Component("settle", health.Vital) // it reads the disk
 	a := asking{h: h, class: market.ClassSettle, longest: longestDoubt, errand: s, alive: s.alive}
 	return a.run(ctx)
@@ -57,6 +54,7 @@ type settling struct {
 // settled is how far a symbol's klines have been held against the exchange's own. Times are the exchange's.
 type settled struct {
 	id      market.SymbolID
+	until   market.Time // it was dropped then; 0 while it is carried
 	upTo    market.Time // minutes before it have been, but for those that are doubted; 0 until its stream has begun
 	found   market.Time // upTo is a minute to settle, as the store was asked
 	first   market.Time // its first round begins
@@ -73,6 +71,7 @@ func (s *settling) now() market.Time { return s.h.clock.Now().Add(-settleAfter -
 // has not been checked.
 func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
 	by = min(by, s.now())
+	s.know(by)
 	for i := range s.symbols {
 		st := &s.symbols[i]
 		s.alive.Beat()
@@ -89,11 +88,30 @@ func (s *settling) duties(ctx context.Context, by market.Time) (duties []duty) {
 		}
 		duties = append(duties, s.round(ctx, st, by)...)
 		duties = append(duties, s.again(st, by)...)
-		if by >= st.first {
+		if by >= st.first && st.until == 0 {
 			duties = append(duties, s.daily(st, by-market.Time(i)*daySpread)...)
 		}
 	}
 	return duties
+}
+
+// know takes in the symbols that are carried, and lets go of those that were dropped and are settled up to then; of what is
+// not within a day, too.
+func (s *settling) know(by market.Time) {
+	known := make(map[market.SymbolID]bool, len(s.symbols))
+	s.symbols = slices.DeleteFunc(s.symbols, func(st settled) bool {
+		done := st.until != 0 && (st.upTo >= market.OneMinute.Open(st.until) && len(st.doubts) == 0 || by > st.until+givenUp)
+		known[st.id] = !done
+		return done
+	})
+	for _, id := range s.h.carries() {
+		if !known[id] {
+			s.symbols = append(s.symbols, settled{id: id})
+		}
+	}
+	for i := range s.symbols {
+		s.symbols[i].until = s.h.droppedAt(s.symbols[i].id)
+	}
 }
 
 // round is the minutes to ask for now.
@@ -105,7 +123,11 @@ func (s *settling) round(ctx context.Context, st *settled, by market.Time) []dut
 		s.skip(ctx, st, by)
 		st.found = st.upTo
 	}
-	span := market.Span{From: st.upTo, To: min(market.OneMinute.Open(by), st.upTo+readRows*market.Minute)}
+	end := by
+	if st.until != 0 {
+		end = min(by, st.until)
+	}
+	span := market.Span{From: st.upTo, To: min(market.OneMinute.Open(end), st.upTo+readRows*market.Minute)}
 	if span.Empty() {
 		st.due = by + roundEvery
 		return nil
@@ -177,6 +199,9 @@ func (s *settling) daily(st *settled, by market.Time) (duties []duty) {
 
 func (s *settling) took(d duty, upTo market.Time, doubted []market.Time) {
 	i := slices.IndexFunc(s.symbols, func(st settled) bool { return st.id == d.Symbol })
+	if i < 0 {
+		return // it was dropped meanwhile
+	}
 	st, now := &s.symbols[i], s.now()
 	at := slices.Index(checkedDaily[:], d.Interval)
 	switch {

@@ -19,7 +19,12 @@ func (r *rig) settle(t *testing.T, ids ...market.SymbolID) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	r.diary.begin()
-	go func() { done <- r.Settle(ctx, ids) }()
+	for _, id := range ids {
+		if !slices.Contains(r.carries(), id) {
+			r.Carry(id)
+		}
+	}
+	go func() { done <- r.Settle(ctx) }()
 	return func() {
 		t.Helper()
 		cancel()

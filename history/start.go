@@ -34,26 +34,16 @@ const (
 	longest      = 5 * time.Minute
 )
 
-// Start gives every symbol what it begins from: from the store first, the rest from the exchange, busy symbols first.
-// Once the stream's starting minute is official, those that are still waiting are served again: with what came in
-// between, and with the starting minute itself where no frame has brought it. It returns when no symbol waits any more,
-// or ctx ends.
-func (h *History) Start(ctx context.Context, ids []market.SymbolID) error {
-	began := time.Now()
-	q := &queue{h: h, alive: h.dog.Component("start", health.Outside).Within(startsWithin, "has served no symbol")}
-	defer q.alive.Done()
-	for _, id := range ids {
-		q.starts = append(q.starts, start{id: id})
-	}
+// Start gives every symbol that is carried what it begins from, those that come later too, until ctx ends: from the store
+// first, the rest from the exchange, busy symbols first. Once the stream's starting minute is official, those that are still
+// waiting are served again: with what came in between, and with the starting minute itself where no frame has brought it.
+func (h *History) Start(ctx context.Context) error {
+	h.starts.alive = h.dog.Component("start", health.Outside).Within(startsWithin, "has served no symbol")
 	var g errgroup.Group
 	for range askers {
-		g.Go(func() error { return q.work(ctx) })
+		g.Go(func() error { return h.starts.work(ctx) })
 	}
-	err := g.Wait()
-	if err == nil {
-		h.log.Info("start done", "symbols", len(ids), "took", time.Since(began).Round(time.Millisecond))
-	}
-	return err
+	return g.Wait()
 }
 
 // start is a symbol that still needs something.
@@ -76,32 +66,57 @@ type queue struct {
 	alive *health.Component
 
 	mu     sync.Mutex
-	starts []start   // busy symbols first
-	sorted time.Time // when they were last put in order
-	taken  int       // starts that are being served now
+	starts []start       // busy symbols first
+	sorted time.Time     // when they were last put in order
+	taken  int           // starts that are being served now
+	began  time.Time     // when the first came into the empty queue
+	served int           // symbols that need nothing any more, since
+	more   chan struct{} // closed when one comes into the empty queue
 }
 
-// work serves one symbol after the other until none is left.
+// add puts symbols into the queue.
+func (q *queue) add(ids []market.SymbolID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.idle() && len(ids) > 0 {
+		q.began, q.served = time.Now(), 0
+		close(q.more)
+		q.more = make(chan struct{})
+	}
+	for _, id := range ids {
+		q.starts = append(q.starts, start{id: id})
+	}
+}
+
+// idle reports whether no symbol needs anything. mu is held.
+func (q *queue) idle() bool { return len(q.starts) == 0 && q.taken == 0 }
+
+// work serves one symbol after the other until ctx ends.
 func (q *queue) work(ctx context.Context) error {
 	for {
-		s, ok, done := q.next()
+		s, ok, more := q.next()
+		var err error
 		switch {
-		case done:
-			return nil
 		case ok:
-			if err := q.serve(ctx, s); err != nil {
-				return err
+			err = q.serve(ctx, s)
+		case more != nil:
+			select {
+			case <-ctx.Done():
+			case <-more:
+			case <-time.After(startsWithin / 3): // to say that all is well
 			}
+			err = ctx.Err()
 		default:
-			if err := pause(ctx, 100*time.Millisecond); err != nil {
-				return err
-			}
+			err = pause(ctx, 100*time.Millisecond)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
-// next takes the symbol to serve now, if there is one; done says that there will be none.
-func (q *queue) next() (s start, ok, done bool) {
+// next takes the symbol to serve now, if there is one; where the queue is empty, more is closed when that is over.
+func (q *queue) next() (s start, ok bool, more <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sort()
@@ -112,18 +127,26 @@ func (q *queue) next() (s start, ok, done bool) {
 		if s.due.After(now) {
 			continue
 		}
-		if s.served && !q.over(s.id) {
+		carried := q.h.droppedAt(s.id) == 0
+		if carried && s.served && !q.over(s.id) {
 			q.starts[i].due = now.Add(250 * time.Millisecond)
 			continue
 		}
 		q.starts = slices.Delete(q.starts, i, i+1)
-		if !s.served || q.h.lanes.Waiting(s.id) {
+		if carried && (!s.served || q.h.lanes.Waiting(s.id)) {
 			q.taken++
-			return s, true, false
+			return s, true, nil
 		}
 		i--
+		q.served++
+		if q.idle() {
+			q.h.log.Info("start done", "symbols", q.served, "took", now.Sub(q.began).Round(time.Millisecond))
+		}
 	}
-	return start{}, false, len(q.starts) == 0 && q.taken == 0
+	if q.idle() {
+		return start{}, false, q.more
+	}
+	return start{}, false, nil
 }
 
 // over reports whether the symbol's starting minute is official.

@@ -92,7 +92,7 @@ func TestBusySymbolsFirst(t *testing.T) {
 		r.lanes.begin(bubbleBegin)
 		r.venue.hold = func(context.Context, asked) error { time.Sleep(100 * time.Millisecond); return nil }
 		at(5 * time.Hour)
-		if err := r.Start(t.Context(), ids); err != nil {
+		if err := r.start(t.Context(), ids...)(); err != nil {
 			t.Fatal(err)
 		}
 		var order []int // of their days, as many at once as ask
@@ -325,7 +325,8 @@ func TestStartEnds(t *testing.T) {
 			prepare(r)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if err := r.Start(ctx, []market.SymbolID{0, 1, 2}); !errors.Is(err, context.DeadlineExceeded) {
+			r.Carry(0, 1, 2)
+			if err := r.Start(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})

@@ -40,5 +40,8 @@ func (e *TooHeavyError) Error() string {
 	return fmt.Sprintf("a request of weight %d is beyond the budget of %d a minute", e.Weight, e.Limit)
 }
 
+// ErrNotListed says that the exchange does not know the symbol that was asked for.
+var ErrNotListed = errors.New("the exchange does not list it")
+
 // ErrOutcomeUnknown says that the exchange may have carried out a request that it has not answered.
 var ErrOutcomeUnknown = errors.New("the exchange may have carried it out")

@@ -63,7 +63,7 @@ type client struct {
 	// The reader's own:
 	in        io.Reader
 	subs      []*subscription // in the order they came
-	relayed   int             // how many of them are relayed
+	relayed   int             // how many of them are relayed; guarded by the hub's subscribing
 	unrelayed int             // how many would have been, but for maxRelayed; not logged yet
 	claimed   int             // of them, those that hub.subscriptions counts
 	rate      rate

@@ -39,7 +39,8 @@ type hub struct {
 	facts  map[string]*facts             // that somebody subscribes to, by name
 	fed    map[relayedFrom]*facts        // those of them that the feed relays
 
-	subscribing sync.Mutex // so that topics hear on and off in their order
+	subscribing sync.Mutex                 // so that topics hear on and off in their order
+	later       map[*subscription]struct{} // those that are klined's own once their symbol is carried; guarded by subscribing
 
 	clientsMu sync.Mutex
 	clients   map[*client]struct{}
@@ -86,6 +87,7 @@ func newHub(s *Server) *hub {
 		facts:   make(map[string]*facts),
 		fed:     make(map[relayedFrom]*facts),
 		clients: make(map[*client]struct{}),
+		later:   make(map[*subscription]struct{}),
 		ready:   newReady(),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
@@ -146,16 +148,17 @@ func (h *hub) subscribe(s *subscription) {
 	if s.topic != nil && s.topic.add(s) {
 		s.topic.watch(true)
 	}
+	if h.awaits(s) {
+		h.later[s] = struct{}{}
+	}
 }
 
 // unsubscribe takes s off.
 func (h *hub) unsubscribe(s *subscription) {
-	if s.topic == nil {
-		return
-	}
 	h.subscribing.Lock()
 	defer h.subscribing.Unlock()
-	if s.topic.remove(s) {
+	delete(h.later, s)
+	if s.topic != nil && s.topic.remove(s) {
 		s.topic.watch(false)
 	}
 }

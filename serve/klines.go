@@ -123,6 +123,9 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	lacks := lacking(iv, rows, s.unhealed(series.Symbol, now))
 	if iv >= market.OneMinute && !(absent.Empty() && lacks.Empty()) {
 		fetched, err := s.opt.Fetch(ctx, who, series, hull(absent, lacks))
+		if s.gone(series.Symbol, err) {
+			return rows, nil
+		}
 		if err != nil && !absent.Empty() {
 			return nil, err
 		} // else they are served as they are, and say that they lack trades
@@ -147,6 +150,11 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 		return rows, nil
 	}
 	return s.finish(ctx, rows, series, absent, who)
+}
+
+// gone reports whether err says that the exchange has forgotten a symbol that it had ended: what is here is all there is.
+func (s *Server) gone(id market.SymbolID, err error) bool {
+	return errors.Is(err, market.ErrNotListed) && s.opt.Ended(id)
 }
 
 // healsFor is how long after its end a kline that lacks trades is left to its lane, which heals it.
@@ -299,7 +307,10 @@ func (s *Server) kept(iv market.Interval) market.Time {
 // the exchange has only just closed. What the exchange does not have does not exist.
 func (s *Server) finish(ctx context.Context, rows []market.Kline, series market.Series, absent market.Span, who string) ([]market.Kline, error) {
 	last, err := s.upstream(ctx, series, absent, who)
-	if err != nil {
+	switch {
+	case s.gone(series.Symbol, err):
+		return rows, nil
+	case err != nil:
 		return nil, err
 	}
 	return join(nil, rows, last), nil
@@ -335,6 +346,9 @@ func (s *Server) firstOpen(ctx context.Context, series market.Series, who string
 		asked.Interval = market.OneMinute
 	}
 	rows, err := s.opt.Upstream(ctx, who, asked, market.Span{From: 1}, 1)
+	if s.gone(series.Symbol, err) {
+		err = nil
+	}
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}

@@ -49,6 +49,7 @@ type Forwarder interface {
 type Options struct {
 	Symbols   *market.Symbols
 	Carries   func(market.SymbolID) bool        // is it served now; the registry also remembers symbols of earlier runs. nil: all are
+	Ended     func(market.SymbolID) bool        // has the exchange ended it: of those that are served, no more comes, and it is in no list. nil: none has
 	Tick      func(market.SymbolID) fixed.Value // of what its prices are multiples; 0, and nil: of their last digit
 	Contract  func(market.SymbolID) string      // its contract's type as the exchange writes it: PERPETUAL, TRADIFI_PERPETUAL; nil: all are PERPETUAL
 	Intervals []market.Interval                 // the configured ones
@@ -63,11 +64,11 @@ type Options struct {
 	// Kept is since when klines of an interval are kept. nil: all are.
 	Kept func(market.Interval) market.Time
 	// Fetch fills the store with the official klines of span, and gives them, for what is too old is not kept. Its error is
-	// a *market.BudgetError where the exchange may not be asked now. The rows are the caller's to read, not to change.
+	// a *market.BudgetError where the exchange may not be asked now, market.ErrNotListed where it does not know the symbol. The rows are the caller's to read, not to change.
 	Fetch func(ctx context.Context, who string, series market.Series, span market.Span) ([]market.Kline, error)
 	// Upstream asks the exchange for official klines, the running one too: at most limit, the oldest first where From
 	// is set; a zero From or To is not sent. It serves what neither lane nor store can hold: the running kline of a
-	// symbol that is not whole yet, and the open time of a series' first kline.
+	// symbol that is not whole yet, and the open time of a series' first kline. Its errors are those of Fetch.
 	Upstream func(ctx context.Context, who string, series market.Series, span market.Span, limit int) ([]market.Kline, error)
 	// Forward passes on what is not answered here. nil: nothing is.
 	Forward Forwarder
@@ -141,6 +142,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Carries == nil {
 		opt.Carries = func(market.SymbolID) bool { return true }
+	}
+	if opt.Ended == nil {
+		opt.Ended = func(market.SymbolID) bool { return false }
 	}
 	if opt.Last == nil {
 		opt.Last = func(market.SymbolID) (market.Kline, market.Time, bool) { return market.Kline{}, 0, false }

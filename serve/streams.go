@@ -154,17 +154,27 @@ func (s *Server) streamsBefore(next http.Handler) http.Handler {
 // resolve finds what a stream name stands for, for c, and the name as all who take the stream share it. Names of nothing are subscribed
 // and stay silent, as on the exchange. Its caller holds subscribing.
 func (h *hub) resolve(c *client, name string) (_ topic, _ form, shared string) {
-	if series, form, ok := h.server.series(name); ok {
-		t := h.klinesOf(series)
-		if t.names[form] == "" {
-			t.names[form] = strings.Clone(name)
-		}
+	if t, form := h.klinesNamed(name); t != nil {
 		return t, form, t.names[form]
 	}
 	if f := h.fact(c, name); f != nil {
 		return f, 0, f.name
 	}
 	return nil, 0, strings.Clone(name)
+}
+
+// klinesNamed is the topic of the klines that a stream name stands for; nil where it stands for none of ours. Its caller holds
+// subscribing.
+func (h *hub) klinesNamed(name string) (*klineTopic, form) {
+	series, form, ok := h.server.series(name)
+	if !ok {
+		return nil, 0
+	}
+	t := h.klinesOf(series)
+	if t.names[form] == "" {
+		t.names[form] = strings.Clone(name)
+	}
+	return t, form
 }
 
 // series finds the klines that a stream name stands for: <symbol>@kline_<interval>, or

@@ -14,8 +14,8 @@ type topic interface {
 type subscription struct {
 	client *client
 	name   string // as the client asked for it
-	topic  topic  // nil where the name stands for nothing here
-	form   form
+	topic  topic  // nil where the name stands for nothing here; guarded by the hub's subscribing
+	form   form   // written by the hub before the topic has s
 
 	settled bool   // a kline is final when it is settled; guarded by the topic's mu
 	place   int    // in the topic's list; guarded by the topic's mu

@@ -237,11 +237,11 @@ func (s *Server) udfNamed(params url.Values) (market.Symbol, error) {
 	return sym, nil
 }
 
-// carried calls yield with each symbol that is served now.
+// carried calls yield with each symbol that is served now and goes on trading.
 func (s *Server) carried(yield func(*market.Symbol) bool) {
 	all := s.opt.Symbols.All()
 	for i := range all {
-		if s.opt.Carries(all[i].ID) && !yield(&all[i]) {
+		if s.opt.Carries(all[i].ID) && !s.opt.Ended(all[i].ID) && !yield(&all[i]) {
 			return
 		}
 	}

@@ -116,7 +116,7 @@ func (e *Exchange) serveArchive(w http.ResponseWriter, r *http.Request) {
 
 // archiveBody is what a file or its checksum holds; nil where there is none.
 func (e *Exchange) archiveBody(f archiveFile, checksum bool) []byte {
-	if e.Now() < f.appears {
+	if e.Now() < f.appears || e.player != nil {
 		return nil
 	}
 	if t, wrong := e.misled(FaultArchiveWrong, f.s); wrong {

@@ -21,7 +21,7 @@ func (e *Exchange) Now() market.Time { return e.clockAt(time.Now()) }
 
 // clockAt is what the clock shows at a moment, unless it is stepped before then.
 func (e *Exchange) clockAt(t time.Time) market.Time {
-	return e.opt.Start.Add(t.Sub(e.began)) + market.Time(e.skew.Load())
+	return e.opt.Start.Add(time.Duration(float64(t.Sub(e.began))*e.opt.Speed)) + market.Time(e.skew.Load())
 }
 
 // advance lets everything happen that is due by now, and says how far the market has come: to now, or already further.
@@ -29,6 +29,9 @@ func (e *Exchange) clockAt(t time.Time) market.Time {
 // holds e.mu.
 func (e *Exchange) advance(now market.Time) market.Time {
 	m := &e.live
+	if e.player != nil { // the market stands still at the end of its tape
+		now = min(now, e.player.to)
+	}
 	for m.reached < now {
 		m.reached = min(m.reached+stride, now)
 		e.happenBy(m.reached)

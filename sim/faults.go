@@ -240,6 +240,8 @@ func (e *Exchange) fault(f *Fault) (conns []int, err error) {
 	e.releaseAll()
 	k := kindOf(f.Kind)
 	switch {
+	case k.once && e.player != nil:
+		err = fmt.Errorf("%s: its market is a tape", f.Kind)
 	case f.Kind == FaultClear:
 		e.faults = nil
 	case f.Kind == FaultClockSkew:

@@ -51,6 +51,10 @@ func (m *liveMarket) nextEvent() market.Time {
 
 // happenBy lets everything happen that is due by now.
 func (e *Exchange) happenBy(now market.Time) {
+	if e.player != nil {
+		e.playBy(now)
+		return
+	}
 	m := &e.live
 	until := int64(now)*1000 + 999
 	for len(m.fills) > 0 && m.fills[0].at <= until {

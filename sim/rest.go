@@ -162,7 +162,7 @@ func (e *Exchange) klines(q url.Values) ([]byte, *apiError) {
 	if bad != nil {
 		return nil, bad
 	}
-	return e.klinesOf(s, iv, w), nil
+	return e.klinesOf(s, iv, w)
 }
 
 func (e *Exchange) continuousKlines(q url.Values) ([]byte, *apiError) {
@@ -174,7 +174,7 @@ func (e *Exchange) continuousKlines(q url.Values) ([]byte, *apiError) {
 	if s == nil {
 		return nil, refuse(-1121, "Invalid symbol.")
 	}
-	return e.klinesOf(s, iv, w), nil
+	return e.klinesOf(s, iv, w)
 }
 
 // klinesAsked reads what both have in common. Which of several errors the exchange names is not known; here it is the
@@ -204,13 +204,16 @@ func klinesAsked(q url.Values, mandatory ...string) (iv interval, w window, bad 
 var contractTypes = []string{perpetual, tradFi, currentQuarter, nextQuarter}
 
 // klinesOf answers klines of one symbol.
-func (e *Exchange) klinesOf(s *symbol, iv interval, w window) []byte {
+func (e *Exchange) klinesOf(s *symbol, iv interval, w window) ([]byte, *apiError) {
 	v := e.look(s)
 	rows := v.klines(iv, w)
+	if s.lacks(iv, rows) {
+		return nil, notTaped()
+	}
 	if t, wrong := e.misled(FaultRESTWrong, s); wrong {
 		t.falsify(v, iv, rows)
 	}
-	return s.appendRows(nil, iv, rows)
+	return s.appendRows(nil, iv, rows), nil
 }
 
 // look is a view of a symbol as it stands now.

@@ -27,6 +27,7 @@ const (
 	defaultRate    = 1000
 	maxRate        = 40_000
 	maxBurn        = 0.5
+	maxSpeed       = 1000
 )
 
 // The loop's pace: how long it sleeps at least while there is work, and at most while there is none.
@@ -43,6 +44,8 @@ type Options struct {
 	Start    market.Time   // where its clock begins; 0 is now
 	Straddle float64       // share of the aggTrades that cross the boundary of a minute, of seconds in proportion; 0 is none at all
 	Burn     float64       // share of the trade ids that no fill has; 0 is none
+	Tape     *Tape         // is played instead of a market that is made up: Symbols, Rate, Start, Straddle and Burn are the tape's. nil: none is
+	Speed    float64       // so many times as fast as it was recorded; 0 is 1
 	Latency  time.Duration // one-way, in the mean; frames keep their order
 	Log      *slog.Logger  // nil is silence
 }
@@ -63,6 +66,7 @@ type Exchange struct {
 	info    *infoBody // nil until it is asked for, and where a symbol has changed since
 	turns   []turn    // soonest first
 	live    liveMarket
+	player  *player // nil where no tape is played
 	streams registry
 	conns   map[int]*conn
 	lastNum int // the number of the newest connection
@@ -89,10 +93,15 @@ func New(opt Options) (*Exchange, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	for _, l := range listings(opt) {
-		s := newSymbol(l, opt)
-		e.symbols = append(e.symbols, s)
-		e.byName[l.name] = s
+	if opt.Tape != nil {
+		e.player, e.symbols = newPlayer(opt.Tape), tapedSymbols(opt)
+	} else {
+		for _, l := range listings(opt) {
+			e.symbols = append(e.symbols, newSymbol(l, opt))
+		}
+	}
+	for _, s := range e.symbols {
+		e.byName[s.name] = s
 	}
 	e.limiter = newLimiter()
 	e.shelf.files, e.asked.Statuses = make(map[archiveFile]func() []byte), make(map[int]int)
@@ -104,6 +113,15 @@ func New(opt Options) (*Exchange, error) {
 
 // check fills defaults in and refuses what cannot be.
 func (o *Options) check() error {
+	if o.Speed == 0 {
+		o.Speed = 1
+	}
+	if !(o.Speed > 0 && o.Speed <= maxSpeed) {
+		return fmt.Errorf("speed %v: want more than 0 and at most %d", o.Speed, maxSpeed)
+	}
+	if o.Tape != nil {
+		o.Start = o.Tape.from
+	}
 	if o.Symbols == 0 {
 		o.Symbols = defaultSymbols
 	}
@@ -175,7 +193,10 @@ func (e *Exchange) step() time.Duration {
 	if len(e.turns) > 0 {
 		next = min(next, e.turns[0].at)
 	}
-	nap := next.Sub(e.Now())
+	if e.player != nil && !e.player.over {
+		next = min(next, e.player.at)
+	}
+	nap := time.Duration(float64(next.Sub(e.Now())) / e.opt.Speed)
 	if len(e.holding) > 0 {
 		nap = min(nap, time.Until(e.holding[0].held.until))
 	}
@@ -203,7 +224,9 @@ func (e *Exchange) wakeAll() {
 // end closes every connection and lets no more in.
 func (e *Exchange) end() {
 	e.mu.Lock()
-	e.ended = true
+	if e.ended = true; e.player != nil {
+		e.player.reader.close()
+	}
 	for _, c := range e.conns {
 		c.close(closeGoingAway, "")
 	}

@@ -131,7 +131,8 @@ func (e *Exchange) getTruth(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.RawMessage(e.truth(s, iv, w)), nil
+	rows, err := e.truth(s, iv, w)
+	return json.RawMessage(rows), err
 }
 
 // Truth are the official klines of a symbol with start ≤ open time ≤ end, as the rows of GET /fapi/v1/klines. A zero
@@ -146,17 +147,24 @@ func (e *Exchange) Truth(symbol, interval string, start, end market.Time) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return e.truth(s, iv, window{max(start, 1), end, math.MaxInt}), nil
+	return e.truth(s, iv, window{max(start, 1), end, math.MaxInt})
 }
 
-func (e *Exchange) truth(s *symbol, iv interval, w window) []byte {
+func (e *Exchange) truth(s *symbol, iv interval, w window) ([]byte, error) {
 	if iv.length == 0 || iv.length >= market.Minute {
-		return s.appendRows(nil, iv, e.look(s).klines(iv, w))
+		rows := e.look(s).klines(iv, w)
+		if s.lacks(iv, rows) {
+			return nil, fmt.Errorf("symbol %q: the tape lacks trades", s.name)
+		}
+		return s.appendRows(nil, iv, rows), nil
+	}
+	if e.player != nil {
+		return nil, fmt.Errorf("interval %q: of a tape there are none shorter than 1m", iv.name)
 	}
 	e.mu.Lock()
 	rows := s.short(iv, w, e.catchUp())
 	e.mu.Unlock()
-	return s.appendRows(nil, iv, rows)
+	return s.appendRows(nil, iv, rows), nil
 }
 
 // getDeviations answers what klines built from aggTrades lack or have too much.

@@ -92,6 +92,11 @@ func pathOf(name string) string {
 
 // feed connects a stream with what it is named after, if there is such a thing.
 func (e *Exchange) feed(st *stream) bool {
+	if e.player != nil { // whatever the tape has
+		_, kind, _ := strings.Cut(st.name, "@")
+		st.taped, st.stop = kind == "aggTrade" || kind == "trade", func() {}
+		return true
+	}
 	if st.name == allMiniName {
 		e.streams.allMini, st.stop = st, func() { e.streams.allMini = nil }
 		return true

@@ -27,6 +27,9 @@ func (e *Exchange) aggTrades(q url.Values) ([]byte, *apiError) {
 	if bad != nil {
 		return nil, bad
 	}
+	if e.player != nil {
+		return nil, notTaped()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.catchUp()
@@ -80,6 +83,9 @@ func (e *Exchange) trades(q url.Values) ([]byte, *apiError) {
 	limit, bad := limitOf(q, 500, 1000)
 	if bad != nil {
 		return nil, bad
+	}
+	if e.player != nil {
+		return nil, notTaped()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

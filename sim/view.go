@@ -120,7 +120,7 @@ func (w window) opens(iv interval, first, last market.Time) []market.Time {
 
 // klines are the official klines that w asks for, oldest first.
 func (v *view) klines(iv interval, w window) []row {
-	if v.none {
+	if v.none || v.now < v.s.opens {
 		return nil
 	}
 	opens := w.opens(iv, v.first(iv), iv.open(v.now))

@@ -83,8 +83,11 @@ func room(dir string) (free, size int64, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, fmt.Errorf("cannot ask for the room of %s: %w", dir, err)
 	}
-	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
+	return bytesOf(st.Bavail, st.Bsize), bytesOf(st.Blocks, st.Bsize), nil
 }
+
+// bytesOf is how much blocks are. Their size is of one type on Linux and of another on macOS.
+func bytesOf[T int64 | uint32](blocks uint64, size T) int64 { return int64(blocks) * int64(size) }
 
 // roomState is StateOK, or that the disk is nearly full.
 func roomState(free, size int64, err error) string {

@@ -68,6 +68,19 @@ func (s *Store) BeginLive(symbol market.SymbolID, lane int, from market.Time) {
 	s.taken(true)
 }
 
+// EndLive says that the symbol's lane brings no klines of it that end later than what the lane has handed on by now, or at least
+// not all. What is missing behind that is the exchange's to tell.
+func (s *Store) EndLive(symbol market.SymbolID) {
+	s.mu.Lock()
+	defer s.unlock()
+	old, live := s.complete.live[symbol]
+	if s.closed || !live {
+		return
+	}
+	s.complete.end(symbol, old, s.opts.Intervals, s.complete.lanes[old.lane])
+	s.taken(true)
+}
+
 // take puts one kline into the outbox.
 func (s *Store) take(series market.Series, k *market.Kline) {
 	if _, kept := s.upserts[series.Interval]; !kept || k.State < market.StateClosed || k.OpenTime < s.complete.retention.from[series.Interval] {

@@ -63,7 +63,7 @@ func backfill(ctx context.Context, o *pastOptions, archive string, n network, st
 			err = e
 		}
 	}()
-	ids, err := p.list(ctx, choosePast)
+	_, ids, err := p.list(ctx, choosePast)
 	if err != nil {
 		return err
 	}

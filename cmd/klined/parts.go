@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"klined/binance"
 	"klined/feed"
+	"klined/fixed"
 	"klined/market"
 	"klined/serve"
 	"klined/store"
@@ -39,31 +38,28 @@ func (s *server) askREST(client *http.Client) {
 }
 
 // list asks the exchange for its symbols, numbers those that choose picks and makes their ids durable.
-func (s *server) list(ctx context.Context, choose func([]binance.Listing, []string) ([]binance.Listing, error)) ([]market.SymbolID, error) {
+func (s *server) list(ctx context.Context, choose func([]binance.Listing, []string) ([]binance.Listing, error)) (*binance.Info, []market.SymbolID, error) {
 	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, binance.Explain(s.o.REST, err))
+		return nil, nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, binance.Explain(s.o.REST, err))
 	}
-	s.info = &infoCache{rest: s.rest, log: s.log.With("target", "serve"), raw: info.Raw, at: time.Now()}
 	listed, err := choose(info.Listings, s.o.Symbols)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	symbols := make([]market.Symbol, len(listed))
-	for i, l := range listed {
-		symbols[i] = market.Symbol{Name: l.Name, PriceDigits: l.PriceDigits, QtyDigits: l.QtyDigits}
+	for i := range listed {
+		symbols[i] = symbolOf(&listed[i])
 	}
 	symbols = s.symbols.Put(symbols...)
-	if err := s.store.SaveSymbols(s.symbols.All()); err != nil {
-		return nil, err
+	if err := s.saveSymbols(s.symbols.All()); err != nil {
+		return nil, nil, err
 	}
 	ids := make([]market.SymbolID, len(symbols))
-	s.contracts = make(map[market.SymbolID]string, len(symbols))
 	for i, sym := range symbols {
 		ids[i] = sym.ID
-		s.contracts[sym.ID] = listed[i].ContractType
 	}
-	return ids, nil
+	return info, ids, nil
 }
 
 // choose picks the perpetuals that trade, or are about to: all, or the named ones.
@@ -171,11 +167,13 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 // buildServe puts the clients' side in front of lanes, store and history.
 func (s *server) buildServe() (*serve.Server, error) {
 	o := serve.Options{
-		Symbols: s.symbols, Carries: s.feed.Carries, Contract: func(id market.SymbolID) string { return s.contracts[id] },
+		Symbols: s.symbols, Carries: s.lister.serves, Ended: func(id market.SymbolID) bool { return s.lister.contract(id).ended },
+		Tick:      func(id market.SymbolID) fixed.Value { return s.lister.contract(id).tick },
+		Contract:  func(id market.SymbolID) string { return s.lister.contract(id).kind },
 		Intervals: s.o.Intervals, Clock: s.clock,
 		Live: s.feed, Last: s.feed.Last, Source: s.o.Source, WatchTrades: s.feed.WatchTrades, Store: s.store, Kept: s.store.Kept,
-		Fetch: s.history.Fetch, Upstream: s.history.Upstream, Settles: s.o.Settle,
-		ExchangeInfo: s.info.get,
+		Fetch: s.fetch, Upstream: s.upstream, Settles: s.o.Settle,
+		ExchangeInfo: func(context.Context) ([]byte, error) { return s.lister.info.Load().Raw, nil },
 		Prices:       func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) },
 		Status:       func() any { return s.status() },
 		Gaps:         func() any { return s.gaps() },
@@ -267,6 +265,7 @@ type filled struct {
 func (s *server) status() status {
 	st := status{Version: version, Uptime: time.Since(s.began).Seconds(), Source: s.o.Source.String(),
 		Status: s.feed.Status(), RESTWeight: s.budget.Used(), Store: s.store.Status()}
+	st.Symbols[feed.Ended] += len(s.endedBefore())
 	if s.relay != nil {
 		for _, c := range s.relay.Connections() {
 			st.Connections = append(st.Connections, feed.ConnStatus{ID: c.ID, State: c.State, Streams: c.Streams, UpSince: c.UpSince, LastFrame: c.LastFrame, Frames: c.Frames})
@@ -322,6 +321,9 @@ func (s *server) standings() []standing {
 		}
 		all = append(all, standing{s.symbols.Get(st.Symbol).Name, st.State, reason, st.LastID, st.LastTrade, st.LastClose, st.Gaps})
 	}
+	for _, id := range s.endedBefore() {
+		all = append(all, standing{Symbol: s.symbols.Get(id).Name, State: feed.Ended, Reason: "the exchange had ended it before klined began", LastID: -1})
+	}
 	return all
 }
 
@@ -365,35 +367,4 @@ func eachDiffering(d *market.Difference, sym *market.Symbol, f func(name, ours, 
 			f(name, d.Ours.ValueText(v, sym), d.Official.ValueText(v, sym))
 		}
 	}
-}
-
-// infoKept is how long the exchange's symbol list is served before it is asked for again.
-const infoKept = 5 * time.Minute
-
-// infoCache keeps the exchange's answer to exchangeInfo, as received.
-type infoCache struct {
-	rest *binance.REST
-	log  *slog.Logger
-
-	mu  sync.Mutex // held while asking: one question for all who wait
-	raw []byte
-	at  time.Time
-}
-
-// get is the answer, at most infoKept old; an older one where the exchange does not answer now.
-func (c *infoCache) get(ctx context.Context) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.at) < infoKept {
-		return c.raw, nil
-	}
-	info, err := c.rest.ExchangeInfo(context.WithoutCancel(ctx), market.ClassClients)
-	if err == nil {
-		c.raw = info.Raw
-	}
-	if err != nil {
-		c.log.Warn("cannot refresh the exchange's symbols; serving those of before", "error", err)
-	}
-	c.at = time.Now() // after a failure too: the old answer is served until it is asked for again
-	return c.raw, nil
 }

@@ -207,7 +207,7 @@ func TestTLS(t *testing.T) {
 		n := network{}.through(proxyAt(t, os.Getenv("KLINED_TEST_PROXY")))
 		_, err := binance.NewREST(binance.RESTOptions{Base: address, HTTP: n.client()}).Time(t.Context())
 		_, err2 := binance.NewVenue(binance.VenueOptions{URL: strings.Replace(address, "http", "ws", 1), Dial: n.Dial}).DialTrades(t.Context(), "probe", nil)
-		t.Logf("REST: %v\nstreams: %v", binance.Explain(address, err), binance.Explain(address, err2))
+		t.Logf("REST: %v\nstreams: %v", binance.Explain(address, err), err2)
 		return
 	}
 	exchange := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"serverTime":7}`) }))

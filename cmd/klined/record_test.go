@@ -20,9 +20,9 @@ import (
 	"klined/sim"
 )
 
-// TestRecordAndReplay: what a server records gives the exchange's own klines when it is replayed, in whatever order its tapes are
-// read: each trade came over two connections, of which some ended.
-func TestRecordAndReplay(t *testing.T) {
+// TestTapes: what a server records gives the exchange's own klines when it is replayed, in whatever order its tapes are
+// read: each trade came over two connections, of which some ended. A server on an exchange that plays the tapes builds them again.
+func TestTapes(t *testing.T) {
 	if raced {
 		t.Skip("markets are run without the race detector: make test does both")
 	}
@@ -33,8 +33,9 @@ func TestRecordAndReplay(t *testing.T) {
 			if err != nil || len(files) != 2 {
 				t.Fatalf("tapes %v, %v", files, err)
 			}
+			out := ""
 			for range 2 {
-				out := t.TempDir()
+				out = t.TempDir()
 				got := runReplay(t, t.TempDir(), append(slices.Clone(files), "--out", out)...)
 				if got.err != "" || strings.Contains(got.stderr, "missing") && source == market.SourceAggTrade {
 					t.Errorf("%+v", got)
@@ -52,6 +53,7 @@ func TestRecordAndReplay(t *testing.T) {
 				}
 				slices.Reverse(files)
 			}
+			serveTape(t, source, files, out)
 		})
 	}
 }

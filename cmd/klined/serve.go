@@ -142,19 +142,18 @@ type server struct {
 	log     *slog.Logger
 	began   time.Time
 
-	clock     *clock.Clock
-	symbols   *market.Symbols
-	contracts map[market.SymbolID]string // the types of the listed ones' contracts; written by list alone
-	budget    *binance.Budget
-	rest      *binance.REST
-	info      *infoCache
-	venue     *binance.Venue
-	tape      *tape.Recorder // nil where nobody records
-	store     *store.Store
-	feed      *feed.Feed
-	history   *history.History
-	relay     *binance.Relay // nil where nothing is passed on
-	serve     *serve.Server
+	clock   *clock.Clock
+	symbols *market.Symbols
+	budget  *binance.Budget
+	rest    *binance.REST
+	lister  *lister
+	venue   *binance.Venue
+	tape    *tape.Recorder // nil where nobody records
+	store   *store.Store
+	feed    *feed.Feed
+	history *history.History
+	relay   *binance.Relay // nil where nothing is passed on
+	serve   *serve.Server
 }
 
 // runServe is klined serve, from the exchange's socket to the clients' and back, until ctx ends. listening is told the
@@ -212,13 +211,15 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 		return nil, fmt.Errorf("%s: %w", o.REST, binance.Explain(o.REST, err))
 	}
 	s.warnOfClock()
-	if err := s.unlessRefused(ctx, func() (err error) { carried, err = s.list(ctx, choose); return err }); err != nil {
+	var info *binance.Info
+	if err := s.unlessRefused(ctx, func() (err error) { info, carried, err = s.list(ctx, s.chooseLiving); return err }); err != nil {
 		return nil, err
 	}
+	s.buildLister(info, carried)
 
 	// Frames in, trades in order, klines out; each drain goes to the store and to the clients.
 	s.venue = binance.NewVenue(binance.VenueOptions{URL: o.WS, Dial: n.Dial, Symbols: s.symbols, Source: o.Source,
-		Metrics: s.metrics, Log: s.log, Record: s.record()})
+		OnUnknown: s.lister.unknown, Metrics: s.metrics, Log: s.log, Record: s.record()})
 	if err := s.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -228,6 +229,7 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 	s.history = history.New(history.Options{Venue: s.rest, Store: s.store, Lanes: s.feed, Debts: s.feed, Clock: s.clock, Log: s.log,
 		Archive: archived{binance.NewArchive(binance.ArchiveOptions{Base: o.Archive, HTTP: n.download(), Symbols: s.symbols, Metrics: s.metrics, Log: s.log})},
 		Name:    func(id market.SymbolID) string { return s.symbols.Get(id).Name }, Metrics: s.metrics, Watchdog: s.dog, Intervals: o.Intervals, Doubt: s.clock.Doubt})
+	s.history.Carry(carried...)
 	s.serve, err = s.buildServe()
 	return carried, err
 }
@@ -266,18 +268,19 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 		return nil
 	})
 	g.Go(func() error { return s.feed.Run(ctx) })
-	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx, carried)) })
-	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, carried, int64(s.o.Backfill))) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.Start(ctx)) })
+	g.Go(func() error { return unlessStopped(ctx, s.history.KeepFilled(ctx, int64(s.o.Backfill))) })
 	g.Go(func() error { return unlessStopped(ctx, s.history.Heal(ctx)) })
 	if s.relay != nil {
 		g.Go(func() error { return s.relay.Run(ctx) })
 	}
 	if s.o.Settle {
-		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx, carried)) })
+		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx)) })
 	}
 	g.Go(func() error { return s.dog.Run(ctx) })
 	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Stuck); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
+	g.Go(func() error { s.lister.run(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
 	g.Go(func() error { s.summarise(ctx); return nil })
 	g.Go(func() error { return stopHTTP(ctx, server) })
@@ -353,7 +356,7 @@ func (s *server) probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.venue.DialTrades(ctx, "probe", nil)
 	if err != nil {
-		return fmt.Errorf("cannot reach the exchange's streams: %w", binance.Explain(s.o.WS, err))
+		return fmt.Errorf("cannot reach the exchange's streams: %w", err)
 	}
 	conn.Close("probe")
 	s.metrics.Frames.DeleteLabelValues("probe")

@@ -24,6 +24,7 @@ type simOptions struct {
 	listen  string
 	start   string
 	latency float64 // ms
+	tapes   []string
 }
 
 func (o *simOptions) bind(f *pflag.FlagSet) {
@@ -35,6 +36,8 @@ func (o *simOptions) bind(f *pflag.FlagSet) {
 	f.Float64Var(&o.Straddle, "straddle", sim.DefaultStraddle, "`SHARE` of the aggTrades that cross a minute's boundary")
 	f.Float64Var(&o.Burn, "burn", sim.DefaultBurn, "`SHARE` of the trade ids that are burnt")
 	f.Float64Var(&o.latency, "latency", 0, "`MS` of latency one way, with a tail")
+	f.StringArrayVar(&o.tapes, "tape", nil, "play the frames of `FILE` instead; more files may follow")
+	f.Float64Var(&o.Speed, "speed", 1, "play the tape `X` times as fast as it was recorded")
 	for _, name := range []string{"straddle", "burn"} {
 		f.Lookup(name).DefValue = "as measured on the real exchange"
 	}
@@ -47,10 +50,18 @@ func newSimCommand() *cobra.Command {
 		Use:   "sim",
 		Short: "the simulated exchange alone",
 		Long:  simHelp + sim.FaultHelp(),
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: func(cmd *cobra.Command, files []string) error {
+			if cmd.Flags().Changed("tape") {
+				return nil
+			}
+			return noArgs(cmd, files)
+		},
+		RunE: func(cmd *cobra.Command, files []string) error {
 			if err := o.parse(); err != nil {
 				return &usageError{err}
+			}
+			if err := o.play(cmd.Flags(), files); err != nil {
+				return err
 			}
 			o.Log = (&serveOptions{LogFormat: "text"}).logger(cmd.ErrOrStderr())
 			return runSim(cmd.Context(), o, network{}, cmd.OutOrStdout())
@@ -66,6 +77,13 @@ and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviati
 archive's files of klines, below /data/futures/um/daily and /monthly: a day's from 08:30 UTC of the next day on, a month's
 from the first Monday after it.
 
+With --tape it plays the frames that klined serve --record has written, or any file of frames with the time of their receipt, as it
+was received: each trade once, however many connections brought it, other frames as often as they came. What is subscribed to comes
+by the name of its stream. The exchange's clock is the tape's, so a server on it wants --speed 1; at the tape's end the
+market stands still. exchangeInfo has what trades on the tape. Klines are the exchange's own where the tape has their close, else
+the sums of its trades, and begin with the first minute that the tape has whole; where it lacks trades of one, they are
+refused with 503. There are no aggTrades and trades by REST, and no archive: what a server misses of the stream it fetches as klines.
+
 A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any, or each in turn. A path of
 REST is the archive's where it begins with /data. delay is how many seconds an answer takes (5, at most 60), ms is milliseconds.
 
@@ -78,6 +96,24 @@ on flat; with "gone":true it leaves exchangeInfo and REST instead. /sim/truth kn
 These kinds take these fields:
 
 `
+
+// play reads the tapes that are to be played.
+func (o *simOptions) play(f *pflag.FlagSet, more []string) error {
+	if len(o.tapes) == 0 {
+		if f.Changed("speed") {
+			return &usageError{errors.New("--speed: there is no --tape to play")}
+		}
+		return nil
+	}
+	for _, name := range []string{"symbols", "rate", "start", "straddle", "burn"} {
+		if f.Changed(name) {
+			return &usageError{fmt.Errorf("--%s with --tape: it is the tape's", name)}
+		}
+	}
+	var err error
+	o.Tape, err = sim.ReadTape(append(o.tapes, more...)...)
+	return err
+}
 
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {
@@ -111,6 +147,10 @@ func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) erro
 		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
 	}
 	addr := listener.Addr().String()
+	if o.Tape != nil {
+		from, to := o.Tape.Span()
+		fmt.Fprintf(stdout, "tape: %d symbols, from %s to %s\n", o.Tape.Symbols(), from, to)
+	}
 	fmt.Fprintf(stdout, "simulated exchange: --rest http://%[1]s --ws ws://%[1]s --archive http://%[1]s\n", addr)
 	return simulate(ctx, x, listener)
 }

@@ -92,7 +92,7 @@ func (s *siege) life(n int, began market.Time) bool {
 		s.fault(before)
 		s.uneasy = time.Now().Add(10 * time.Second)
 	}
-	p := begin(s.t, serveAddress, s.serveArgs()...)
+	p := begin(s.t, nil, serveAddress, s.serveArgs()...)
 	span := s.span(n)
 	until := time.Now().Add(span)
 	var killed atomic.Bool
@@ -190,7 +190,7 @@ func (s *siege) ask(began market.Time, trouble string, until time.Time, killed *
 		switch err := s.look(series, began); {
 		case err == nil:
 			s.asked = append(s.asked, series)
-		case killed.Load() || errors.Is(err, errRefused):
+		case killed.Load() || errors.Is(err, errComeAgain):
 		default:
 			s.t.Errorf("%s %s: %v", s.symbols[series.Symbol], series.Interval, err)
 		}
@@ -198,8 +198,8 @@ func (s *siege) ask(began market.Time, trouble string, until time.Time, killed *
 	}
 }
 
-// errRefused is an answer that says to come again: it is not wrong.
-var errRefused = errors.New("refused")
+// errComeAgain is an answer that says to come again: it is not wrong.
+var errComeAgain = errors.New("refused")
 
 // look asks for the closed klines of one series since the beginning and judges the answer.
 func (s *siege) look(series market.Series, began market.Time) error {
@@ -221,7 +221,7 @@ func (s *siege) look(series market.Series, began market.Time) error {
 		return err
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode >= 500 && time.Now().Before(s.uneasy):
 		s.refused++
-		return errRefused
+		return errComeAgain
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s: %s", resp.Status, body)
 	}

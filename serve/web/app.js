@@ -10,7 +10,7 @@ import { Status } from "./status.js";
 import { followTheme } from "./theme.js";
 
 const setup = JSON.parse(element("setup").textContent);
-const digits = new Map(setup.symbols); // of prices, by symbol
+let digits = new Map(setup.symbols); // of prices, by symbol
 const dialogs = [element("picker"), element("status"), element("help")];
 
 const chart = new Chart(element("chart"), {
@@ -50,7 +50,7 @@ const feed = new Feed({
 
 const status = new Status();
 const toggleTheme = followTheme(() => chart.paint());
-const openPicker = makePicker([...digits.keys()], (symbol) => go(symbol, series.interval));
+const openPicker = makePicker(() => [...digits.keys()], (symbol) => go(symbol, series.interval));
 
 /** Shows another series. */
 function go(symbol, interval) {
@@ -67,6 +67,19 @@ function go(symbol, interval) {
   const lower = symbol.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
   series.open(symbol, interval, digits.get(symbol));
   feed.follow(`${lower}@kline_${interval}`);
+}
+
+let listedAt = Date.now(); // when the symbols were asked for last
+
+/** Learns which symbols there are by now: the exchange lists new ones and ends old ones while the page is open. */
+async function listSymbols() {
+  if (document.hidden || Date.now() - listedAt < 60_000) return;
+  listedAt = Date.now();
+  const { symbol, pricescale } = await ask("udf/symbol_info").catch(() => ({}));
+  if (!symbol?.length) return;
+  const shown = digits.get(series.symbol);
+  digits = new Map(symbol.map((name, i) => [name, Math.round(Math.log10(pricescale[i]))]));
+  if (!digits.has(series.symbol)) digits.set(series.symbol, shown); // it has ended, and stays for who looks at it
 }
 
 /** Measures how far the exchange's clock is ahead of ours. */
@@ -169,6 +182,8 @@ function begin() {
   addEventListener("hashchange", () => go(...wanted()));
   setInterval(tellNotice, 1000);
   setInterval(() => feed.live && !document.hidden && setClock(), 60_000);
+  setInterval(listSymbols, 5 * 60_000);
+  document.addEventListener("visibilitychange", listSymbols);
   go(...wanted());
 }
 

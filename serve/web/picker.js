@@ -4,14 +4,19 @@ import { count, element, make, write } from "./dom.js";
 
 const plain = (text) => text.normalize("NFKC").trim().toUpperCase();
 
-/** Makes the picker; pick(name) is called with the symbol that is chosen. The result opens it: open(current). */
+/** Makes the picker; names() are the symbols, pick(name) is called with the one that is chosen. The result opens it: open(current). */
 export function makePicker(names, pick) {
   const [dialog, search, list, found, button] = ["picker", "search", "symbols", "found", "symbol"].map(element);
   let current = "";
   let chosen = -1;
   let shown = [];
+  let items = [];
 
-  const items = names.map((name, i) => ({ name, key: plain(name), line: make("li", { id: `symbol-${i}`, role: "option", "data-name": name }, name) }));
+  // Lines of symbols that are still there stay as they are.
+  function renew() {
+    const before = new Map(items.map((item) => [item.name, item]));
+    items = names().map((name) => before.get(name) ?? { name, key: plain(name), line: make("li", { id: `symbol-${name}`, role: "option", "data-name": name }, name) });
+  }
 
   function choose(index) {
     shown[chosen]?.line.setAttribute("aria-selected", "false");
@@ -61,6 +66,7 @@ export function makePicker(names, pick) {
   return function open(name) {
     if (dialog.open) return;
     current = name;
+    renew();
     for (const item of items) item.line.toggleAttribute("data-current", item.name === name);
     search.value = "";
     dialog.showModal();

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klined/market"
+	"klined/sim"
+)
+
+// serveTape lets a server run on an exchange that plays a tape: it builds the klines that replay made of it, minute by minute.
+func serveTape(t *testing.T, source market.Source, files []string, replayed string) {
+	synctest.Test(t, func(t *testing.T) {
+		played, err := sim.ReadTape(files...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := startMarket(t, sim.Options{Tape: played}, options(t, source, market.OneMinute))
+		defer m.end()
+		from, to := played.Span()
+		first, end := market.OneMinute.Ceil(from+20*market.Second), market.OneMinute.Open(to)
+		m.until(end.Add(5 * time.Second))
+		symbols, err := m.judge.symbols()
+		if err != nil || len(symbols) != 4 {
+			t.Fatal(symbols, err)
+		}
+		compared := 0
+		for _, symbol := range symbols {
+			rows, err := m.judge.ours(symbol, market.OneMinute, first, end)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := replayedRows(t, filepath.Join(replayed, symbol+"-1m.csv"))
+			for _, r := range rows {
+				if w, ok := want[r.open]; ok {
+					compared++
+					if got := r.values(); got != w {
+						t.Errorf("%s %s: served %s, replayed %s", symbol, r.open, got, w)
+					}
+				}
+			}
+		}
+		if minutes := int(end.Sub(first) / time.Minute); minutes < 2 || compared < 3*minutes {
+			t.Errorf("%d klines compared, of %d minutes", compared, minutes)
+		}
+	})
+}
+
+// replayedRows are the values of a file of klines, by open time.
+func replayedRows(t *testing.T, name string) map[market.Time]string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[market.Time]string)
+	for line := range strings.Lines(strings.TrimPrefix(string(text), klineHeader)) {
+		f := strings.Split(strings.TrimSpace(line), ",")
+		open, err := strconv.ParseInt(f[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[market.Time(open)] = strings.Join(append(slices.Clone(f[1:6]), f[7:11]...), " ")
+	}
+	return all
+}
