@@ -256,6 +256,7 @@ func (h *healer) askTrades(ctx context.Context, id market.SymbolID, first, last 
 		return 1, true, nil
 	}
 	if err != nil {
+		l.notOpened(slot, err)
 		return 0, false, err
 	}
 	defer l.unlock(l.lock())

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -216,6 +217,16 @@ func (s *symbol) unopened() bool { return s.listed && s.next == 1 && len(s.held)
 
 // opens reports whether the venue is to be asked for the symbol's first trades, though none is known to be missing.
 func (s *symbol) opens() bool { return s.opening && s.from != 0 && s.unopened() }
+
+// notOpened takes note that the venue has not said whether the symbol traded before its stream began. Unless the question
+// could not be asked, that is left to its next trade and the venue's summary: an exchange may not know a symbol before it trades.
+func (l *lane) notOpened(slot engine.Slot, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if budget := (*market.BudgetError)(nil); !errors.As(why, &budget) {
+		l.symbols[slot].opening = false
+	}
+}
 
 // older takes note of a trade of before what its lane keeps. A symbol that was thought to be new has a past: what contains
 // that time waits for what is official.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,5 +269,50 @@ func TestNotCarriedYet(t *testing.T) {
 		r.granted("trades-0.1")
 		r.trades("trades-0.1", prints(listed, 2, 2, 2*time.Minute+2*time.Second)...)
 		r.handed(listed, "1m 1:00 1 1 1 1  v1 n1 1-1  closed r1")
+	})
+}
+
+// TestChangesBesideReads: symbols are added and end while both connections bring trades, klines are read and connections go: the
+// klines of a symbol that was there before are exact, and those of the new ones too.
+func TestChangesBesideReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := listingRig(t, func(o *Options) { o.KlinesPerConn = 4 })
+		r.take()
+		const n = 20
+		var g sync.WaitGroup
+		for _, name := range bothConns {
+			g.Go(func() {
+				c := r.v.conn(name)
+				for at := 90 * time.Second; at < 119*time.Second; at += 100 * time.Millisecond {
+					time.Sleep(bubbleBegin.Add(at).Sub(time.Now()))
+					b := market.Batch{Ready: true, Trades: prints(0, int64(at/(100*time.Millisecond))-898, int64(at/(100*time.Millisecond))-898, at)}
+					for id := market.SymbolID(1); id <= n; id++ {
+						if opens := 95*time.Second + time.Duration(id)*time.Second; at >= opens && slices.Contains(c.carries(), id) {
+							number := int64((at-opens)/(100*time.Millisecond)) + 1
+							b.Trades = append(b.Trades, prints(id, number, number, at)...)
+						}
+					}
+					c.batches <- b
+				}
+			})
+		}
+		for id := market.SymbolID(1); id <= n; id++ {
+			time.Sleep(900 * time.Millisecond)
+			if err := r.f.Add([]market.SymbolID{id}, true); err != nil {
+				t.Error(err)
+			}
+			if id%4 == 0 {
+				r.f.End(id - 1)
+			}
+			r.f.Status()
+			r.f.Symbols()
+		}
+		g.Wait()
+		r.at(2*time.Minute + 2*time.Second)
+		r.handed(0, "1m 1:00 2 291 2 291  v290 n290 2-291  closed")
+		for id := market.SymbolID(1); id <= n; id++ {
+			last := int64((118900*time.Millisecond-95*time.Second-time.Duration(id)*time.Second)/(100*time.Millisecond)) + 1
+			r.handed(id, fmt.Sprintf("1m 1:00 1 %d 1 %[1]d  v%[1]d n%[1]d 1-%[1]d  closed", last))
+		}
 	})
 }
