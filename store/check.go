@@ -31,14 +31,15 @@ func Check(dir string) (c Checked, err error) {
 }
 
 func check(dir string) (c Checked, err error) {
-	there, err := nearestDir(dir)
-	if err != nil {
+	there, err := Writable(dir)
+	if there == "" {
 		return c, err
 	}
-	c.Free, c.Size, err = room(there)
-	c.Disk = roomState(c.Free, c.Size, err)
-	if err := unix.Access(there, unix.W_OK|unix.X_OK); err != nil {
-		return c, fmt.Errorf("cannot write in %s: %w", there, err)
+	var full error
+	c.Free, c.Size, full = room(there)
+	c.Disk = roomState(c.Free, c.Size, full)
+	if err != nil {
+		return c, err
 	}
 	if c.New = there != dir; c.New {
 		return c, nil
@@ -58,6 +59,16 @@ func check(dir string) (c Checked, err error) {
 		return c, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return c, nil
+}
+
+// Writable is the directory itself, or that in which it would be made, and why nothing can be written there.
+func Writable(dir string) (there string, err error) {
+	if there, err = nearestDir(dir); err == nil {
+		if err = unix.Access(there, unix.W_OK|unix.X_OK); err != nil {
+			err = fmt.Errorf("cannot write in %s: %w", there, err)
+		}
+	}
+	return there, err
 }
 
 // nearestDir is the directory itself, or that in which it would be made.

@@ -87,13 +87,23 @@ func (s *server) checkMachine(c *checks, n network) {
 			return fmt.Sprintf("%s of %s are free", humanize.IBytes(uint64(found.Free)), humanize.IBytes(uint64(found.Size))), nil
 		})
 	}
-	c.is("listen", func(context.Context) (string, error) {
-		listener, err := n.listen(s.o.Listen)
-		if err != nil {
-			return "", err
+	if s.o.Record != "" {
+		c.is("record", func(context.Context) (string, error) {
+			_, err := store.Writable(s.o.Record)
+			return s.o.Record, err
+		})
+	}
+	for _, at := range []struct{ flag, addr string }{{"listen", s.o.Listen}, {"admin", s.o.Admin}} {
+		if at.addr != "" {
+			c.is(at.flag, func(context.Context) (string, error) {
+				listener, err := n.listen(at.addr)
+				if err != nil {
+					return "", err
+				}
+				return at.addr, listener.Close()
+			})
 		}
-		return s.o.Listen, listener.Close()
-	})
+	}
 }
 
 // checkExchange asks the exchange.

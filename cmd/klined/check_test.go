@@ -81,6 +81,11 @@ func TestCheck(t *testing.T) {
 		}
 		check("as it was", nil)
 		check("a new store", func(o *serveOptions) { o.Dir = filepath.Join(o.Dir, "a", "b") })
+		check("a tape and an administrator", func(o *serveOptions) { o.Record, o.Admin = filepath.Join(o.Dir, "tapes"), "127.0.0.1:6060" })
+		check("neither", func(o *serveOptions) {
+			o.Record, o.Admin = filepath.Join(o.Dir, "lock", "x"), strings.TrimPrefix(o.REST, "http://")
+		},
+			`record   .*lock`, `admin    cannot listen on `)
 		check("a file in the way", func(o *serveOptions) { o.Dir = filepath.Join(o.Dir, "klines.sqlite", "b") }, `store    store .*klines.sqlite/b: not a directory|store    store .*klines.sqlite is no directory`)
 		check("a symbol", func(o *serveOptions) { o.Symbols = []string{"BTCUSDT", "ETHUSD"} }, `symbols  symbol ETHUSD: .*did you mean "ETHUSDT"`)
 		check("streams", func(o *serveOptions) { o.WS = "ws://user:pa55@127.0.0.1:1" }, `streams  .*127\.0\.0\.1:1`)

@@ -200,3 +200,41 @@ func TestDelisted(t *testing.T) {
 		look("after a restart")
 	})
 }
+
+// TestNoRoom: a symbol that finds no room is named to operators, and carried once one has ended.
+func TestNoRoom(t *testing.T) {
+	if raced {
+		t.Skip("markets are run without the race detector: make test does both")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		start := at(t, "2027-01-05T09:57:20Z")
+		o := options(t, market.SourceAggTrade, market.OneMinute)
+		o.Capacity = 4
+		m := startMarket(t, sim.Options{Symbols: 4, Rate: 4, Seed: 7, Start: start}, o)
+		defer m.end()
+		symbols, err := m.judge.symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.until(start.Add(time.Minute))
+		m.fault(sim.Fault{Kind: sim.FaultList, Symbol: late})
+		m.until(start.Add(2 * time.Minute))
+		health, err := m.judge.get(m.judge.server, "/healthz", nil)
+		if err != nil || !strings.Contains(string(health), late+" is not carried") {
+			t.Errorf("%s, %v", health, err)
+		}
+		if st := m.stands(late); st.Symbol != "" {
+			t.Errorf("%+v", st)
+		}
+		m.fault(sim.Fault{Kind: sim.FaultDelist, Symbol: symbols[3]})
+		m.until(start.Add(12 * time.Minute))
+		health, err = m.judge.get(m.judge.server, "/healthz", nil)
+		if err != nil || strings.Contains(string(health), "not carried") {
+			t.Errorf("%s, %v", health, err)
+		}
+		if st := m.stands(late); st.State != feed.Whole {
+			t.Errorf("%+v", st)
+		}
+		m.exact([]string{late, symbols[0]}, start.Add(time.Minute), m.x.Now())
+	})
+}

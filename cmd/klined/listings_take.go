@@ -11,11 +11,14 @@ import (
 	"klined/market"
 )
 
-// take does what follows from an answer: what is new is carried, what has ended is let go of.
+// take does what follows from an answer: what has ended is let go of, what is new is carried.
 func (l *lister) take(info *binance.Info) {
 	l.info.Store(info)
 	l.refused.begin()
 	listed, added := byName(info.Listings), false
+	for id, c := range *l.contracts.Load() { // first: what ends makes room
+		l.follow(market.SymbolID(id), c, listed)
+	}
 	for i := range info.Listings {
 		if listing := &info.Listings[i]; listing.Perpetual() && listing.Live() && l.wants(listing.Name) {
 			added = l.carry(listing) || added
@@ -23,9 +26,6 @@ func (l *lister) take(info *binance.Info) {
 	}
 	if added {
 		l.listed()
-	}
-	for id, c := range *l.contracts.Load() {
-		l.follow(market.SymbolID(id), c, listed)
 	}
 	l.answered(listed)
 	l.refused.tell(l.log)

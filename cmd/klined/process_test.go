@@ -90,7 +90,7 @@ func begin(t *testing.T, env []string, address string, args ...string) *process 
 		t.Fatal(err)
 	}
 	p := &process{t: t, cmd: ours(exec.Command(path, args...)), addr: make(chan string, 1), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Env = append(p.cmd.Env, env...)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
