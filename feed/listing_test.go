@@ -284,7 +284,7 @@ func TestChangesBesideReads(t *testing.T) {
 			g.Go(func() {
 				c := r.v.conn(name)
 				for at := 90 * time.Second; at < 119*time.Second; at += 100 * time.Millisecond {
-					time.Sleep(bubbleBegin.Add(at).Sub(time.Now()))
+					time.Sleep(time.Until(bubbleBegin.Add(at)))
 					b := market.Batch{Ready: true, Trades: prints(0, int64(at/(100*time.Millisecond))-898, int64(at/(100*time.Millisecond))-898, at)}
 					for id := market.SymbolID(1); id <= n; id++ {
 						if opens := 95*time.Second + time.Duration(id)*time.Second; at >= opens && slices.Contains(c.carries(), id) {

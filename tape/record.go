@@ -42,7 +42,7 @@ type RecorderOptions struct {
 //	1721347021434994132 trades-0-1 {"e":"aggTrade",…}
 //	1721347022001203885 # left out 12 frames                what found no room since the line before
 //
-// A line end within a frame, which only whitespace or garbage can be, becomes a space. Each second is a zstd frame of its own: after
+// A line end or a zero byte within a frame, which only whitespace or garbage can be, becomes a space. Each second is a zstd frame of its own: after
 // a kill all seconds but the last can be read. A file holds an hour at most, and an eighth of Size; its name is the UTC time of its
 // beginning.
 //
@@ -117,14 +117,8 @@ func (r *Recorder) Add(conn string, at time.Time, frame []byte) {
 		r.headAt, r.headConn = ns, conn
 	}
 	r.queue = append(append(r.queue, r.head...), frame...)
-	for text := r.queue[len(r.queue)-len(frame):]; ; {
-		i := bytes.IndexByte(text, '\n')
-		if i < 0 {
-			break
-		}
-		text[i] = ' '
-		text = text[i+1:]
-	}
+	blank(r.queue[len(r.queue)-len(frame):], '\n')
+	blank(r.queue[len(r.queue)-len(frame):], 0)
 	r.queue = append(r.queue, '\n')
 	r.frames++
 	much := len(r.queue) >= flushAt
@@ -134,6 +128,14 @@ func (r *Recorder) Add(conn string, at time.Time, frame []byte) {
 		case r.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// blank puts spaces in the place of a byte.
+func blank(text []byte, c byte) {
+	for i := bytes.IndexByte(text, c); i >= 0; i = bytes.IndexByte(text, c) {
+		text[i] = ' '
+		text = text[i+1:]
 	}
 }
 

@@ -288,6 +288,7 @@ func BenchmarkNextAggTrade(b *testing.B) {
 
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("1626992741.06217: {}\n{\"a\":1}\n\nx\n"))
+	f.Add([]byte("1721347021434994132 c {}\n1721347021434994132 # left out 12 frames\n1721347021434994132 #\n"))
 	f.Add([]byte(gz("{}\n")))
 	f.Add([]byte(zipped("{}\n")))
 	f.Add([]byte(zst("{}\n")))
