@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"klined/fixed"
 	"klined/market"
 )
 
@@ -24,6 +25,7 @@ type Listing struct {
 	Status       string
 	PriceDigits  int         // decimals that prices are written with
 	QtyDigits    int         // decimals that quantities are written with
+	Tick         fixed.Value // prices are multiples of it; 0 where the exchange does not say
 	Onboard      market.Time // its first trading
 	Delivery     market.Time // its last; of perpetuals far in the future until their end is announced
 }
@@ -73,7 +75,8 @@ func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, err
 //
 //	{"timezone":"UTC",…,"symbols":[{"symbol":"BTCUSDT","pair":"BTCUSDT","contractType":"PERPETUAL",
 //	 "deliveryDate":4133404800000,
-//	 "onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3,…},…]}
+//	 "onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3,…,
+//	 "filters":[{"filterType":"PRICE_FILTER","minPrice":"556.80","maxPrice":"4529764","tickSize":"0.10"},…],…},…]}
 func ParseExchangeInfo(body []byte) ([]Listing, error) {
 	type entry struct {
 		Symbol            string `json:"symbol"`
@@ -84,6 +87,9 @@ func ParseExchangeInfo(body []byte) ([]Listing, error) {
 		QuantityPrecision int    `json:"quantityPrecision"`
 		OnboardDate       int64  `json:"onboardDate"`
 		DeliveryDate      int64  `json:"deliveryDate"`
+		Filters           []struct {
+			TickSize string `json:"tickSize"` // PRICE_FILTER alone has one
+		} `json:"filters"`
 	}
 	var info struct {
 		entry
@@ -103,9 +109,16 @@ func ParseExchangeInfo(body []byte) ([]Listing, error) {
 		if e.Symbol == "" || len(e.Symbol) > maxSymbolName || min(e.PricePrecision, e.QuantityPrecision) < 0 || max(e.PricePrecision, e.QuantityPrecision) > maxDigits {
 			return nil, fmt.Errorf("symbol %d of the exchange: name %.64q, digits %d and %d", i, e.Symbol, e.PricePrecision, e.QuantityPrecision)
 		}
+		var tick fixed.Value
+		for _, f := range e.Filters {
+			if size, err := fixed.Parse(f.TickSize); err == nil { // a chart's grid is not worth a start that fails
+				tick = max(tick, size)
+			}
+		}
 		listings = append(listings, Listing{
 			Name: e.Symbol, Pair: e.Pair, ContractType: e.ContractType, Status: e.Status,
-			PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision, Onboard: market.Time(e.OnboardDate), Delivery: market.Time(e.DeliveryDate),
+			PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision, Tick: tick,
+			Onboard: market.Time(e.OnboardDate), Delivery: market.Time(e.DeliveryDate),
 		})
 	}
 	return listings, nil

@@ -196,7 +196,8 @@ func TestTime(t *testing.T) {
 
 func TestExchangeInfo(t *testing.T) {
 	const body = `{"timezone":"UTC","serverTime":1,"symbols":[
-		{"symbol":"BTCUSDT","pair":"BTCUSDT","contractType":"PERPETUAL","deliveryDate":4133404800000,"onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3},
+		{"symbol":"BTCUSDT","pair":"BTCUSDT","contractType":"PERPETUAL","deliveryDate":4133404800000,"onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3,
+		 "filters":[{"filterType":"PRICE_FILTER","minPrice":"556.80","maxPrice":"4529764","tickSize":"0.10"},{"stepSize":"0.001","filterType":"LOT_SIZE"}]},
 		{"symbol":"TSLAUSDT","pair":"TSLAUSDT","contractType":"TRADIFI_PERPETUAL","onboardDate":5,"status":"PENDING_TRADING","pricePrecision":4,"quantityPrecision":0},
 		{"symbol":"BTCUSDT_261225","pair":"BTCUSDT","contractType":"CURRENT_QUARTER","status":"TRADING","pricePrecision":1,"quantityPrecision":3},
 		{"symbol":"OMGUSDT","pair":"OMGUSDT","contractType":"PERPETUAL","status":"SETTLING","pricePrecision":4,"quantityPrecision":1},
@@ -207,7 +208,7 @@ func TestExchangeInfo(t *testing.T) {
 	if err != nil || string(info.Raw) != body {
 		t.Fatal(err)
 	}
-	want := Listing{Name: "BTCUSDT", Pair: "BTCUSDT", ContractType: "PERPETUAL", Status: "TRADING", PriceDigits: 2, QtyDigits: 3, Onboard: 1567965300000, Delivery: 4133404800000}
+	want := Listing{Name: "BTCUSDT", Pair: "BTCUSDT", ContractType: "PERPETUAL", Status: "TRADING", PriceDigits: 2, QtyDigits: 3, Tick: fixed.One / 10, Onboard: 1567965300000, Delivery: 4133404800000}
 	if info.Listings[0] != want {
 		t.Errorf("%+v", info.Listings[0])
 	}

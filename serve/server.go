@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"klined/fixed"
 	"klined/health"
 	"klined/market"
 )
@@ -47,10 +48,11 @@ type Forwarder interface {
 // Options say what a Server serves, and from where.
 type Options struct {
 	Symbols   *market.Symbols
-	Carries   func(market.SymbolID) bool   // is it served now; the registry also remembers symbols of earlier runs. nil: all are
-	Ended     func(market.SymbolID) bool   // has the exchange ended it: of those that are served, no more comes, and it is in no list. nil: none has
-	Contract  func(market.SymbolID) string // its contract's type as the exchange writes it: PERPETUAL, TRADIFI_PERPETUAL; nil: all are PERPETUAL
-	Intervals []market.Interval            // the configured ones
+	Carries   func(market.SymbolID) bool        // is it served now; the registry also remembers symbols of earlier runs. nil: all are
+	Ended     func(market.SymbolID) bool        // has the exchange ended it: of those that are served, no more comes, and it is in no list. nil: none has
+	Tick      func(market.SymbolID) fixed.Value // of what its prices are multiples; 0, and nil: of their last digit
+	Contract  func(market.SymbolID) string      // its contract's type as the exchange writes it: PERPETUAL, TRADIFI_PERPETUAL; nil: all are PERPETUAL
+	Intervals []market.Interval                 // the configured ones
 	Clock     interface{ Now() market.Time }
 	Live      Live
 	Store     Store
@@ -146,6 +148,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Last == nil {
 		opt.Last = func(market.SymbolID) (market.Kline, market.Time, bool) { return market.Kline{}, 0, false }
+	}
+	if opt.Tick == nil {
+		opt.Tick = func(market.SymbolID) fixed.Value { return 0 }
 	}
 	if opt.Contract == nil {
 		opt.Contract = func(market.SymbolID) string { return contractPerpetual }

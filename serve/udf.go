@@ -54,7 +54,7 @@ type udfSymbol struct {
 	ListedExchange      string   `json:"listed_exchange"`
 	Session             string   `json:"session"`
 	Timezone            string   `json:"timezone"`
-	MinMove             int64    `json:"minmov"`
+	MinMove             int64    `json:"minmov"` // in units of 1/pricescale
 	PriceScale          int64    `json:"pricescale"`
 	VolumePrecision     int      `json:"volume_precision"`
 	Format              string   `json:"format"`
@@ -93,7 +93,7 @@ type udfTable struct {
 	ExchangeTraded      string     `json:"exchange-traded"`
 	Session             string     `json:"session-regular"`
 	Timezone            string     `json:"timezone"`
-	MinMove             int64      `json:"minmovement"`
+	MinMove             []int64    `json:"minmovement"`
 	HasIntraday         bool       `json:"has-intraday"`
 	HasSeconds          bool       `json:"has-seconds"`
 	HasDaily            bool       `json:"has-daily"`
@@ -149,7 +149,7 @@ func (s *Server) udfSymbols(w http.ResponseWriter, _ *http.Request, params url.V
 	info := udfSymbol{
 		Name: sym.Name, FullName: udfExchange + ":" + sym.Name, Ticker: sym.Name, Description: udfDescription(&sym), Type: udfType,
 		Exchange: udfExchange, ListedExchange: udfExchange, Session: udfSession, Timezone: udfZone,
-		MinMove: 1, PriceScale: tenTo(sym.PriceDigits), VolumePrecision: sym.QtyDigits, Format: "price", DataStatus: "streaming",
+		MinMove: s.udfMinMove(&sym), PriceScale: tenTo(sym.PriceDigits), VolumePrecision: sym.QtyDigits, Format: "price", DataStatus: "streaming",
 		SecondsMultipliers:  s.udfMultipliers(market.Interval(market.Second), market.OneMinute-1),
 		IntradayMultipliers: s.udfMultipliers(market.OneMinute, market.OneDay-1),
 		DailyMultipliers:    s.udfMultipliers(market.OneDay, market.ThreeDays),
@@ -166,8 +166,8 @@ func (s *Server) udfSymbols(w http.ResponseWriter, _ *http.Request, params url.V
 // udfSymbolInfo answers those who ask for all symbols at once. There is one group, and its name is not looked at.
 func (s *Server) udfSymbolInfo(w http.ResponseWriter, _ *http.Request) {
 	table := udfTable{
-		Symbol: []string{}, Ticker: []string{}, Description: []string{}, PriceScale: []int64{}, VolumePrecision: []int{},
-		Type: udfType, ExchangeListed: udfExchange, ExchangeTraded: udfExchange, Session: udfSession, Timezone: udfZone, MinMove: 1,
+		Symbol: []string{}, Ticker: []string{}, Description: []string{}, PriceScale: []int64{}, MinMove: []int64{}, VolumePrecision: []int{},
+		Type: udfType, ExchangeListed: udfExchange, ExchangeTraded: udfExchange, Session: udfSession, Timezone: udfZone,
 		HasDaily: s.serves(market.OneDay), HasWeeklyAndMonthly: s.serves(market.OneWeek) && s.serves(market.OneMonth),
 		Seconds: [][]string{}, Intraday: [][]string{}, Resolutions: [][]string{},
 	}
@@ -179,6 +179,7 @@ func (s *Server) udfSymbolInfo(w http.ResponseWriter, _ *http.Request) {
 		table.Symbol, table.Ticker = append(table.Symbol, sym.Name), append(table.Ticker, sym.Name)
 		table.Description = append(table.Description, udfDescription(sym))
 		table.PriceScale = append(table.PriceScale, tenTo(sym.PriceDigits))
+		table.MinMove = append(table.MinMove, s.udfMinMove(sym))
 		table.VolumePrecision = append(table.VolumePrecision, sym.QtyDigits)
 		table.Seconds, table.Intraday = append(table.Seconds, seconds), append(table.Intraday, intraday)
 		table.Resolutions = append(table.Resolutions, resolutions)
@@ -247,6 +248,13 @@ func (s *Server) carried(yield func(*market.Symbol) bool) {
 }
 
 func udfDescription(sym *market.Symbol) string { return sym.Name + " perpetual" }
+
+// udfMinMove is how many units of a price's last digit lie between two prices of a symbol: BTCUSDT is written with two digits, and
+// its prices are multiples of 0.10.
+func (s *Server) udfMinMove(sym *market.Symbol) int64 {
+	n, _ := s.opt.Tick(sym.ID).Int64(sym.PriceDigits) // 0 where it has more digits
+	return max(1, n)
+}
 
 // tenTo is 10^digits; symbols have eight digits at most.
 func tenTo(digits int) int64 {

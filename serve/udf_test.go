@@ -49,6 +49,12 @@ func TestUDFConfig(t *testing.T) {
 
 func TestUDFSymbols(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:00:00")))
+	w.opt.Tick = func(id market.SymbolID) fixed.Value {
+		if id == btc {
+			return fixed.MustParse("0.1")
+		}
+		return 0
+	}
 	want := udfSymbol{Name: "币安人生USDT", FullName: "BINANCE:币安人生USDT", Ticker: "币安人生USDT", Description: "币安人生USDT perpetual", Type: "swap",
 		Exchange: "BINANCE", ListedExchange: "BINANCE", Session: "24x7", Timezone: "Etc/UTC", MinMove: 1, PriceScale: 1_000_000, Format: "price",
 		DataStatus: "streaming", HasIntraday: true, HasSeconds: true, HasDaily: true, HasWeeklyAndMonthly: true,
@@ -72,7 +78,7 @@ func TestUDFSymbols(t *testing.T) {
 	}
 	var table udfTable
 	w.udf(t, "symbol_info?group=NYSE", &table)
-	if !slices.Equal(table.Symbol, []string{"BTCUSDT", "币安人生USDT"}) || !slices.Equal(table.PriceScale, []int64{100, 1_000_000}) ||
+	if !slices.Equal(table.Symbol, []string{"BTCUSDT", "币安人生USDT"}) || !slices.Equal(table.PriceScale, []int64{100, 1_000_000}) || !slices.Equal(table.MinMove, []int64{10, 1}) ||
 		!slices.Equal(table.VolumePrecision, []int{3, 0}) || len(table.Intraday) != 2 || len(table.Resolutions[1]) != 17 || !table.HasSeconds {
 		t.Errorf("%+v", table)
 	}

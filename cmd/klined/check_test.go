@@ -76,6 +76,8 @@ func TestCheck(t *testing.T) {
 		m.until(market.OneMinute.Ceil(m.x.Now()) + 20*market.Second)
 		pid := os.Getpid()
 		check("beside a server", nil, fmt.Sprintf(`store    store .*: in use by process %d$`, pid), `listen   cannot listen on 127.0.0.1:8080: `)
+		check("with profiles", func(o *serveOptions) { o.Admin = o.Listen }, fmt.Sprintf(`store    store .*: in use by process %d$`, pid),
+			`listen   cannot listen on 127.0.0.1:8080: `, `admin    cannot listen on 127.0.0.1:8080: `)
 		if err := m.stopServer(); err != nil {
 			t.Fatal(err)
 		}

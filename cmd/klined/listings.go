@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"klined/binance"
+	"klined/fixed"
 	"klined/market"
 )
 
@@ -34,10 +35,11 @@ const listedLately = time.Hour
 
 // contract is what is known of a registered symbol's contract.
 type contract struct {
-	kind    string // its type, as the exchange writes it; empty while it was not listed
-	carried bool   // the lanes carry it, or did until it ended
-	ended   bool   // the exchange has ended it: its klines are readable
-	gone    bool   // and does not list it any more
+	kind    string      // its type, as the exchange writes it; empty while it was not listed
+	tick    fixed.Value // its prices are multiples of it; 0 where that is not known
+	carried bool        // the lanes carry it, or did until it ended
+	ended   bool        // the exchange has ended it: its klines are readable
+	gone    bool        // and does not list it any more
 }
 
 // hint is how often the exchange was asked for a name, and when last.
@@ -91,7 +93,7 @@ func (l *lister) begin(info *binance.Info, carried []market.SymbolID) {
 		c := &contracts[i]
 		listing, listed := byName[all[i].Name]
 		if listed {
-			c.kind = listing.ContractType
+			c.kind, c.tick = listing.ContractType, listing.Tick
 		}
 		c.carried = slices.Contains(carried, all[i].ID)
 		c.ended = !c.carried && l.wants(all[i].Name) && !(listed && listing.Live())

@@ -39,7 +39,7 @@ func (l *lister) carry(listing *binance.Listing) bool {
 		l.redigit(sym, listing)
 		return false
 	}
-	c := contract{kind: listing.ContractType, carried: true}
+	c := contract{kind: listing.ContractType, tick: listing.Tick, carried: true}
 	first := !registered || int(sym.ID) >= l.known && !l.contract(sym.ID).carried
 	first = first && (listing.Pending() || listing.Onboard >= l.clock.Now().Add(-listedLately))
 	sym = l.symbols.Put(symbolOf(listing))[0]
@@ -83,7 +83,7 @@ func (l *lister) follow(id market.SymbolID, c contract, listed map[string]*binan
 	listing := listed[l.symbols.Get(id).Name]
 	live := listing != nil && listing.Live()
 	if listing != nil {
-		c.kind = listing.ContractType
+		c.kind, c.tick = listing.ContractType, listing.Tick
 	}
 	since, seen := l.ending[id]
 	switch {

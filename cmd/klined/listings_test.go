@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"klined/binance"
+	"klined/fixed"
 	"klined/health"
 	"klined/market"
 )
@@ -37,7 +38,7 @@ type listed struct {
 
 // perpetualOf is a contract that has traded since the year before a bubble's begin.
 func perpetualOf(name string) binance.Listing {
-	return binance.Listing{Name: name, Pair: name, ContractType: "PERPETUAL", Status: "TRADING", PriceDigits: 2, QtyDigits: 3,
+	return binance.Listing{Name: name, Pair: name, ContractType: "PERPETUAL", Status: "TRADING", PriceDigits: 2, QtyDigits: 3, Tick: fixed.One / 10,
 		Onboard: 915148800000, Delivery: 4133404800000}
 }
 
@@ -149,7 +150,7 @@ func TestLister(t *testing.T) {
 			onboard := machineClock{}.Now() + 5*market.Minute + 500
 			x.set(chinese, func(l *binance.Listing) { l.Status, l.Onboard = "PENDING_TRADING", onboard })
 			x.after(3*time.Minute+time.Second, 1, "add 2 币安人生USDT first=true", "listed")
-			if c := x.contract(2); c.kind != "PERPETUAL" || !x.serves(2) || c.ended {
+			if c := x.contract(2); c.kind != "PERPETUAL" || c.tick != fixed.One/10 || !x.serves(2) || c.ended {
 				t.Errorf("%+v", c)
 			}
 			x.after(time.Minute, 0)

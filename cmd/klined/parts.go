@@ -10,6 +10,7 @@ import (
 
 	"klined/binance"
 	"klined/feed"
+	"klined/fixed"
 	"klined/market"
 	"klined/serve"
 	"klined/store"
@@ -167,6 +168,7 @@ func asConn(conn *binance.Stream, err error) (feed.Conn, error) {
 func (s *server) buildServe() (*serve.Server, error) {
 	o := serve.Options{
 		Symbols: s.symbols, Carries: s.lister.serves, Ended: func(id market.SymbolID) bool { return s.lister.contract(id).ended },
+		Tick:      func(id market.SymbolID) fixed.Value { return s.lister.contract(id).tick },
 		Contract:  func(id market.SymbolID) string { return s.lister.contract(id).kind },
 		Intervals: s.o.Intervals, Clock: s.clock,
 		Live: s.feed, Last: s.feed.Last, Source: s.o.Source, WatchTrades: s.feed.WatchTrades, Store: s.store, Kept: s.store.Kept,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,4 +70,23 @@ func replayedRows(t *testing.T, name string) map[market.Time]string {
 		all[market.Time(open)] = strings.Join(append(slices.Clone(f[1:6]), f[7:11]...), " ")
 	}
 	return all
+}
+
+// TestSimTapeRefused: what cannot go together, or cannot be played, is said at once.
+func TestSimTapeRefused(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args   string
+		status int
+		stderr string
+	}{
+		{"sim --speed 2", 2, "klined: --speed: there is no --tape to play\n"},
+		{"sim --tape none --rate 5", 2, "klined: --rate with --tape: it is the tape's\n"},
+		{"sim --tape none", 1, "klined: open none: no such file or directory\n"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), strings.Fields(c.args), nil, &stdout, &stderr); status != c.status || stderr.String() != c.stderr {
+			t.Errorf("klined %s: status %d, %q", c.args, status, &stderr)
+		}
+	}
 }
