@@ -166,7 +166,7 @@ func TestRecordRotates(t *testing.T) {
 		}
 		const size = 8 << 10
 		r := startRecorder(t, RecorderOptions{Dir: dir, Size: size})
-		time.Sleep(59 * time.Minute)
+		time.Sleep(59*time.Minute + 500*time.Millisecond) // between two looks
 		r.Add("c", time.Now(), []byte(trade))
 		time.Sleep(2 * time.Minute)
 		r.Add("c", time.Now(), []byte(trade))
