@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,10 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal stops at once
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal stops at once
+		time.AfterFunc(allWithin, func() { os.Exit(exitFailed) })
+	})
 	status := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -53,7 +57,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == context.Canceled { // one that says more is told as it is
 		err = errors.New("stopped")
 	}
-	fmt.Fprintf(stderr, "klined: %s\n", health.Mask(oneLine(err)))
+	logged(func() { fmt.Fprintf(stderr, "klined: %s\n", health.Mask(oneLine(err))) })
 	if usage != nil {
 		return exitUsage
 	}

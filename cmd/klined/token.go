@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -22,12 +24,12 @@ const (
 func readToken(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", fmt.Errorf("--token: %w", err)
+		return "", fmt.Errorf("--token%s: %w; it takes a file that holds the token, not the token", shownPath(file), fileCause(err))
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, longestToken+3))
 	if err != nil {
-		return "", fmt.Errorf("--token: %w", err)
+		return "", fmt.Errorf("--token %s: %w", file, fileCause(err))
 	}
 	token := string(bytes.TrimSpace(text))
 	odd := func(c rune) bool {
@@ -42,6 +44,23 @@ func readToken(file string) (string, error) {
 		return "", fmt.Errorf("--token %s: want one line of letters, digits and -._~+/= alone", file)
 	}
 	return token, nil
+}
+
+// shownPath is a file's name for an error, where it is surely a path: somebody may have given the token in its place.
+func shownPath(file string) string {
+	if filepath.IsAbs(file) || strings.HasPrefix(file, "./") || strings.HasPrefix(file, "../") {
+		return " " + file
+	}
+	return ""
+}
+
+// fileCause is why a file cannot be opened or read, without its name.
+func fileCause(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // warnOfToken says where others of this machine may read the token.

@@ -41,8 +41,17 @@ func TestTokenFile(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
-	if _, err := readToken("/nowhere/token"); err == nil || !strings.Contains(err.Error(), "--token: open /nowhere/token") {
-		t.Error(err)
+	for file, want := range map[string]string{
+		"/nowhere/token":          "--token /nowhere/token: no such file or directory; it takes a file",
+		"./token":                 "--token ./token: no such file or directory",
+		token:                     "--token: no such file or directory; it takes a file that holds the token, not the token",
+		"/dev":                    "--token /dev: is a directory",
+		"ab+/cd==ab+/c.":          "--token: no such file or directory",
+		strings.Repeat(token, 20): "--token: file name too long",
+	} {
+		if _, err := readToken(file); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
+		}
 	}
 }
 
