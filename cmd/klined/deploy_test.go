@@ -45,10 +45,15 @@ func TestUnit(t *testing.T) {
 		t.Errorf("it starts %s", program)
 	}
 	startsServe(t, "klined.service", strings.Fields(args))
-	for key, want := range map[string]string{"Type": "notify", "Restart": "always", "RestartPreventExitStatus": "2", "StartLimitIntervalSec": "0",
+	for key, want := range map[string]string{"Type": "notify", "Restart": "always", "StartLimitIntervalSec": "0",
 		"DynamicUser": "yes", "StateDirectory": "klined", "ProtectSystem": "strict", "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""} {
 		if got, there := settings[key]; !there || got != want {
 			t.Errorf("%s=%s, want %s", key, got, want)
+		}
+	}
+	for _, key := range []string{"RestartPreventExitStatus", "SuccessExitStatus"} { // 2 is a crash's status, and of what systemd's watchdog ends
+		if prevents := settings[key]; prevents != "" {
+			t.Errorf("%s=%s: what ends is not started again", key, prevents)
 		}
 	}
 	if !strings.Contains(args, "--dir /var/lib/"+settings["StateDirectory"]) {
