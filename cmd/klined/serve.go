@@ -278,7 +278,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx)) })
 	}
 	g.Go(func() error { return s.dog.Run(ctx) })
-	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Stuck); return nil })
+	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Hopeless); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.lister.run(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
