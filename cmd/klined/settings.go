@@ -132,11 +132,13 @@ func environment(environ, flags []string) (map[string]setting, error) {
 	return values, nil
 }
 
-// allFlags are the names of all commands' flags.
+// allFlags are the names of all commands' flags that a variable may set: --check says what is to be done, not how, and a service
+// that is told so by its environment would end at once.
 func allFlags(root *cobra.Command) (names []string) {
 	for _, cmd := range root.Commands() {
 		names = append(names, flagNames(cmd.Flags())...)
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "check" })
 	slices.Sort(names)
 	return slices.Compact(names)
 }
