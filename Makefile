@@ -2,7 +2,7 @@
 # make build  ./bin/klined, one static binary
 # make release  dist/: archives for Linux and macOS, amd64 and arm64, with checksums; make release-check builds them twice and compares
 # make bench  the benchmarks beside the code
-# make soak   the window in many cases, faults in many combinations, two hundred kills, clients at full size: about an hour, not part of check
+# make soak   the window in many cases, faults in many combinations, two hundred kills, clients at full size, half an hour as it is to run for months: two hours, not part of check
 # make size   what a store of KLINED_ROWS million rows (10) costs: ten seconds a million and 110 MB of TMPDIR for each
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -72,9 +72,10 @@ release-check:
 
 # The program itself, over real sockets. KLINED_SCREENSHOTS names a folder for pictures of the page.
 e2e:
-	go test -count=1 -tags e2e -run E2E -parallel 8 -v ./cmd/klined
+	go test -count=1 -tags e2e -run E2E -parallel 12 -v ./cmd/klined
 
-# KLINED_PAIRS trials of two and three faults at once (300) and KLINED_KILLS kills (200); KLINED_SEED plays one again.
+# KLINED_PAIRS trials of two and three faults at once (300), KLINED_KILLS kills (200), KLINED_MINUTES of listings, faults and load (30);
+# KLINED_SEED plays one again.
 soak:
 	go test -count=1 -tags soak -run SoakWindow -timeout 1h -v ./store
 	go test -count=1 -tags soak -run Soak -timeout 2h -v ./cmd/klined

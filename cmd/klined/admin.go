@@ -65,8 +65,10 @@ func administer(o *serveOptions, n network, log *slog.Logger) (stop func(), err 
 }
 
 // onlyLocal refuses who names this machine by anything else than a loopback address: a page of anybody may have made a browser here
-// take us for its own server.
+// take us for its own server. It refuses what another site's page has a browser ask, too: such a page does not see the answer, but
+// a profile costs time all the same.
 func onlyLocal(next http.Handler) http.Handler {
+	pages := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := r.Host
 		if _, _, err := net.SplitHostPort(host); err != nil {
@@ -74,6 +76,12 @@ func onlyLocal(next http.Handler) http.Handler {
 		}
 		if !isLoopback(host) {
 			http.Error(w, "ask by a loopback address, like http://127.0.0.1:6060/", http.StatusForbidden)
+			return
+		}
+		asked := *r
+		asked.Method = http.MethodPost // questions are looked at as if they changed something
+		if pages.Check(&asked) != nil {
+			http.Error(w, "not for the pages of other sites", http.StatusForbidden)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")

@@ -9,12 +9,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
-// Bounds of a token. 16 characters of `openssl rand -hex 8` are 64 bits: out of reach at wrongPerMinute guesses, and behind a proxy
-// on this machine, whose guesses are not bounded here, at any rate a network brings.
+// Bounds of a token. 16 characters of `openssl rand -hex 8` are 64 bits: out of reach at any rate of guesses that a network brings.
 const (
 	shortestToken = 16
 	longestToken  = 512
@@ -23,13 +21,13 @@ const (
 // readToken reads the file of --token: a single line of what may stand in a header unquoted (RFC 6750, b64token).
 func readToken(file string) (string, error) {
 	f, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("--token%s: %w; it takes a file that holds the token, not the token", shownPath(file), fileCause(err))
+	if err != nil { // what is given may be the token itself
+		return "", fmt.Errorf("--token: no file that can be read is called so: %w (it takes the file's name, not the token)", errors.Unwrap(err))
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, longestToken+3))
 	if err != nil {
-		return "", fmt.Errorf("--token %s: %w", file, fileCause(err))
+		return "", fmt.Errorf("--token: %w", err)
 	}
 	token := string(bytes.TrimSpace(text))
 	odd := func(c rune) bool {
@@ -44,23 +42,6 @@ func readToken(file string) (string, error) {
 		return "", fmt.Errorf("--token %s: want one line of letters, digits and -._~+/= alone", file)
 	}
 	return token, nil
-}
-
-// shownPath is a file's name for an error, where it is surely a path: somebody may have given the token in its place.
-func shownPath(file string) string {
-	if filepath.IsAbs(file) || strings.HasPrefix(file, "./") || strings.HasPrefix(file, "../") {
-		return " " + file
-	}
-	return ""
-}
-
-// fileCause is why a file cannot be opened or read, without its name.
-func fileCause(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // warnOfToken says where others of this machine may read the token.
