@@ -66,6 +66,9 @@ func (l *lane) remove(c *carrier) {
 	if i := slices.Index(l.conns, c); i >= 0 {
 		l.conns = slices.Delete(l.conns, i, i+1)
 	}
+	if !slices.ContainsFunc(l.conns, func(other *carrier) bool { return other.name == c.name }) {
+		l.f.metrics.ConnectionLag.DeleteLabelValues(c.name)
+	}
 }
 
 // carry notes that c carries from now on. What has passed before it did is not its to bring.

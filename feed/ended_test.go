@@ -170,6 +170,35 @@ func TestEndedComesBack(t *testing.T) {
 	}
 }
 
+// TestAllEnded: where all symbols of a connection have ended it ends too, says nothing is wrong, and comes when one of them is back.
+func TestAllEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := listingRig(t, nil)
+		r.f.End(0)
+		r.at(30 * time.Minute)
+		for _, c := range append([]string{"klines-0"}, bothConns...) {
+			if r.v.conn(c) != nil {
+				t.Errorf("%s has nothing to carry, and lives", c)
+			}
+		}
+		if _, components := r.o.Watchdog.State(); slices.ContainsFunc(components, func(c health.ComponentState) bool { return strings.HasPrefix(c.Name, "feed") && !c.OK }) {
+			t.Errorf("%+v", components)
+		}
+		r.ask(false, 0)
+		r.at(30*time.Minute + 10*time.Second)
+		for _, c := range bothConns {
+			r.trades(c, prints(0, 900, 901, 30*time.Minute+9*time.Second)...)
+		}
+		r.at(31*time.Minute + 10*time.Second)
+		r.official(officialMinute(0, bubbleTime(30*time.Minute), "8", 2, 900, 901))
+		r.take()
+		r.trades("trades-0.0", prints(0, 902, 902, 31*time.Minute+9*time.Second)...)
+		r.at(32*time.Minute + 2*time.Second)
+		r.handed(0, "1m 31:00 902 902 902 902  v1 n1 902-902  closed")
+		r.stands(0, Whole)
+	})
+}
+
 // TestEndedComesBackUnknown: what was traded between a symbol's end and its return is not known: what contains that time is not
 // there, and the symbol not whole, until it is official.
 func TestEndedComesBackUnknown(t *testing.T) {

@@ -72,6 +72,10 @@ func (k *link) begin(ids []market.SymbolID) {
 	further := without(ids, k.symbols)
 	running := without(ids, further)
 	k.symbols = slices.Concat(k.symbols, further)
+	select {
+	case k.filled <- struct{}{}:
+	default:
+	}
 	for _, s := range k.sessions {
 		if s.carrier != nil {
 			k.lane.asked(s.carrier, running, time.Now())
@@ -80,12 +84,16 @@ func (k *link) begin(ids []market.SymbolID) {
 	}
 }
 
-// end lets the link carry symbols no more.
+// end lets the link carry symbols no more. Where none is left its connections end.
 func (k *link) end(ids []market.SymbolID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.symbols = without(k.symbols, ids)
 	for _, s := range k.sessions {
+		if len(k.symbols) == 0 {
+			go s.conn.Close("nothing to carry")
+			continue
+		}
 		s.conn.Unsubscribe(ids...)
 	}
 }
