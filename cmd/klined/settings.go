@@ -200,11 +200,11 @@ func nearest(wrong string, names []string) string {
 
 func didYouMean(name string) string { return fmt.Sprintf(" (did you mean %q?)", name) }
 
-// closest is the name most like the wrong one, "" where none is like it.
+// closest is the name most like the wrong one, and another, "" where none is like it.
 func closest(wrong string, names []string) string {
 	best, least := "", len(wrong)/2+2
 	for _, name := range names {
-		if d := distance(wrong, name); d < least {
+		if d := distance(wrong, name); d > 0 && d < least {
 			best, least = name, d
 		}
 	}

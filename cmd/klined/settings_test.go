@@ -213,3 +213,13 @@ func TestPrintSettingsThatAreNot(t *testing.T) {
 		t.Errorf("dir is %q, and again %q; the proxy is %s", want, got, again.Lookup("proxy").Value)
 	}
 }
+
+// TestNearest: a hint names something else than what was wrong.
+func TestNearest(t *testing.T) {
+	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT"}
+	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "ETHUSDT"?)`, "x": ""} {
+		if got := nearest(wrong, names); got != want {
+			t.Errorf("%s: %q, want %q", wrong, got, want)
+		}
+	}
+}
