@@ -19,8 +19,11 @@ import (
 	"klined/health"
 )
 
-// version is set by the linker (make build).
-var version = "dev"
+// Set by the linker: what is built (make build), and for releases the commit, which the toolchain does not stamp there.
+var (
+	version   = "dev"
+	builtFrom string
+)
 
 // Exit statuses.
 const (
