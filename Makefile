@@ -2,11 +2,11 @@
 # make build  ./bin/klined, one static binary
 # make release  dist/: archives for Linux and macOS, amd64 and arm64, with checksums; make release-check builds them twice and compares
 # make bench  the benchmarks beside the code
-# make soak   the window in many cases, faults in many combinations, two hundred kills, clients at full size: about an hour, not part of check
+# make soak   the window in many cases, faults in many combinations, two hundred kills, clients at full size, half an hour as it is to run for months: two hours, not part of check
 # make size   what a store of KLINED_ROWS million rows (10) costs: ten seconds a million and 110 MB of TMPDIR for each
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME ?= 10000x
+FUZZTIME ?= 3000x
 LINT     := bin/golangci-lint
 # The race detector needs a C compiler; where there is none, the tests say so and run without it.
 RACE     := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
@@ -64,7 +64,7 @@ release:
 # Once here and once in a copy elsewhere, without version control: the same bytes. Minutes; TARGETS=linux/amd64 is quicker.
 release-check:
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}; \
+	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} COMMIT=$${COMMIT:-$$(git rev-parse HEAD)}; \
 	mkdir "$$dir/elsewhere"; git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$$dir/elsewhere"; \
 	deploy/release.sh "$(VERSION)" "$$dir/one"; \
 	(umask 077; "$$dir/elsewhere/deploy/release.sh" "$(VERSION)" "$$dir/two"); \
@@ -72,9 +72,10 @@ release-check:
 
 # The program itself, over real sockets. KLINED_SCREENSHOTS names a folder for pictures of the page.
 e2e:
-	go test -count=1 -tags e2e -run E2E -parallel 8 -v ./cmd/klined
+	go test -count=1 -tags e2e -run E2E -parallel 12 -v ./cmd/klined
 
-# KLINED_PAIRS trials of two and three faults at once (300) and KLINED_KILLS kills (200); KLINED_SEED plays one again.
+# KLINED_PAIRS trials of two and three faults at once (300), KLINED_KILLS kills (200), KLINED_MINUTES of listings, faults and load (30);
+# KLINED_SEED plays one again.
 soak:
 	go test -count=1 -tags soak -run SoakWindow -timeout 1h -v ./store
 	go test -count=1 -tags soak -run Soak -timeout 2h -v ./cmd/klined

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"klined/health"
 	"klined/market"
@@ -275,10 +276,14 @@ func (c *relayConn) stand(state string) {
 	}
 }
 
-// eventOf takes a wrapped event apart; false where the frame is none, or no JSON:
+// eventOf takes a wrapped event apart; false where the frame is none, or no JSON, or no UTF-8, at which clients would end their
+// connections:
 //
 //	{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker",…}}
 func eventOf(frame []byte) (name, payload []byte, ok bool) {
+	if !utf8.Valid(frame) {
+		return nil, nil, false
+	}
 	if payload, ok = unwrap(frame); ok && len(payload) < len(frame) {
 		if s := (scanner{text: payload}); s.value() && s.end() {
 			return frame[len(wrapHead) : len(wrapHead)+closingQuote(frame[len(wrapHead):])], payload, true

@@ -219,10 +219,10 @@ func TestRelayEvents(t *testing.T) {
 		r.Subscribe("btcusdt@bookTicker")
 		r.after(time.Second)
 		_ = r.peer(0).send(`{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":1}}`, `garbage`, `{"stream":"x","data":{"a":}}`,
-			`{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":2}}`)
+			"{\"stream\":\"btcusdt@bookTicker\",\"data\":\"\xff\"}", `{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":2}}`)
 		r.after(time.Second)
 		sames(t, "events", r.got, []string{`btcusdt@bookTicker {"e":"bookTicker","u":1}`, `btcusdt@bookTicker {"e":"bookTicker","u":2}`})
-		if n := testutil.ToFloat64(r.metrics.Frames.WithLabelValues("relay-public-0")); n != 5 {
+		if n := testutil.ToFloat64(r.metrics.Frames.WithLabelValues("relay-public-0")); n != 6 {
 			t.Errorf("%v frames", n)
 		}
 	})
@@ -320,6 +320,8 @@ func TestEventOf(t *testing.T) {
 		{`{"stream":"a@b","data":{},"more":1}`, "a@b", `{}`},
 		{`{"stream":"a@b","data":{"x":1}}}`, "", ""},
 		{`{"stream":"a@b","data":{"x":}}`, "", ""},
+		{"{\"stream\":\"a@b\",\"data\":{\"x\":\"\xff\"}}", "", ""},
+		{"{\"data\":{\"x\":\"\xff\"},\"stream\":\"a@b\"}", "", ""},
 		{`{"stream":"a@b","data":}`, "", ""},
 		{`{"stream":"a@b"`, "", ""},
 		{`{"stream":"a@b"}`, "", ""},

@@ -14,9 +14,35 @@ func (e *Engine) End(slot Slot, until market.Time) {
 	e.touch(slot, s)
 }
 
-// Reopen lets a symbol that has ended take trades again, from Begin on. Its klines stay, with the marks that they carry.
+// Reopen lets a symbol that has ended take trades again, from Begin on. Its klines stay, with the marks that they carry, as far as
+// they are known: what the clock has closed since the end says nothing of what was traded meanwhile, and is absent until Load or
+// Replace brings it.
 func (e *Engine) Reopen(slot Slot) {
 	s := &e.symbols[slot]
+	for r := range e.rungs {
+		e.forget(s, r, s.until)
+	}
+	s.open, s.next, s.running = 0, 0, nil
 	s.from, s.until, s.over = never, never, never
 	s.gaps = s.gaps[:0]
+}
+
+// forget drops the klines of rung r that reach beyond t, a full minute, but for settled ones. The rungs below have been told.
+func (e *Engine) forget(s *symbol, r int, t market.Time) {
+	ru := &e.rungs[r]
+	for i := ru.offset; i < ru.offset+ru.size; i++ {
+		k := &s.entries[i]
+		switch complete := k.complete(); {
+		case k.end <= t || complete && k.State == market.StateSettled:
+		case r == 0:
+			*k = entry{} // as if it had never opened: no price is carried into it
+		default:
+			revision := k.Revision
+			*k = blank(k.OpenTime, e.start(s, r, k.OpenTime), k.end)
+			e.fill(s, r, k) // what lies before t, and what is settled
+			if complete {
+				k.Revision = revision + 1 // it may have left
+			}
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"klined/fixed"
 	"klined/market"
 )
 
@@ -68,8 +69,8 @@ func newTwin(t *rapid.T, intervals []market.Interval, from market.Time) *Engine 
 	return e
 }
 
-// TestReopen: a symbol that had ended takes trades again from a later Begin on; what it had stays as it left, marks included, and
-// what contains the time between waits for it.
+// TestReopen: a symbol that had ended takes trades again from a later Begin on; what it had stays as it left, marks included, as
+// does what is official; what the clock has closed since the end is absent, and what contains the time between waits for it.
 func TestReopen(t *testing.T) {
 	e, slot, _, from := standing(t)
 	e.First(slot, from)
@@ -79,9 +80,17 @@ func TestReopen(t *testing.T) {
 	e.Mark(slot, []market.Span{{From: from, To: from + 1}})
 	e.End(slot, from+market.Minute)
 	e.Tick(from + 4*market.Minute)
+	official := market.EmptyKline(from+2*market.Minute, 7*fixed.One)
+	official.State = market.StateSettled
+	e.Replace(slot, market.OneMinute, &official)
 	e.Drain(nil)
 	e.Reopen(slot)
 	e.Mark(slot, nil)
+	for n, want := range []bool{true, false, true, false} { // its own, the clock's, the exchange's, the clock's
+		if _, ok := e.Kline(slot, market.OneMinute, from+market.Time(n)*market.Minute); ok != want {
+			t.Errorf("minute %d of before its return: there %t", n, ok)
+		}
+	}
 	if _, begun := e.Begun(slot); begun || len(e.Drain(nil)) > 0 {
 		t.Error("it has begun before Begin, or what it had has changed")
 	}
@@ -99,6 +108,71 @@ func TestReopen(t *testing.T) {
 	}
 	if k, ok := e.Running(slot, market.OneHour); ok {
 		t.Errorf("an hour of which a part is absent: %v", k)
+	}
+}
+
+// TestReopenKnowsWhatWasKnown: what the clock brought between the end of a symbol and its return changes nothing: all klines are
+// those of a symbol that the clock left alone, whatever is official of that time before or after.
+func TestReopenKnowsWhatWasKnown(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		intervals := drawIntervals(t)
+		from, err := parseClock("2027-02-28T22:50")
+		if err != nil {
+			t.Fatal(err)
+		}
+		trades := drawTrades(t, from, rapid.IntRange(1, 20).Draw(t, "trades"))
+		until := market.OneMinute.Ceil(trades[len(trades)-1].Time + 1)
+		ticked, still := newTwin(t, intervals, from), newTwin(t, intervals, from)
+		both := func(do func(e *Engine)) { do(ticked); do(still) }
+		for i := range trades {
+			both(func(e *Engine) { e.Apply(0, &trades[i]) })
+		}
+		both(func(e *Engine) { e.End(0, until); e.Tick(until) })
+		over := until + market.Time(rapid.Int64Range(0, int64(market.Hour)).Draw(t, "ticks until"))
+		ticked.Tick(over)
+		again := market.OneMinute.Ceil(over + 1)
+		random := drawRandom(t)
+		official := func(share float64, take func(e *Engine, k *market.Kline)) {
+			for open := until; open < again; open += market.Minute {
+				if k := anyOfficial(random, open); random.Float64() < share {
+					both(func(e *Engine) { take(e, &k) })
+				}
+			}
+		}
+		early := rapid.SampledFrom([]float64{0, 0.5}).Draw(t, "official before")
+		both(func(e *Engine) { e.Reopen(0) })
+		official(early, func(e *Engine, k *market.Kline) { e.Load(0, market.OneMinute, k) })
+		both(func(e *Engine) { e.Begin(0, again) })
+		sameKlines(t, ticked, still, intervals, from, again)
+		official(1, func(e *Engine, k *market.Kline) { e.Load(0, market.OneMinute, k) })
+		sameKlines(t, ticked, still, intervals, from, again)
+		if !ticked.Whole(0) {
+			t.Fatal("all is official, and it is not whole")
+		}
+	})
+}
+
+// sameKlines compares all that two engines show from one time to another.
+func sameKlines(t *rapid.T, got, want *Engine, intervals []market.Interval, from, to market.Time) {
+	if got.Whole(0) != want.Whole(0) {
+		t.Fatalf("whole %t, want %t", got.Whole(0), want.Whole(0))
+	}
+	for _, iv := range intervals {
+		for open := iv.Open(max(from, to-2*market.Hour)); open <= to; open = iv.Next(open) {
+			g, gOK := got.Kline(0, iv, open)
+			w, wOK := want.Kline(0, iv, open)
+			if wOK && iv < market.OneMinute && open < to-5*market.Minute {
+				continue // not kept so long where the clock went on
+			}
+			if g.Revision = w.Revision; g != w || gOK != wOK {
+				t.Fatalf("%s %s: %t %v\nwant %t %v", iv, clockText(open), gOK, klineLine(iv, &g), wOK, klineLine(iv, &w))
+			}
+		}
+		if g, ok := got.Running(0, iv); ok {
+			if w, _ := want.Running(0, iv); g != w {
+				t.Fatalf("%s runs %v\nwant %v", iv, klineLine(iv, &g), klineLine(iv, &w))
+			}
+		}
 	}
 }
 

@@ -41,15 +41,23 @@ func (l *lane) lost(from *carrier, lastFrame market.Time) {
 	if from.last.lag > l.f.graceNow() {
 		since = min(since, from.last.newest) // it lagged: what is younger has not come
 	}
-	l.goBlind(since, func(slot engine.Slot) bool {
+	if l.carriers() == 0 {
+		l.allBlind(since)
+		return
+	}
+	l.goBlind(since, func(slot engine.Slot) bool { // those that the other has not been shown to carry yet
 		return !slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.brings(slot) })
 	})
 }
 
-// everySymbol is all of them, for goBlind.
-func everySymbol(engine.Slot) bool { return true }
+// allBlind begins a blind time of all symbols: that the connections live need not be shown for what it marks anyway.
+func (l *lane) allBlind(since market.Time) {
+	l.goBlind(since, func(engine.Slot) bool { return true })
+	l.unproven = 0
+}
 
-// goBlind begins a blind time of those symbols; of those that the venue's summary has shown to trade before, then.
+// goBlind begins a blind time of those symbols; of those that the venue's summary has shown to trade before, then. The era is
+// the lane's: what was held until now proves nothing of its other blind symbols either, who then wait for their next trade.
 func (l *lane) goBlind(since market.Time, whom func(engine.Slot) bool) {
 	lost := false
 	for slot := range l.symbols {
@@ -70,7 +78,6 @@ func (l *lane) goBlind(since market.Time, whom func(engine.Slot) bool) {
 	}
 	if lost {
 		l.era++
-		l.unproven = 0
 		l.signal()
 	}
 }
@@ -144,7 +151,7 @@ func (l *lane) unproved(now time.Time) bool {
 	if now.Before(l.provenBy) {
 		return true
 	}
-	l.goBlind(l.unproven-blindMargin, everySymbol)
+	l.allBlind(l.unproven - blindMargin)
 	l.see()
 	return false
 }

@@ -49,9 +49,12 @@ func (l *lane) newCarrier(k *link, conn Conn, dialled []market.SymbolID) *carrie
 	for slot := range c.runs {
 		c.runs[slot].newest = l.symbols[slot].next - 1 // what has passed is not its to bring
 	}
-	for _, id := range without(l.lives(), dialled) {
-		_, slot := l.f.laneOf(id)
-		c.asks = append(c.asks, asking{slot: slot})
+	among := setOf(dialled)
+	for slot := range l.symbols { // by slot: of a symbol that is just being added laneOf knows nothing
+		s := &l.symbols[slot]
+		if _, is := among[s.id]; !is && s.state != Ended {
+			c.asks = append(c.asks, asking{slot: engine.Slot(slot)})
+		}
 	}
 	l.conns = append(l.conns, c)
 	return c
@@ -62,6 +65,9 @@ func (l *lane) remove(c *carrier) {
 	c.carries = false
 	if i := slices.Index(l.conns, c); i >= 0 {
 		l.conns = slices.Delete(l.conns, i, i+1)
+	}
+	if !slices.ContainsFunc(l.conns, func(other *carrier) bool { return other.name == c.name }) {
+		l.f.metrics.ConnectionLag.DeleteLabelValues(c.name)
 	}
 }
 

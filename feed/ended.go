@@ -43,6 +43,7 @@ func (l *lane) finish(slot engine.Slot) bool {
 		return false
 	}
 	l.stand(s, Ended)
+	l.alive--
 	s.ended, s.streams = market.OneMinute.Open(l.f.clock.Now())+market.Minute, true
 	l.engine.End(slot, s.ended)
 	l.leaving = append(l.leaving, slot)

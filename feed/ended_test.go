@@ -121,38 +121,108 @@ func TestEndedLacks(t *testing.T) {
 	})
 }
 
-// TestEndedComesBack: a symbol that had ended and trades again begins anew in its place, as at the start; what it had stays as it
-// was.
+// TestEndedComesBack: a symbol that had ended and trades again begins anew in its place, as at the start, whether its streams have
+// ended meanwhile or not; what it had stays as it was.
 func TestEndedComesBack(t *testing.T) {
-	for _, first := range []bool{false, true} {
+	for _, c := range []struct {
+		first bool
+		at    time.Duration
+		had   []string // what was handed on before it came back
+	}{
+		{false, 5 * time.Minute, []string{"1m 1:00 2 2 2 2  v1 n1 2-2  closed"}},
+		{true, 5 * time.Minute, []string{"1m 1:00 2 2 2 2  v1 n1 2-2  closed"}},
+		{false, 110 * time.Second, nil}, // its streams are there yet
+		{true, 110 * time.Second, nil},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			r, _ := listingRig(t, func(o *Options) { o.Symbols, o.Capacity = []market.SymbolID{0, listed}, 2 })
 			l, slot := r.f.laneOf(listed)
 			r.take()
 			r.trades("trades-0.0", prints(listed, 2, 2, 90*time.Second)...)
 			r.f.End(listed)
-			r.at(5 * time.Minute)
-			r.handed(listed, "1m 1:00 2 2 2 2  v1 n1 2-2  closed")
-			r.add(first, listed)
+			r.at(c.at)
+			r.handed(listed, c.had...)
+			r.add(c.first, listed)
 			if again, at := r.f.laneOf(listed); again != l || at != slot {
 				t.Error("it has moved")
 			}
-			r.at(6*time.Minute + 10*time.Second)
-			id := int64(1)
-			if !first {
-				id = 9000
-				r.official(officialMinute(listed, bubbleTime(5*time.Minute), "8", 0, -1, -1))
-				r.handed(listed, "1m 5:00 8 8 8 8  v0 n0  settled")
+			from := c.at.Truncate(time.Minute) + time.Minute
+			r.at(from + 10*time.Second)
+			if got := r.v.conn("trades-0.0").carries(); !slices.Equal(got, []market.SymbolID{0, listed}) {
+				t.Errorf("its streams: %v", got)
 			}
-			r.trades("trades-0.0", prints(listed, id, id+1, 370*time.Second)...)
-			r.at(7*time.Minute + 2*time.Second)
+			id := int64(1)
+			if !c.first {
+				id = 9000
+			}
+			if !c.first || c.had == nil { // its last minute before that is official
+				r.official(officialMinute(listed, bubbleTime(from-time.Minute), "8", 0, -1, -1))
+				r.handed(listed, fmt.Sprintf("1m %.0f:00 8 8 8 8  v0 n0  settled", from.Minutes()-1))
+			}
+			r.trades("trades-0.0", prints(listed, id, id+1, from+10*time.Second)...)
+			r.at(from + time.Minute + 2*time.Second)
 			got := r.of(listed)
-			if want := fmt.Sprintf("1m 6:00 %d %d %[1]d %[2]d  v2 n2 %[1]d-%[2]d  closed", id, id+1); !strings.HasSuffix(got, want) || strings.Contains(got, "gap") {
-				t.Errorf("new %t: %s", first, got)
+			if want := fmt.Sprintf("1m %.0f:00 %d %d %[2]d %[3]d  v2 n2 %[2]d-%[3]d  closed", from.Minutes(), id, id+1); !strings.HasSuffix(got, want) || strings.Contains(got, "gap") {
+				t.Errorf("new %t, back at %s: %s\nwant %s", c.first, c.at, got, want)
 			}
 			r.stands(listed, Whole)
 		})
 	}
+}
+
+// TestAllEnded: where all symbols of a connection have ended it ends too, says nothing is wrong, and comes when one of them is back.
+func TestAllEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := listingRig(t, nil)
+		r.f.End(0)
+		r.at(30 * time.Minute)
+		for _, c := range append([]string{"klines-0"}, bothConns...) {
+			if r.v.conn(c) != nil {
+				t.Errorf("%s has nothing to carry, and lives", c)
+			}
+		}
+		if _, components := r.o.Watchdog.State(); slices.ContainsFunc(components, func(c health.ComponentState) bool { return strings.HasPrefix(c.Name, "feed") && !c.OK }) {
+			t.Errorf("%+v", components)
+		}
+		r.ask(false, 0)
+		r.at(30*time.Minute + 10*time.Second)
+		for _, c := range bothConns {
+			r.trades(c, prints(0, 900, 901, 30*time.Minute+9*time.Second)...)
+		}
+		r.at(31*time.Minute + 10*time.Second)
+		r.official(officialMinute(0, bubbleTime(30*time.Minute), "8", 2, 900, 901))
+		r.take()
+		r.trades("trades-0.0", prints(0, 902, 902, 31*time.Minute+9*time.Second)...)
+		r.at(32*time.Minute + 2*time.Second)
+		r.handed(0, "1m 31:00 902 902 902 902  v1 n1 902-902  closed")
+		r.stands(0, Whole)
+	})
+}
+
+// TestEndedComesBackUnknown: what was traded between a symbol's end and its return is not known: what contains that time is not
+// there, and the symbol not whole, until it is official.
+func TestEndedComesBackUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := listingRig(t, func(o *Options) {
+			o.Symbols, o.Intervals = []market.SymbolID{0, listed}, append(o.Intervals, 5*market.OneMinute)
+		})
+		r.trades("trades-0.0", prints(listed, 2, 2, 90*time.Second)...)
+		r.f.End(listed)
+		r.at(3*time.Minute + 10*time.Second)
+		r.add(false, listed)
+		r.at(4*time.Minute + 11*time.Second)
+		r.take()
+		r.official(officialMinute(listed, bubbleTime(3*time.Minute), "8", 0, -1, -1))
+		r.trades("trades-0.0", prints(listed, 9000, 9001, 250*time.Second)...)
+		r.at(5*time.Minute + 3*time.Second)
+		r.handed(listed, "1m 3:00 8 8 8 8  v0 n0  settled", "1m 4:00 9000 9001 9000 9001  v2 n2 9000-9001  closed")
+		r.stands(listed, Waiting)
+		missed := officialMinute(listed, bubbleTime(2*time.Minute), "8", 9, 3, 11)
+		r.f.Load(listed, market.OneMinute, []market.Kline{missed.Kline})
+		r.at(5*time.Minute + 4*time.Second)
+		r.handed(listed, "5m 0:00 100 9001 2 9001  v13 n13 1-9001  closed")
+		r.stands(listed, Whole)
+	})
 }
 
 // TestCapacity: what does not fit is refused as a whole, with an error that names the bound; who ends makes room.
@@ -178,15 +248,25 @@ func TestCapacity(t *testing.T) {
 		}
 		refused("at most 5", 1)
 	})
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the streams of one that has just ended are in the way
 		r := newRig(t, 2, func(o *Options) { o.Lanes, o.TradesPerConn = 2, 2 })
 		r.ask(true, 2, 3)
-		r.f.End(1)
-		r.ask(true, 4)
-		r.f.End(0)
-		if err := r.f.Add([]market.SymbolID{1}, true); err == nil || err.Error() != "symbol 1 belongs to lane 1, whose connections carry 2 symbols already" {
-			t.Error(err)
+		refused := func(id market.SymbolID, want string) {
+			t.Helper()
+			if err := r.f.Add([]market.SymbolID{id}, true); err == nil || !strings.Contains(err.Error(), want) {
+				t.Error(err)
+			}
 		}
+		r.f.End(1)
+		refused(4, "symbol 4 would be one more on the connections of lane 0 than the 2 that they may carry")
+		r.at(72 * time.Second)
+		r.ask(true, 4)
+		if got := r.v.conn("trades-1.0").carries(); !slices.Equal(got, []market.SymbolID{3, 4}) {
+			t.Errorf("lane 1 carries %v", got)
+		}
+		r.f.End(0)
+		refused(1, "symbol 1 would be one more on the connections of lane 1 than the 2")
+		r.ask(false, 0) // its own are there yet
 	})
 	discard := slog.New(slog.DiscardHandler)
 	if _, err := New(Options{Symbols: []market.SymbolID{0, 1, 2}, Intervals: []market.Interval{market.OneMinute}, Capacity: 2,

@@ -60,7 +60,7 @@ type Options struct {
 	Grace         time.Duration // how long after its boundary the clock closes a kline; learnt when 0
 	Rotate        time.Duration // how long a connection lives before it is replaced; 23 hours when 0
 	Capacity      int           // symbols that live at once; when 0 as many as the lanes' connections carry
-	TradesPerConn int           // symbols of a lane that live at once; 1,000 when 0
+	TradesPerConn int           // streams of a lane at once, those of symbols that have just ended included; 1,000 when 0
 	KlinesPerConn int           // 1,000 when 0
 }
 
@@ -167,6 +167,7 @@ func (f *Feed) layLanes(o Options) error {
 		l := f.lanes[i%lanes]
 		places[id] = place{lane: int32(l.n), slot: l.engine.Add(id)}
 		l.symbols = append(l.symbols, symbol{id: id, state: Waiting})
+		l.alive++
 	}
 	f.places.Store(&places)
 	f.living.Store(int64(len(o.Symbols)))

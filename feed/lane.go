@@ -28,6 +28,7 @@ type lane struct {
 	mu          sync.Mutex
 	engine      *engine.Engine
 	symbols     []symbol            // by engine.Slot
+	alive       int                 // those that have not ended
 	conns       []*carrier          // its trade connections that are up
 	newest      market.Time         // time of the youngest trade that has come, as far as it had come by our clock, too
 	era         int                 // how often no connection was left that carried it

@@ -67,7 +67,9 @@ func (g *lag) greatest() (most time.Duration) {
 func (l *lane) behindTwins(now time.Time) (lines []func()) {
 	for _, c := range l.conns {
 		c.lag.look(now)
-		l.f.metrics.ConnectionLag.WithLabelValues(c.name).Set(c.lag.now.Seconds())
+		if !c.last.at.IsZero() {
+			l.f.metrics.ConnectionLag.WithLabelValues(c.name).Set(c.lag.now.Seconds())
+		}
 	}
 	for _, c := range l.conns {
 		g := &c.lag

@@ -64,6 +64,11 @@ func TestLate(t *testing.T) {
 				if seconds := testutil.ToFloat64(r.o.Metrics.ConnectionLag.WithLabelValues(b)); about(time.Duration(seconds*1e9)) != c.lagB {
 					t.Errorf("%v s in the metric", seconds)
 				}
+				r.v.cut(b)
+				r.at(110 * time.Second)
+				if n := testutil.CollectAndCount(r.o.Metrics.ConnectionLag); n != 1 {
+					t.Errorf("%d connections in the metric, of which one has ended", n)
+				}
 				if old := r.v.olds[a]; overlap != (c.replaced > 0) || overlap && !old[0].over() {
 					t.Errorf("overlap %t, %d old connections", overlap, len(old))
 				}

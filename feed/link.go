@@ -33,6 +33,8 @@ type link struct {
 	lane   *lane         // nil for klines and the witness
 	rotate time.Duration // how long a connection lives before it is replaced
 	late   chan *carrier // holds one that is to be replaced because it is late
+	filled chan struct{} // says that it has symbols again; holds one
+	all    bool          // it carries what is of all symbols: the venue's summary
 
 	hurried time.Time // when late was last used; the lane's mutex guards it
 
@@ -77,7 +79,8 @@ const (
 )
 
 func (f *Feed) newLink(name string, dial Dial, l *lane, symbols []market.SymbolID) *link {
-	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, late: make(chan *carrier, 1), component: f.layout.watchdog.Component("feed "+name, health.Outside)}
+	k := &link{f: f, name: name, dial: dial, lane: l, symbols: symbols, late: make(chan *carrier, 1), filled: make(chan struct{}, 1),
+		all: len(symbols) == 0, component: f.layout.watchdog.Component("feed "+name, health.Outside)}
 	k.enter(linkWaiting)
 	f.linking.Lock()
 	defer f.linking.Unlock()
@@ -102,10 +105,26 @@ func (k *link) enter(state string) {
 	k.f.metrics.Connections.WithLabelValues(state).Inc()
 }
 
-// run keeps the connection until ctx ends.
+// idle reports whether the link has nothing to carry: all its symbols have ended.
+func (k *link) idle() bool { return !k.all && len(k.carries()) == 0 }
+
+// wanted waits until the link has something to carry; false where ctx ends before.
+func (k *link) wanted(ctx context.Context) bool {
+	for k.idle() && ctx.Err() == nil {
+		k.component.Beat()
+		select {
+		case <-ctx.Done():
+		case <-k.filled:
+		case <-time.After(health.Silence / 2):
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// run keeps the connection, as long as it has something to carry, until ctx ends.
 func (k *link) run(ctx context.Context) {
 	wait := firstWait
-	for ctx.Err() == nil {
+	for k.wanted(ctx) {
 		began := time.Now()
 		reason, err := k.live(ctx)
 		if ctx.Err() != nil {
@@ -115,6 +134,10 @@ func (k *link) run(ctx context.Context) {
 			wait = firstWait
 		}
 		k.enter(linkWaiting)
+		if k.idle() {
+			k.f.log.Info("connection ended: all that it carried has ended", "conn", k.name)
+			continue
+		}
 		k.f.metrics.Reconnects.WithLabelValues(reason).Inc()
 		pause := wait + rand.N(wait/2)
 		k.component.Fail(err.Error())

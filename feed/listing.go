@@ -88,23 +88,17 @@ func (f *Feed) choose(ids []market.SymbolID) (chosen []*lane, err error) {
 		case l == nil:
 			l = f.lanes[quietest(loads, f.layout.tradesPerConn)]
 		}
-		if loads[l.n].symbols++; loads[l.n].symbols > f.layout.tradesPerConn {
-			return nil, fmt.Errorf("%s belongs to lane %d, whose connections carry %d symbols already", f.name(id), l.n, f.layout.tradesPerConn)
+		if !slices.Contains(l.links[0].carries(), id) {
+			loads[l.n].streams++
+		}
+		if loads[l.n].streams > f.layout.tradesPerConn {
+			return nil, fmt.Errorf("%s would be one more on the connections of lane %d than the %d that they may carry; a symbol that has ended counts until its last minute is over",
+				f.name(id), l.n, f.layout.tradesPerConn)
 		}
 		loads[l.n].rate += mean
 		chosen = append(chosen, l)
 	}
 	return chosen, nil
-}
-
-// lives is the lane's symbols that have not ended.
-func (l *lane) lives() (ids []market.SymbolID) {
-	for i := range l.symbols {
-		if l.symbols[i].state != Ended {
-			ids = append(ids, l.symbols[i].id)
-		}
-	}
-	return ids
 }
 
 // put says where a symbol lives. f.changing is held.
@@ -137,6 +131,7 @@ func (l *lane) admit(id market.SymbolID, first bool) engine.Slot {
 		l.engine.Reopen(slot)
 	}
 	s.state = Waiting
+	l.alive++
 	l.f.metrics.Symbols.WithLabelValues(string(Waiting)).Inc()
 	if first {
 		s.listed, s.opening, s.first, s.next = true, true, 1, 1

@@ -247,6 +247,45 @@ func TestAddedWhileConnectionsCome(t *testing.T) {
 	})
 }
 
+// TestDialledWhileAdded: a connection that comes between the two steps of adding a symbol is asked for that one, and for no other.
+func TestDialledWhileAdded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := listingRig(t, nil)
+		l := r.f.lanes[0]
+		slot := l.admit(listed, false)
+		c := l.newCarrier(l.links[0], nil, l.links[0].carries())
+		r.f.put(listed, l, slot)
+		if c.asksFor(0) || !c.asksFor(slot) {
+			t.Errorf("asks for %v", c.asks)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.remove(c)
+	})
+}
+
+// TestUnprovenThoughNewNameIsLost: after a standstill one connection is lost and the other is dead. That this one has not been shown
+// to carry a new name proves nothing of the others: what closes carries the mark.
+func TestUnprovenThoughNewNameIsLost(t *testing.T) {
+	for _, further := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r, _ := listingRig(t, nil)
+			if further {
+				r.ask(false, listed)
+				r.granted("trades-0.1")
+			}
+			r.take()
+			for _, c := range bothConns {
+				r.v.conn(c).dead.Store(true)
+			}
+			r.f.lanes[0].stoodStill(r.o.Clock.Now()-5000, time.Now())
+			r.v.cut("trades-0.1")
+			r.at(2*time.Minute + 2*time.Second)
+			r.handed(0, "1m 1:00 100 100 100 100  v0 n0  closed+gap")
+		})
+	}
+}
+
 // TestNotCarriedYet: a connection that carries its lane goes on to carry it while a new name waits to be acknowledged, and does
 // not count as carrying that: when the one that does is lost, the symbol is blind, and the others are not.
 func TestNotCarriedYet(t *testing.T) {

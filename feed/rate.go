@@ -5,7 +5,7 @@ import "time"
 // load is what a lane has to do.
 type load struct {
 	rate    float64 // trades a second
-	symbols int     // that have not ended
+	streams int     // that a connection of it carries: those of symbols that have just ended, too
 }
 
 // loads is what each lane has to do, and what a symbol brings in the mean: where many are added at once, not all of them go the
@@ -18,11 +18,11 @@ func (f *Feed) loads() (loads []load, mean float64) {
 	return loads, mean / float64(max(1, f.living.Load()))
 }
 
-// quietest is the lane with the least rate, then with the fewest symbols, of those that have room.
+// quietest is the lane with the least rate, then with the fewest streams, of those that have room.
 func quietest(loads []load, most int) (least int) {
 	for i, l := range loads {
 		best := loads[least]
-		if l.symbols < most && (best.symbols >= most || l.rate < best.rate || l.rate == best.rate && l.symbols < best.symbols) {
+		if l.streams < most && (best.streams >= most || l.rate < best.rate || l.rate == best.rate && l.streams < best.streams) {
 			least = i
 		}
 	}
@@ -31,9 +31,10 @@ func quietest(loads []load, most int) (least int) {
 
 // work is the lane's load.
 func (l *lane) work() load {
+	streams := len(l.links[0].carries())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return load{l.rate.perSecond, len(l.lives())}
+	return load{l.rate.perSecond, streams}
 }
 
 // rate is how many trades a second come, over about the last minutes. The lane's mutex guards it.

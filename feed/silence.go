@@ -178,7 +178,7 @@ func (l *lane) nobodyBrings(slot engine.Slot, s *symbol, now time.Time) *carrier
 	case l.f.unwitnessed(now) && s.passed > silentTimes && l.overdue(s, newest):
 		if since, silent := l.silentSince(now); silent && l.silent == 0 {
 			l.silent = since
-			l.goBlind(since-blindMargin, everySymbol)
+			l.allBlind(since - blindMargin)
 		}
 		why = fmt.Sprintf("nothing of %s since %s, %d times as long as between its trades", l.f.name(s.id), newest, silentTimes)
 	}
@@ -300,14 +300,14 @@ func (l *lane) acknowledged(c *carrier, at time.Time) {
 // Where nobody knows whether they do, it is said and the connection lives on.
 func (l *lane) mute(now time.Time) (ends []*carrier) {
 	for _, c := range l.conns {
-		if c.carries || c.silent != "" || c.ready.IsZero() {
+		mute := now.Sub(c.ready)
+		if c.carries || c.silent != "" || c.ready.IsZero() || mute < muteEnds || l.alive == 0 {
 			continue
 		}
-		mute := now.Sub(c.ready)
 		why := fmt.Sprintf("the venue has acknowledged %d streams and sent nothing for %s: is this the address of its trades?",
-			len(l.lives()), mute.Round(time.Second))
+			l.alive, mute.Round(time.Second))
 		switch {
-		case mute >= muteEnds && l.trades(c.ready):
+		case l.trades(c.ready):
 			c.silent = why
 			ends = append(ends, c)
 		case mute >= muteWarns:

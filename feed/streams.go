@@ -55,6 +55,9 @@ func (k *link) join(s *session, dialled []market.SymbolID) {
 		s.conn.Unsubscribe(gone...)
 	}
 	k.subscribe(s, without(k.symbols, dialled))
+	if !k.all && len(k.symbols) == 0 {
+		go s.conn.Close("nothing to carry")
+	}
 }
 
 // leave takes a connection that has ended out of the link.
@@ -64,23 +67,36 @@ func (k *link) leave(s *session) {
 	k.sessions = slices.DeleteFunc(k.sessions, func(x *session) bool { return x == s })
 }
 
-// begin lets the link carry further symbols, on all its connections.
+// begin lets the link carry further symbols, on all its connections. Of those whose streams have not ended since they had ended,
+// nothing is sent: what comes next shows that they are carried.
 func (k *link) begin(ids []market.SymbolID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	ids = without(ids, k.symbols)
-	k.symbols = slices.Concat(k.symbols, ids)
+	further := without(ids, k.symbols)
+	running := without(ids, further)
+	k.symbols = slices.Concat(k.symbols, further)
+	select {
+	case k.filled <- struct{}{}:
+	default:
+	}
 	for _, s := range k.sessions {
-		k.subscribe(s, ids)
+		if s.carrier != nil {
+			k.lane.asked(s.carrier, running, time.Now())
+		}
+		k.subscribe(s, further)
 	}
 }
 
-// end lets the link carry symbols no more.
+// end lets the link carry symbols no more. Where none is left its connections end.
 func (k *link) end(ids []market.SymbolID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.symbols = without(k.symbols, ids)
 	for _, s := range k.sessions {
+		if len(k.symbols) == 0 {
+			go s.conn.Close("nothing to carry")
+			continue
+		}
 		s.conn.Unsubscribe(ids...)
 	}
 }
@@ -103,10 +119,7 @@ func (k *link) subscribe(s *session, ids []market.SymbolID) {
 
 // without is a's symbols that are not among b's.
 func without(a, b []market.SymbolID) (rest []market.SymbolID) {
-	among := make(map[market.SymbolID]struct{}, len(b))
-	for _, id := range b {
-		among[id] = struct{}{}
-	}
+	among := setOf(b)
 	for _, id := range a {
 		if _, is := among[id]; !is {
 			rest = append(rest, id)
@@ -115,8 +128,20 @@ func without(a, b []market.SymbolID) (rest []market.SymbolID) {
 	return rest
 }
 
-// carryKlines shares out symbols over the connections for the venue's own klines: those that have room, then new ones.
+func setOf(ids []market.SymbolID) map[market.SymbolID]struct{} {
+	set := make(map[market.SymbolID]struct{}, len(ids))
+	for _, id := range ids {
+		set[id] = struct{}{}
+	}
+	return set
+}
+
+// carryKlines shares out symbols over the connections for the venue's own klines: those that have room, then new ones. One whose
+// stream has not ended since it had ended stays where it is.
 func (f *Feed) carryKlines(ids []market.SymbolID) {
+	for _, k := range f.klines {
+		ids = without(ids, k.carries())
+	}
 	for _, k := range f.klines {
 		if room := min(f.layout.klinesPerConn-len(k.carries()), len(ids)); room > 0 {
 			k.begin(ids[:room])

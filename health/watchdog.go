@@ -12,8 +12,9 @@ import (
 
 // Bounds of a component's silence.
 const (
-	Silence   = 60 * time.Second // how long it may report nothing, where it does not say otherwise
-	GivenUp   = 90 * time.Second // how long one of kind Own may report nothing before the process is given up
+	Silence   = 60 * time.Second         // how long it may report nothing, where it does not say otherwise
+	GivenUp   = 90 * time.Second         // how long one of kind Own may report nothing before the process is given up
+	Hopeless  = GivenUp + 15*time.Second // how long, before Run must have failed to give the process up: see Watchdog.Hopeless
 	lookEvery = time.Second
 )
 
@@ -31,12 +32,13 @@ const (
 // is never a reason to end the process: who can still say so is alive, and what it says is about the outside, a full disk
 // for one, which the next process would find as it is. Silence of what waits for nobody is.
 type Watchdog struct {
-	log *slog.Logger
+	log   *slog.Logger
+	began time.Time // all times are counted from here, on the monotonic clock: it neither steps nor goes on while a machine is suspended
 
-	mu         sync.Mutex   // held for no I/O: State must answer even where the log is stuck
-	components []*Component // in the order they were added
-	looked     time.Time    // when Run last looked
-	woke       time.Time    // when it last came late to that: before it nobody could report
+	mu         sync.Mutex    // held for no I/O: State must answer even where the log is stuck
+	components []*Component  // in the order they were added
+	looked     time.Duration // when Run last looked; 0 before it has
+	woke       time.Duration // when it last came late to that: before it nobody could report
 }
 
 // Component is one part of the process, or of what it depends on, that reports. Its methods may be called from any goroutine.
@@ -46,7 +48,7 @@ type Component struct {
 	kind   Kind
 	within time.Duration          // see Within
 	means  string                 // see Within
-	beat   atomic.Int64           // Unix ns of the last report
+	beat   atomic.Int64           // when it last reported: a time.Duration since the watchdog began
 	reason atomic.Pointer[string] // why it fails; nil while it works
 	warned bool                   // guarded by the watchdog's mutex
 }
@@ -62,8 +64,11 @@ type ComponentState struct {
 
 // NewWatchdog makes a watchdog that warns in log.
 func NewWatchdog(log *slog.Logger) *Watchdog {
-	return &Watchdog{log: log.With("target", "life")}
+	return &Watchdog{log: log.With("target", "life"), began: time.Now()}
 }
+
+// now is the time since w began.
+func (w *Watchdog) now() time.Duration { return time.Since(w.began) }
 
 // Component adds a component; its life counts from now.
 func (w *Watchdog) Component(name string, kind Kind) *Component {
@@ -86,16 +91,16 @@ func (c *Component) Within(silence time.Duration, means string) *Component {
 
 // Beat reports that the component works. A loop calls it once a turn.
 func (c *Component) Beat() {
-	c.beat.Store(time.Now().UnixNano())
+	c.beat.Store(int64(c.dog.now()))
 	if c.reason.Load() != nil {
 		c.reason.Store(nil)
 	}
 }
 
-// Fail reports that the component is there but does not work, and why. It holds until the next Beat, and is no silence
-// meanwhile.
+// Fail reports that the component is there but does not work, and why. It holds until the next Beat; one of kind Own repeats it,
+// for silence is silence.
 func (c *Component) Fail(reason string) {
-	c.beat.Store(time.Now().UnixNano())
+	c.beat.Store(int64(c.dog.now()))
 	c.reason.Store(&reason)
 }
 
@@ -106,21 +111,14 @@ func (c *Component) Done() {
 	c.dog.components = slices.DeleteFunc(c.dog.components, func(o *Component) bool { return o == c })
 }
 
-// silent is how long c has reported nothing although it could have; 0 where it has said why it fails.
+// silent is how long c has reported nothing although it could have.
 func (c *Component) silent() time.Duration {
-	if c.reason.Load() != nil {
-		return 0
-	}
-	beat := time.Unix(0, c.beat.Load())
-	if beat.Before(c.dog.woke) {
-		beat = c.dog.woke
-	}
-	return time.Since(beat)
+	return c.dog.now() - max(time.Duration(c.beat.Load()), c.dog.woke)
 }
 
 // state is the component's standing now; the watchdog's mutex is held.
 func (c *Component) state() ComponentState {
-	s := ComponentState{Name: c.name, OK: true, Vital: c.kind >= Vital, Silent: time.Since(time.Unix(0, c.beat.Load())).Seconds()}
+	s := ComponentState{Name: c.name, OK: true, Vital: c.kind >= Vital, Silent: (c.dog.now() - time.Duration(c.beat.Load())).Seconds()}
 	if reason := c.reason.Load(); reason != nil {
 		s.OK, s.Reason = false, *reason
 	} else if silent := c.silent(); silent > c.within {
@@ -142,16 +140,17 @@ func (w *Watchdog) State() (ok bool, components []ComponentState) {
 	return ok, components
 }
 
-// Stuck names the first component of kind Own that has been silent for too long; nil where none is. Others may fail: the
-// process is alive.
-func (w *Watchdog) Stuck() error { return w.stuck(0) }
+// Hopeless names the first component of kind Own that has been silent for so long that Run would have given the process up, were
+// it able to; nil where none has: it is for who ends the process where it cannot end itself.
+func (w *Watchdog) Hopeless() error { return w.stuck(Hopeless) }
 
-// stuck is Stuck of those that have been silent for at least so long.
-func (w *Watchdog) stuck(atLeast time.Duration) error {
+// stuck names the first component of kind Own that has been silent for longer than most; nil where none has. Others may fail:
+// the process is alive.
+func (w *Watchdog) stuck(most time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.components {
-		if silent := c.silent(); c.kind == Own && silent > max(c.within, atLeast) {
+		if silent := c.silent(); c.kind == Own && silent > most {
 			return fmt.Errorf("%s is stuck: %s for %s", c.name, c.means, silent.Round(time.Second))
 		}
 	}
@@ -168,7 +167,7 @@ func (w *Watchdog) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if lines := w.look(time.Now()); len(lines) > 0 {
+		if lines := w.look(w.now()); len(lines) > 0 {
 			Bounded(lookEvery, func() {
 				for _, line := range lines {
 					line()
@@ -200,11 +199,11 @@ func Bounded(most time.Duration, f func()) bool {
 }
 
 // look finds components that stopped working since the last look, and those that work again, and returns the lines for
-// the log. When it comes late, nothing ran here meanwhile: a stopped process, a suspended machine.
-func (w *Watchdog) look(now time.Time) (lines []func()) {
+// the log. When it comes late, nothing ran here meanwhile: a stopped process.
+func (w *Watchdog) look(now time.Duration) (lines []func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.looked.IsZero() && now.Sub(w.looked) > 3*lookEvery {
+	if w.looked != 0 && now-w.looked > 3*lookEvery {
 		w.woke = now
 	}
 	w.looked = now

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 func TestWatchdog(t *testing.T) {
@@ -83,13 +84,21 @@ func TestStuck(t *testing.T) {
 			}
 		}, "lane 0 is stuck: its mutex has been held for 1m31s", 91 * time.Second, `component="lane 0" reason="its mutex has been held for 11s"`},
 		{"a disk is full", func(lane, writer, history *Component) {
+			for range 300 {
+				writer.Fail("no space left on device")
+				time.Sleep(time.Second)
+				lane.Beat()
+				history.Beat()
+			}
+		}, "", 0, `reason="no space left on device"`},
+		{"one says that it fails, and hangs", func(lane, writer, history *Component) {
 			writer.Fail("no space left on device")
 			for range 300 {
 				time.Sleep(time.Second)
 				lane.Beat()
 				history.Beat()
 			}
-		}, "", 0, `reason="no space left on device"`},
+		}, "store is stuck: silent for 1m31s", 91 * time.Second, `reason="no space left on device"`},
 		{"who may wait for the outside does", func(lane, writer, history *Component) {
 			for range 300 {
 				time.Sleep(time.Second)
@@ -122,8 +131,8 @@ func TestStuck(t *testing.T) {
 				if got := fmt.Sprint(err); c.stuck != "" && (got != c.stuck || ended != c.after) || c.stuck == "" && err != nil {
 					t.Errorf("ended after %s: %v, want %q after %s", ended, err, c.stuck, c.after)
 				}
-				if (w.Stuck() != nil) != (c.stuck != "") {
-					t.Errorf("stuck: %v", w.Stuck())
+				if err := w.stuck(GivenUp); (err != nil) != (c.stuck != "") {
+					t.Errorf("stuck: %v", err)
 				}
 				if got := out.String(); !strings.Contains(got, c.reason) || c.reason == "" && got != "" {
 					t.Errorf("the log says %s", got)
@@ -137,15 +146,74 @@ func TestStuck(t *testing.T) {
 func TestStandstill(t *testing.T) {
 	w := NewWatchdog(slog.New(slog.DiscardHandler))
 	lane := w.Component("lane 0", Own)
-	now := time.Now()
-	w.look(now)
-	lane.beat.Store(now.Add(-10 * time.Minute).UnixNano())
-	if w.Stuck() == nil {
+	w.began = w.began.Add(-time.Second)
+	lane.Beat()
+	w.look(w.now())
+	w.began = w.began.Add(-10 * time.Minute)
+	if w.stuck(GivenUp) == nil {
 		t.Error("10 minutes of silence are not stuck")
 	}
-	w.look(now.Add(4 * time.Second)) // it comes late
-	if err := w.Stuck(); err != nil {
+	w.look(w.now()) // it comes late
+	if err := w.stuck(GivenUp); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSuspend: while a machine is suspended, and where the wall clock is set, that clock alone goes on. No component is
+// silent for it, and what hangs is found all the same.
+func TestSuspend(t *testing.T) {
+	for _, step := range []time.Duration{0, 10 * time.Minute, -time.Hour} {
+		w := NewWatchdog(slog.New(slog.DiscardHandler))
+		w.Component("lane 0", Own)
+		w.look(w.now())
+		wall := (*struct{ wall uint64 })(unsafe.Pointer(&w.began)) // seconds from bit 30 on (time.Time)
+		wall.wall -= uint64(step/time.Second) << 30
+		if got := time.Now().Round(0).Sub(w.began.Round(0)); (got-step).Abs() > time.Minute || time.Since(w.began) > time.Minute {
+			t.Fatalf("the wall clock has gone on by %s, the monotonic one by %s", got, time.Since(w.began))
+		}
+		w.look(w.now())
+		if ok, c := w.State(); !ok || w.stuck(GivenUp) != nil {
+			t.Errorf("a step of %s: %+v", step, c)
+		}
+		w.began = w.began.Add(-GivenUp - time.Second)
+		if w.stuck(GivenUp) == nil {
+			t.Errorf("a step of %s: what hangs is not seen", step)
+		}
+	}
+}
+
+// TestWhoIsFirst: a service manager that hears a sign of life every 15 s, and ends what gives none for 30, leaves Run the time to
+// give up in order, and ends what Run cannot.
+func TestWhoIsFirst(t *testing.T) {
+	const allowed = 30 * time.Second // deploy/klined.service
+	for _, within := range []time.Duration{Silence, 10 * time.Second} {
+		for phase := range allowed / 2 / time.Second {
+			for _, runs := range []bool{true, false} {
+				synctest.Test(t, func(t *testing.T) {
+					w := NewWatchdog(slog.New(slog.DiscardHandler))
+					sign := time.Now()
+					time.Sleep(phase * time.Second)
+					began := time.Now()
+					w.Component("lane 0", Own).Within(within, "its mutex has been held")
+					done := make(chan error, 1)
+					if runs {
+						go func() { done <- w.Run(t.Context()) }()
+					}
+					ended := false
+					for last := sign; time.Since(last) < allowed && !ended; {
+						time.Sleep(allowed/2 - time.Since(sign)%(allowed/2))
+						synctest.Wait()
+						if w.Hopeless() == nil {
+							last = time.Now()
+						}
+						ended = len(done) > 0
+					}
+					if took := time.Since(began); ended != runs || took > Hopeless+2*allowed {
+						t.Errorf("phase %s: Run has given up: %t, after %s", phase*time.Second, ended, took)
+					}
+				})
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,6 +30,7 @@ type Audit struct {
 	Doubted    int64                             // the exchange's break their own rules, or were others when they were read again: not compared
 	Unsettled  int64                             // ours, and not the exchange's, which is to take their place within settledBy: not compared
 	Incomplete int64                             // the store does not call them complete: not compared
+	Unlisted   int64                             // the exchange does not list their symbol any more, and gives none of it: not compared
 	Differ     [len(market.ValueNames)]int64     // of those compared, by value
 	First      []market.Difference               // the first that differ, are absent or extra, by symbol and time; what is not there is StateAbsent
 	Ranges     map[market.SymbolID][]market.Span // of all that differ or are absent
@@ -55,16 +57,17 @@ type auditing struct {
 
 	mu       sync.Mutex // guards what follows
 	of       map[market.Interval]*Audit
+	unlisted map[market.SymbolID]bool
 	failures int
 	failed   error // the first
 }
 
 // Audit holds the stored klines of the ranges, of a minute and longer, against the exchange's own, shortest interval first.
-// What differs is read a second time. Only what the store calls complete is asked for. Series of which the exchange or the
-// store does not give all are named by the error; the others are audited nevertheless, and so is what was compared until ctx
-// ended. Total and Done of p are moved.
-func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Range, p *Progress) ([]*Audit, error) {
-	a := &auditing{History: h, Progress: p, stored: stored, of: make(map[market.Interval]*Audit)}
+// What differs is read a second time. Only what the store calls complete is asked for. Symbols that the exchange does not list
+// any more are unlisted, by id, and nothing is wrong with them. Series of which the exchange or the store does not give all else are
+// named by the error; the others are audited nevertheless, and so is what was compared until ctx ended. Total and Done of p are moved.
+func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Range, p *Progress) (audits []*Audit, unlisted []market.SymbolID, err error) {
+	a := &auditing{History: h, Progress: p, stored: stored, of: make(map[market.Interval]*Audit), unlisted: make(map[market.SymbolID]bool)}
 	for i, r := range ranges {
 		ranges[i].To = min(r.To, r.Interval.Open(h.clock.Now().Add(-settleAfter)))
 		p.Total.Add(r.Interval.Count(ranges[i].Span))
@@ -84,13 +87,14 @@ func (h *History) Audit(ctx context.Context, stored Stored, ranges []market.Rang
 		})
 	}
 	_ = g.Wait()
+	audits, unlisted = a.all(), slices.Sorted(maps.Keys(a.unlisted))
 	if ctx.Err() != nil {
-		return a.all(), fmt.Errorf("stopped after %d of %d klines", p.Done.Load(), p.Total.Load())
+		return audits, unlisted, fmt.Errorf("stopped after %d of %d klines", p.Done.Load(), p.Total.Load())
 	}
 	if a.failed != nil {
-		return a.all(), fmt.Errorf("%d series were not audited to the end: %w", a.failures, a.failed)
+		return audits, unlisted, fmt.Errorf("%d series were not audited to the end: %w", a.failures, a.failed)
 	}
-	return a.all(), nil
+	return audits, unlisted, nil
 }
 
 // all is the audits, shortest interval first.
@@ -138,22 +142,27 @@ func (a *auditing) page(ctx context.Context, r market.Range) error {
 		return err
 	}
 	incomplete, _ := klinesOver(r.Interval, missing)
-	if int64(len(incomplete)) == r.Interval.Count(r.Span) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.of[r.Interval].Incomplete += int64(len(incomplete))
+	n := r.Interval.Count(r.Span) - int64(len(incomplete))
+	a.mu.Lock()
+	of, unlisted := a.of[r.Interval], a.unlisted[r.Symbol]
+	a.mu.Unlock()
+	if n == 0 || unlisted {
+		a.skip(of, r.Symbol, n, int64(len(incomplete)))
 		return nil
 	}
 	first, err := a.differences(ctx, r, ours, incomplete)
 	if err == nil && len(first.differ) > 0 {
 		err = first.again(ctx, a, r, ours, incomplete)
 	}
+	if errors.Is(err, market.ErrNotListed) {
+		a.skip(of, r.Symbol, n, int64(len(incomplete)))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	of := a.of[r.Interval]
 	of.Incomplete += int64(len(incomplete))
 	of.Doubted += first.doubted
 	of.Unsettled += first.unsettled
@@ -162,6 +171,16 @@ func (a *auditing) page(ctx context.Context, r market.Range) error {
 		of.count(&first.differ[i])
 	}
 	return nil
+}
+
+// skip counts klines that are not compared: those of a symbol that the exchange does not list any more, and incomplete ones.
+func (a *auditing) skip(of *Audit, symbol market.SymbolID, unlisted, incomplete int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	of.Unlisted, of.Incomplete = of.Unlisted+unlisted, of.Incomplete+incomplete
+	if unlisted > 0 {
+		a.unlisted[symbol] = true
+	}
 }
 
 // compared is one comparison of a page.

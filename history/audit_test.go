@@ -11,7 +11,8 @@ import (
 )
 
 // TestAudit: what the store has of two symbols, held against the exchange's. What it does not call complete is not compared, and
-// a symbol that the exchange refuses is named and keeps nothing from the others.
+// a symbol that the exchange refuses is named and keeps nothing from the others. One that it does not list any more is no failure,
+// is counted apart, and is asked for once.
 func TestAudit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const m = market.OneMinute
@@ -24,31 +25,39 @@ func TestAudit(t *testing.T) {
 		r.store.Fetched(market.Series{Interval: m}, market.Span{From: minute("03:11"), To: minute("03:13")}, nil) // absent
 		r.has(15*m, fixed.One, minute("03:00"))
 		r.store.Fetched(market.Series{Symbol: 1, Interval: m}, market.Span{From: minute("02:45"), To: minute("03:15")}, nil)
+		r.store.Fetched(market.Series{Symbol: 2, Interval: m}, market.Span{From: minute("02:55"), To: minute("03:05")}, nil)
 		r.venue.fail = func(a asked) error {
-			if a.Symbol == 1 {
+			switch a.Symbol {
+			case 1:
 				return errDown
+			case 2:
+				return fmt.Errorf("GET: %w", market.ErrNotListed)
 			}
 			return nil
 		}
 		span := market.Span{From: minute("02:45"), To: minute("03:15")}
-		audits, err := r.Audit(t.Context(), r.store, []market.Range{
+		audits, unlisted, err := r.Audit(t.Context(), r.store, []market.Range{
 			{Series: market.Series{Symbol: 1, Interval: m}, Span: span},
+			{Series: market.Series{Symbol: 2, Interval: m}, Span: market.Span{From: minute("00:00"), To: minute("04:00")}},
 			{Series: market.Series{Interval: m}, Span: span}, {Series: market.Series{Interval: 15 * m}, Span: span}}, new(Progress))
 		if want := "1 series were not audited to the end: symbol 1 1m: cannot fetch 1m klines: " + errDown.Error(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
+		if len(unlisted) != 1 || unlisted[0] != 2 {
+			t.Error("not listed any more:", unlisted)
+		}
 		var got []string
 		for _, a := range audits {
-			got = append(got, fmt.Sprintf("%s compared %d, equal %d, absent %d, extra %d, incomplete %d, volume %d", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete, a.Differ[4]))
+			got = append(got, fmt.Sprintf("%s compared %d, equal %d, absent %d, extra %d, incomplete %d, unlisted %d, volume %d", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Incomplete, a.Unlisted, a.Differ[4]))
 			for _, d := range a.First {
 				got = append(got, hourOf(d.Ours.OpenTime)+" "+d.Ours.State.String()+" "+d.Official.State.String())
 			}
 			got = append(got, fmt.Sprint("wrong ", a.Wrong(), " in ", len(a.Ranges[0]), " and ", len(a.Extras[0]), " spans"))
 		}
 		check(t, "audits", got,
-			"1m compared 11, equal 10, absent 2, extra 1, incomplete 16, volume 1",
+			"1m compared 11, equal 10, absent 2, extra 1, incomplete 246, unlisted 10, volume 1",
 			"02:59 closed absent", "03:10 closed settled", "03:11 absent settled", "03:12 absent settled", "wrong 4 in 1 and 1 spans",
-			"15m compared 1, equal 1, absent 0, extra 0, incomplete 1, volume 0", "wrong 0 in 0 and 0 spans")
+			"15m compared 1, equal 1, absent 0, extra 0, incomplete 1, unlisted 0, volume 0", "wrong 0 in 0 and 0 spans")
 	})
 }
 
@@ -75,7 +84,7 @@ func TestAuditDoubts(t *testing.T) {
 			return rows
 		}
 		n = 7
-		audits, err := r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: market.Span{From: minute("03:00"), To: minute("03:10")}}}, new(Progress))
+		audits, _, err := r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: market.Span{From: minute("03:00"), To: minute("03:10")}}}, new(Progress))
 		if a := audits[0]; err != nil || a.Equal != 7 || a.Compared != 8 || a.Doubted != 2 || len(a.First) != 1 || hourOf(a.First[0].Ours.OpenTime) != "03:06" {
 			t.Errorf("%v: %+v", err, a)
 		}
@@ -95,7 +104,7 @@ func TestAuditUnsettled(t *testing.T) {
 		rows := r.store.rows[market.Series{Interval: m}]
 		rows[len(rows)-2].State = market.StateSettled // 05:56
 		began := time.Now()
-		audits, err := r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: market.Span{From: minute("03:50"), To: minute("05:58")}}}, new(Progress))
+		audits, _, err := r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: market.Span{From: minute("03:50"), To: minute("05:58")}}}, new(Progress))
 		a := audits[0]
 		var wrong []string
 		for _, d := range a.First {
@@ -105,7 +114,7 @@ func TestAuditUnsettled(t *testing.T) {
 			t.Errorf("%v: %+v, wrong %v", err, a, wrong)
 		}
 		span := market.Span{From: minute("05:55"), To: minute("05:56")}
-		audits, err = r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: span}}, new(Progress))
+		audits, _, err = r.Audit(t.Context(), r.store, []market.Range{{Series: market.Series{Interval: m}, Span: span}}, new(Progress))
 		if a := audits[0]; err != nil || a.Unsettled != 1 || a.Wrong() != 0 {
 			t.Errorf("%v: %+v", err, a)
 		}

@@ -24,7 +24,7 @@ type conns struct {
 	all map[net.Conn]string // who each is counted for
 }
 
-// changed is the server's ConnState.
+// changed is the server's ConnState. One that it closes is told as closed, too, and is not counted.
 func (c *conns) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:

@@ -12,7 +12,7 @@ import (
 // that come through a proxy on it: these bounds are not for them.
 const (
 	weightPerMinute = 2400 // the exchange's own; not for who shows the token
-	wrongPerMinute  = 20   // wrong tokens; after that it is not looked at what comes
+	wrongPerMinute  = 20   // wrong tokens; after that they are answered as too much is. A right one passes: many may share an address
 )
 
 // door is what each request passes first: the token, where there is one, and the bounds of its address.
@@ -43,11 +43,6 @@ func (s *Server) admitted(r *http.Request) (trusted bool, refused *apiError) {
 	if s.gate == nil || r.Method == http.MethodOptions {
 		return false, nil
 	}
-	from, bounded := boundedAddress(r)
-	if bounded && s.wrong.of(from) >= wrongPerMinute {
-		s.opt.Metrics.Unauthorized.Inc()
-		return false, tooManyOfAddress(s.opt.Clock.Now())
-	}
 	seen := s.gate.look(r)
 	if seen == right {
 		return true, nil
@@ -56,7 +51,10 @@ func (s *Server) admitted(r *http.Request) (trusted bool, refused *apiError) {
 	if seen == foreign {
 		return false, tokenOfForeignPage()
 	}
-	if seen == wrong {
+	if from, bounded := boundedAddress(r); bounded && seen == wrong {
+		if s.wrong.of(from) >= wrongPerMinute {
+			return false, tooManyOfAddress(s.opt.Clock.Now())
+		}
 		s.wrong.add(from, 1)
 	}
 	if s.hub.tells(time.Now()) {

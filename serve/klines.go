@@ -25,6 +25,7 @@ type scratch struct {
 	body []byte
 
 	newest market.Time // open time of the lane's last kline, as last asked; 0 where it had none
+	gone   bool        // the exchange has forgotten the symbol, as last asked: what is here is all there is
 }
 
 // klines answers GET /fapi/v1/klines: whole, or refused.
@@ -55,7 +56,7 @@ func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query, 
 	}
 	defer s.scratches.Put(sc)
 	rows, err := s.answer(ctx, sc, q, whose(r))
-	if missing := q.limit - len(rows); err == nil && missing > 0 && q.series.Interval < market.OneMinute {
+	if missing := q.limit - len(rows); err == nil && missing > 0 && (q.series.Interval < market.OneMinute || sc.gone && q.start < 0) {
 		rows, err = s.beyondHoles(ctx, q, slices.Clone(rows), int64(missing), whose(r))
 	}
 	if err != nil {
@@ -83,7 +84,7 @@ func (s *Server) answer(ctx context.Context, sc *scratch, q *query, who string) 
 // exchange answers it.
 func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market.Time, who string) ([]market.Kline, error) {
 	iv, g := q.series.Interval, q.grid(now)
-	sc.newest = 0
+	sc.newest, sc.gone = 0, false
 	if first, known := s.firsts.get(q.series); known && q.start >= 0 {
 		g = q.begin(g, first)
 	}
@@ -104,7 +105,8 @@ func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market
 }
 
 // rows gathers the klines of span: the lane's and the store's, the better version of each; what neither has whole is
-// fetched. span ends at the running kline's end, at most.
+// fetched. span ends at the running kline's end, at most. Where the symbol is not whole yet, the running kline and those that the
+// exchange has only just closed are the exchange's own rows, as they are; what it does not have does not exist.
 func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time, who string) ([]market.Kline, error) {
 	if span.Empty() {
 		return nil, nil
@@ -124,6 +126,7 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if iv >= market.OneMinute && !(absent.Empty() && lacks.Empty()) {
 		fetched, err := s.opt.Fetch(ctx, who, series, hull(absent, lacks))
 		if s.gone(series.Symbol, err) {
+			sc.gone = true
 			return rows, nil
 		}
 		if err != nil && !absent.Empty() {
@@ -149,7 +152,15 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if absent.Empty() {
 		return rows, nil
 	}
-	return s.finish(ctx, rows, series, absent, who)
+	last, err := s.upstream(ctx, series, absent, who)
+	if s.gone(series.Symbol, err) {
+		sc.gone = true
+		return rows, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return join(nil, rows, last), nil
 }
 
 // gone reports whether err says that the exchange has forgotten a symbol that it had ended: what is here is all there is.
@@ -301,19 +312,6 @@ func (s *Server) kept(iv market.Interval) market.Time {
 		return 0
 	}
 	return s.opt.Kept(iv)
-}
-
-// finish adds the exchange's own rows, as they are, where the symbol is not whole yet: the running one, and those that
-// the exchange has only just closed. What the exchange does not have does not exist.
-func (s *Server) finish(ctx context.Context, rows []market.Kline, series market.Series, absent market.Span, who string) ([]market.Kline, error) {
-	last, err := s.upstream(ctx, series, absent, who)
-	switch {
-	case s.gone(series.Symbol, err):
-		return rows, nil
-	case err != nil:
-		return nil, err
-	}
-	return join(nil, rows, last), nil
 }
 
 var errNoUpstream = errors.New("the running kline is not here yet")

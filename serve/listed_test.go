@@ -115,6 +115,15 @@ func TestEndedSymbol(t *testing.T) {
 			if got := strings.Count(rec.Body.String(), "],[") + 1; rec.Code != 200 || got != 3 {
 				t.Errorf("up to its end: %d: %s", rec.Code, rec.Body)
 			}
+			last := w.get("/fapi/v1/klines?symbol=OMGUSDT&interval=1m&limit=2").Body.String()
+			if want := fmt.Sprintf("[[%d,", at("10:01:00")); errors.Is(c.exchange, market.ErrNotListed) && (!strings.HasPrefix(last, want) || strings.Count(last, "],[") != 1) {
+				t.Errorf("the last ones: %s", last)
+			}
+			var h struct{ T []int64 }
+			w.udf(t, fmt.Sprintf("history?symbol=OMGUSDT&resolution=1&to=%d&countback=2", now/1000), &h)
+			if want := []int64{int64(at("10:01:00") / 1000), int64(at("10:02:00") / 1000)}; errors.Is(c.exchange, market.ErrNotListed) && !slices.Equal(h.T, want) {
+				t.Errorf("the last ones, in UDF: %v", h.T)
+			}
 			if body := w.get("/udf/search?query=OMG").Body.String(); body != "[]" {
 				t.Errorf("found: %s", body)
 			}

@@ -88,7 +88,8 @@ func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request, params url.Va
 	return s.answerKlines(w, r, &q, appendStandings)
 }
 
-// beyondHoles adds to rows, which q found below a minute, up to n more: what lies beyond the times in which klined did not run.
+// beyondHoles adds to rows, which q found below a minute, up to n more: what lies beyond the times in which klined did not run; and
+// where a symbol has left the exchange, and its last klines are asked for, those before the time since.
 // Without a startTime they lie before rows, else behind them. Long reads wait for their turn, as those of UDF do.
 func (s *Server) beyondHoles(ctx context.Context, q *query, rows []market.Kline, n int64, who string) ([]market.Kline, error) {
 	iv, g := q.series.Interval, q.grid(s.opt.Clock.Now())

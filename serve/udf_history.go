@@ -14,7 +14,7 @@ import (
 const (
 	// udfMost is how many klines one answer holds at most.
 	udfMost = 15_000
-	// udfReach is how many klines beyond the asked ones are looked through where there are holes: below a minute.
+	// udfReach is how many klines beyond the asked ones are looked through where there are holes: below a minute, and since a symbol has left the exchange.
 	udfReach = 100_000
 	// udfWide is how many reads of more than maxLimit klines are under way at once; others wait for their turn.
 	udfWide = 2
@@ -122,7 +122,7 @@ func (s *Server) udfRows(ctx context.Context, q *udfQuery, who string) (rows []m
 
 // udfBack gathers the last n klines that open at end or earlier, and not below an ordinal, in pages from the newest back:
 // each is whole, or there is an error. From a minute on klines follow each other, so a short page is the series' begin;
-// below, there are holes to look beyond, and each page is wider than the one before.
+// below, there are holes to look beyond, and so is the time since a symbol has left the exchange: each page is wider than the one before.
 func (s *Server) udfBack(ctx context.Context, series market.Series, end market.Time, lowest, n int64, who string) (rows []market.Kline, err error) {
 	iv, widest := series.Interval, int64(maxLimit)
 	if iv < market.OneMinute {
@@ -133,7 +133,8 @@ func (s *Server) udfBack(ctx context.Context, series market.Series, end market.T
 		sc = new(scratch)
 	}
 	defer s.scratches.Put(sc)
-	for last, size := iv.Ordinal(end), n; last >= lowest && int64(len(rows)) < n; end = iv.OpenAt(last) {
+	newest := iv.Ordinal(end)
+	for last, size := newest, n; last >= lowest && int64(len(rows)) < n; end = iv.OpenAt(last) {
 		size = min(size, widest, last-lowest+1)
 		page, err := s.udfPage(ctx, sc, &query{series: series, start: -1, end: end, limit: int(size)}, who)
 		if err != nil {
@@ -141,8 +142,11 @@ func (s *Server) udfBack(ctx context.Context, series market.Series, end market.T
 		}
 		rows = append(slices.Clone(page), rows...)
 		last -= size
+		if sc.gone && iv >= market.OneMinute { // what lies before what is kept is not here either
+			lowest = max(lowest, iv.Ordinal(iv.Ceil(s.kept(iv))), newest-udfReach)
+		}
 		switch short := int64(len(page)) < size; {
-		case iv < market.OneMinute:
+		case iv < market.OneMinute || sc.gone:
 			size = max(2*size, maxLimit)
 		case short:
 			return rows, nil

@@ -35,7 +35,7 @@ func (s *Store) atDisk() (done func()) {
 			s.note(slog.LevelError, "the disk is stuck: klines are kept in memory until it goes again", "rows", s.waiting())
 		}
 		s.stats.stuck = true
-		s.alive.Fail(s.stats.state()) // it waits for the outside: that is no silence
+		s.alive.Fail(s.stats.state()) // it waits for the outside, which is no silence while it says so
 		timer.Reset(stuckSays)
 	}
 	s.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"klined/health"
+	"klined/serve"
 )
 
 const adminUsage = "profiles of the running process (pprof) and what it was built from on `HOST:PORT`, of this machine alone; empty is off"
@@ -49,7 +50,7 @@ func administer(o *serveOptions, n network, log *slog.Logger) (stop func(), err 
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: onlyLocal(adminHandler(o.flags, time.Now())), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
+	server := &http.Server{Handler: serve.TellPanics(onlyLocal(adminHandler(o.flags, time.Now())), log), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: profileWithin, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	done := make(chan struct{})
 	go func() {
@@ -64,8 +65,10 @@ func administer(o *serveOptions, n network, log *slog.Logger) (stop func(), err 
 }
 
 // onlyLocal refuses who names this machine by anything else than a loopback address: a page of anybody may have made a browser here
-// take us for its own server.
+// take us for its own server. It refuses what another site's page has a browser ask, too: such a page does not see the answer, but
+// a profile costs time all the same.
 func onlyLocal(next http.Handler) http.Handler {
+	pages := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := r.Host
 		if _, _, err := net.SplitHostPort(host); err != nil {
@@ -73,6 +76,12 @@ func onlyLocal(next http.Handler) http.Handler {
 		}
 		if !isLoopback(host) {
 			http.Error(w, "ask by a loopback address, like http://127.0.0.1:6060/", http.StatusForbidden)
+			return
+		}
+		asked := *r
+		asked.Method = http.MethodPost // questions are looked at as if they changed something
+		if pages.Check(&asked) != nil {
+			http.Error(w, "not for the pages of other sites", http.StatusForbidden)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")

@@ -24,7 +24,8 @@ the first that differ. It runs beside a server on the same store. Exit status 1 
 absent: the store says that there is none, the exchange has one. extra: the other way round. doubted: the exchange's breaks its own
 rules, or was another when it was read again: not compared. unsettled: ours, not settled yet: serve has the exchange's own take
 the place of what it closed within two hours, and until then this is no difference. incomplete: the store does not call it complete: not compared,
-nor asked for. What differs is read twice, half a minute apart.
+nor asked for. unlisted: the exchange does not list their symbol any more, and gives none of it: not compared; these symbols are named, and
+are no reason for status 1. What differs is read twice, half a minute apart.
 
 --repair marks what differs as incomplete, so that it is fetched again: by serve within minutes, or by the next backfill.
 
@@ -84,10 +85,13 @@ func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Wr
 	}
 	var done history.Progress
 	shown := show(&done, stderr)
-	audits, failed := p.fetcher(nil, nil).Audit(ctx, st, ranges, &done)
+	audits, unlisted, failed := p.fetcher(nil, nil).Audit(ctx, st, ranges, &done)
 	shown()
 	r := o.report(audits, p.symbols)
-	if r.looked == 0 {
+	for _, id := range unlisted {
+		r.Unlisted = append(r.Unlisted, p.symbols.Get(id).Name)
+	}
+	if r.looked == 0 && len(unlisted) == 0 {
 		fmt.Fprintf(stderr, "nothing to compare: the store %s calls none of these klines complete\n", o.dir)
 	}
 	if o.repair && ctx.Err() == nil {
@@ -159,6 +163,7 @@ type auditReport struct {
 	To          market.Time       `json:"to"`
 	Intervals   []auditInterval   `json:"intervals"`
 	Differences []auditDifference `json:"differences"` // the first of each interval
+	Unlisted    []string          `json:"unlisted"`    // symbols that the exchange does not list any more
 	Repaired    int64             `json:"repaired"`
 
 	wrong, looked int64
@@ -173,6 +178,7 @@ type auditInterval struct {
 	Doubted    int64            `json:"doubted"`
 	Unsettled  int64            `json:"unsettled"`
 	Incomplete int64            `json:"incomplete"`
+	Unlisted   int64            `json:"unlisted"`
 	Differ     map[string]int64 `json:"differ"` // of those compared, by value
 }
 
@@ -192,13 +198,13 @@ type auditPair struct {
 
 // report puts audits into words.
 func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) *auditReport {
-	r := &auditReport{From: o.from, To: o.to, Intervals: []auditInterval{}, Differences: []auditDifference{}}
+	r := &auditReport{From: o.from, To: o.to, Intervals: []auditInterval{}, Differences: []auditDifference{}, Unlisted: []string{}}
 	for _, a := range audits {
 		differ := make(map[string]int64)
 		for i, name := range market.ValueNames {
 			differ[name] = a.Differ[i]
 		}
-		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Unsettled, a.Incomplete, differ})
+		r.Intervals = append(r.Intervals, auditInterval{a.Interval.String(), a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Unsettled, a.Incomplete, a.Unlisted, differ})
 		r.wrong += a.Wrong()
 		r.looked += a.Compared + a.Absent + a.Extra
 		for i := range a.First {
@@ -220,9 +226,9 @@ func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) 
 func (r *auditReport) print(w io.Writer) error {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	var t io.Writer = columns
-	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tdoubted\tunsettled\tincomplete\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
+	fmt.Fprintf(t, "interval\tcompared\tequal\tabsent\textra\tdoubted\tunsettled\tincomplete\tunlisted\t%s\t\n", strings.Join(market.ValueNames[:], "\t"))
 	for _, a := range r.Intervals {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Unsettled, a.Incomplete)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t", a.Interval, a.Compared, a.Equal, a.Absent, a.Extra, a.Doubted, a.Unsettled, a.Incomplete, a.Unlisted)
 		for _, name := range market.ValueNames {
 			fmt.Fprintf(t, "%d\t", a.Differ[name])
 		}
@@ -233,6 +239,9 @@ func (r *auditReport) print(w io.Writer) error {
 	}
 	for _, d := range r.Differences {
 		fmt.Fprintf(w, "%s %s %s:%s\n", d.Symbol, d.Interval, d.OpenTime, d.text())
+	}
+	if len(r.Unlisted) > 0 {
+		fmt.Fprintf(w, "not compared, as the exchange does not list them any more: %s\n", strings.Join(r.Unlisted, ", "))
 	}
 	if r.Repaired > 0 {
 		fmt.Fprintf(w, "%d klines are to be fetched again\n", r.Repaired)

@@ -17,8 +17,8 @@ import (
 	"klined/store"
 )
 
-// What --check allows: a check may take so long, and this machine's clock may be so far from the exchange's. That is as much
-// as the exchange takes of signed requests without a recvWindow of their own.
+// A check may take so long; and of a clock that is further from the exchange's is warned. That is as much as the exchange takes of
+// signed requests without a recvWindow of their own.
 const (
 	checkWithin = 15 * time.Second
 	mostOffset  = 5 * time.Second
@@ -44,6 +44,12 @@ func (c *checks) is(what string, ask func(ctx context.Context) (found string, er
 	}
 	fmt.Fprintf(c.out, "ok      %-8s %s\n", what, health.Mask(found))
 	return true
+}
+
+// warn is is of what a server starts with nevertheless, but should not have to.
+func (c *checks) warn(what, found string) {
+	c.asked++
+	fmt.Fprintf(c.out, "warning %-8s %s\n", what, health.Mask(found))
 }
 
 // errNotAsked is of a check that another one stands in the way of.
@@ -117,16 +123,17 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		}
 		return fmt.Sprintf("%s: %d of %d weight used in this minute", s.o.REST, s.budget.Used(), s.o.RESTWeight), nil
 	})
-	c.is("clock", func(context.Context) (string, error) {
-		offset := s.clock.Offset().Round(time.Millisecond)
-		switch {
-		case !answers:
-			return "", errNotAsked
-		case offset.Abs() > mostOffset:
-			return "", fmt.Errorf("the exchange's is %s ahead of this machine's: want %s at most, either way", offset, mostOffset)
-		}
-		return fmt.Sprintf("the exchange's is %s ahead of this machine's", offset), nil
-	})
+	offset := s.clock.Offset().Round(time.Millisecond)
+	if found := fmt.Sprintf("the exchange's is %s ahead of this machine's", offset); answers && offset.Abs() > mostOffset {
+		c.warn("clock", fmt.Sprintf("%s: want %s at most, either way; a server starts, and follows the exchange's", found, mostOffset))
+	} else {
+		c.is("clock", func(context.Context) (string, error) {
+			if !answers {
+				return "", errNotAsked
+			}
+			return found, nil
+		})
+	}
 	c.is("symbols", func(ctx context.Context) (string, error) {
 		if !answers {
 			return "", errNotAsked

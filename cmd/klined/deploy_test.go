@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -45,10 +46,15 @@ func TestUnit(t *testing.T) {
 		t.Errorf("it starts %s", program)
 	}
 	startsServe(t, "klined.service", strings.Fields(args))
-	for key, want := range map[string]string{"Type": "notify", "Restart": "always", "RestartPreventExitStatus": "2", "StartLimitIntervalSec": "0",
+	for key, want := range map[string]string{"Type": "notify", "Restart": "always", "StartLimitIntervalSec": "0",
 		"DynamicUser": "yes", "StateDirectory": "klined", "ProtectSystem": "strict", "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""} {
 		if got, there := settings[key]; !there || got != want {
 			t.Errorf("%s=%s, want %s", key, got, want)
+		}
+	}
+	for _, key := range []string{"RestartPreventExitStatus", "SuccessExitStatus"} { // 2 is a crash's status, and of what systemd's watchdog ends
+		if prevents := settings[key]; prevents != "" {
+			t.Errorf("%s=%s: what ends is not started again", key, prevents)
 		}
 	}
 	if !strings.Contains(args, "--dir /var/lib/"+settings["StateDirectory"]) {
@@ -64,6 +70,21 @@ func TestUnit(t *testing.T) {
 	}
 	if said, err := exec.Command(analyze, "verify", "--man=no", file).CombinedOutput(); err != nil || strings.Contains(string(said), "klined.service") {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, said)
+	}
+}
+
+// TestUnitToken: the service, whose user owns no file, is handed the token: what is commented out for that belongs together.
+func TestUnitToken(t *testing.T) {
+	found := regexp.MustCompile(`(?m)^#LoadCredential=(\w+):/etc/klined/token\n#Environment=(\w+=%d/(\w+))$`).FindStringSubmatch(deployed(t, "klined.service"))
+	if found == nil || found[1] != found[3] {
+		t.Fatalf("the unit says %q", found)
+	}
+	values, err := environment([]string{found[2]}, flagNames(newServeCommand().Flags()))
+	if err != nil || values["token"].text != "%d/token" {
+		t.Errorf("%s: %v, %v", found[2], values, err)
+	}
+	if guide := deployed(t, "README.md"); !strings.Contains(guide, "/etc/klined/token") {
+		t.Error("deploy/README.md does not say how")
 	}
 }
 

@@ -18,9 +18,10 @@ import (
 // screenshots names a folder into which TestE2EPage puts pictures of the page.
 const screenshots = "KLINED_SCREENSHOTS"
 
-// TestE2EPage uses the chart page in a real browser: it loads, searches among 800 symbols, switches, loads earlier klines,
-// receives live ones, shows how the server stands, looks as it should in both themes and on a phone, withstands a browser that
-// keeps nothing and a server that closes and does not settle, and survives a restart of the server.
+// TestE2EPage uses the chart page in a real browser: it loads, searches among 800 symbols and finds one that is listed meanwhile,
+// switches, loads earlier klines, receives live ones, shows how the server stands, looks as it should in both themes and on a phone,
+// withstands a browser that keeps nothing and a server that closes and does not settle, shows a symbol that is in no list, and survives a
+// restart of the server.
 func TestE2EPage(t *testing.T) {
 	t.Parallel()
 	node, chromium := browser(t)
@@ -43,7 +44,7 @@ func TestE2EPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(node, filepath.Join("testdata", "page.mjs"), "http://"+addr, chromium, folder)
+	cmd := exec.Command(node, filepath.Join("testdata", "page.mjs"), "http://"+addr, "http://"+xAddr, chromium, folder)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()

@@ -224,7 +224,8 @@ func (m *pastMarket) audited(repair bool) (text string, report auditReport, err 
 	return out.String(), report, err
 }
 
-// TestAudit: what was changed in the store is found, value by value; repaired, it is fetched again by the next backfill.
+// TestAudit: what was changed in the store is found, value by value; repaired, it is fetched again by the next backfill. A
+// symbol that has left the exchange's list is named, and is no failure.
 func TestAudit(t *testing.T) {
 	m := newPastMarket(t, "--from", "2027-03-08", "--to", "2027-03-09", "--intervals", "1m,1h,1d")
 	if _, err := m.backfill(t.Context()); err != nil {
@@ -262,6 +263,12 @@ func TestAudit(t *testing.T) {
 		t.Errorf("after the repair: %v\n%s", err, text)
 	}
 	m.complete()
+	m.fault(sim.Fault{Kind: sim.FaultDelist, Symbol: "ETHUSDT", Gone: true})
+	m.fault(sim.Fault{Kind: sim.FaultClockSkew, MS: 60_000}) // until its list says so
+	text, report, err = m.audited(false)
+	if minutes := report.Intervals[0]; err != nil || !strings.Contains(text, "does not list them any more: ETHUSDT\n") || minutes.Equal != 3*1440 || minutes.Unlisted != 1440 {
+		t.Errorf("after a symbol has left the exchange: %v\n%s", err, text)
+	}
 }
 
 // spoil changes the store behind its back.

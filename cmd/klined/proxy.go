@@ -34,7 +34,7 @@ func (p *proxyFlag) String() string {
 	if p.URL == nil {
 		return ""
 	}
-	return p.shown()
+	return p.masked()
 }
 
 // Set is pflag's. What is wrong is found by parse: pflag's own errors repeat the text, password and all.
@@ -57,13 +57,13 @@ func (p *proxyFlag) check() error {
 		return nil
 	}
 	if !slices.Contains([]string{"socks5", "socks5h", "http"}, p.Scheme) || p.Hostname() == "" || p.Path != "" && p.Path != "/" {
-		return refused("proxy", p.shown())
+		return refused("proxy", p.masked())
 	}
 	return nil
 }
 
-// shown is the address without what it could hold of a password where it is not well formed.
-func (p *proxyFlag) shown() string {
+// masked is the address without what it could hold of a password where it is not well formed.
+func (p *proxyFlag) masked() string {
 	if p.Host == "" {
 		return p.Scheme + "…"
 	}
@@ -161,14 +161,16 @@ func (p *proxyFlag) connect(_ context.Context, conn net.Conn, addr string) error
 	if err != nil {
 		return fmt.Errorf("cannot read its answer: %w", err)
 	}
-	_ = answer.Body.Close()
-	switch answer.StatusCode {
-	case http.StatusOK:
+	switch {
+	case answer.StatusCode/100 == 2: // any, and no body, whatever its fields say: what comes now is the exchange's
 		return nil
-	case http.StatusProxyAuthRequired:
-		return fmt.Errorf("it answers %s: user or password are wrong, or missing", answer.Status)
+	case answer.StatusCode == http.StatusProxyAuthRequired:
+		err = fmt.Errorf("it answers %s: user or password are wrong, or missing", answer.Status)
+	default:
+		err = fmt.Errorf("it answers %s", answer.Status)
 	}
-	return fmt.Errorf("it answers %s", answer.Status)
+	_ = answer.Body.Close()
+	return err
 }
 
 // slowly reads a byte at a time, and no more than left.

@@ -163,6 +163,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		clock: clock.New(), symbols: &market.Symbols{}}
 
 	n = n.through(&o.Proxy)
+	defer logged(func() { health.Flush(log) })
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
 	listener, err := n.listen(o.Listen)
@@ -278,7 +279,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 		g.Go(func() error { return unlessStopped(ctx, s.history.Settle(ctx)) })
 	}
 	g.Go(func() error { return s.dog.Run(ctx) })
-	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Stuck); return nil })
+	g.Go(func() error { s.manager.keepAlive(ctx, s.dog.Hopeless); return nil })
 	g.Go(func() error { s.keepTime(ctx); return nil })
 	g.Go(func() error { s.lister.run(ctx); return nil })
 	g.Go(func() error { s.watchDisk(ctx); return nil })
@@ -291,7 +292,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	<-ctx.Done()
 	s.manager.tell("STOPPING=1\nSTATUS=stopping")
 	why := context.Cause(ctx)
-	s.log.Info("stopping", "reason", why)
+	logged(func() { s.log.Info("stopping", "reason", why) })
 	err := s.ends("parts", partsWithin, func() error { return unlessStopped(outer, g.Wait()) })
 	if err != why {
 		err = errors.Join(unlessStopped(outer, why), err)

@@ -132,11 +132,13 @@ func environment(environ, flags []string) (map[string]setting, error) {
 	return values, nil
 }
 
-// allFlags are the names of all commands' flags.
+// allFlags are the names of all commands' flags that a variable may set: --check says what is to be done, not how, and a service
+// that is told so by its environment would end at once.
 func allFlags(root *cobra.Command) (names []string) {
 	for _, cmd := range root.Commands() {
 		names = append(names, flagNames(cmd.Flags())...)
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "check" })
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -198,11 +200,11 @@ func nearest(wrong string, names []string) string {
 
 func didYouMean(name string) string { return fmt.Sprintf(" (did you mean %q?)", name) }
 
-// closest is the name most like the wrong one, "" where none is like it.
+// closest is the name most like the wrong one, and another, "" where none is like it.
 func closest(wrong string, names []string) string {
 	best, least := "", len(wrong)/2+2
 	for _, name := range names {
-		if d := distance(wrong, name); d < least {
+		if d := distance(wrong, name); d > 0 && d < least {
 			best, least = name, d
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +18,7 @@ const configHelp = `Every flag of klined serve, as a configuration file: klined 
 where --config or KLINED_CONFIG names it. A flag on the command line goes before its environment variable, which goes
 before the file, which goes before the default. What is left out has its default: keep what you change. Lists may be
 arrays: symbols = ["BTCUSDT", "ETHUSDT"]. All of klined's commands take their flags from the environment too: KLINED_
-and the name, in capitals, with _ for -. Unknown keys and variables are refused. klined serve --check --config FILE says
+and the name, in capitals, with _ for -; --check alone is not. Unknown keys and variables are refused. klined serve --check --config FILE says
 whether a server would start with it, and prints what would be in force.`
 
 // newConfigTopic is klined help config: the file that the documentation is, made of the flags themselves.
@@ -98,20 +99,25 @@ func literal(f *pflag.Flag, value string) string {
 	case "int", "float64", "uint64", "bool":
 		return value
 	}
-	return strconv.Quote(value)
+	// TOML has no \x, \a and \v.
+	return strings.NewReplacer(`\\`, `\\`, `\x`, `\u00`, `\a`, `\u0007`, `\v`, `\u000b`).Replace(strconv.Quote(strings.ToValidUTF8(value, "\ufffd")))
 }
 
-// printSettings prints every flag with its effective value, as a configuration file that says where each stands. A
-// password in an address is not shown.
+// printSettings prints every flag with its effective value, as a configuration file that says where each stands. What cannot be
+// printed as it is, a password in an address or bytes that are no text, is in a comment: as a value it would be taken, and be wrong.
 func printSettings(w io.Writer, flags *pflag.FlagSet) {
 	eachSetting(flags, func(f *pflag.Flag) {
-		where := origin(f)
+		where, value := origin(f), f.Value.String()
 		if where == "" && f.Changed {
 			where = "--" + f.Name
 		}
 		if where != "" {
 			where = " # " + where
 		}
-		fmt.Fprintf(w, "%s = %s%s\n", f.Name, literal(f, health.Mask(f.Value.String())), where)
+		if masked := health.Mask(value); masked != value || !utf8.ValidString(value) {
+			fmt.Fprintf(w, "# %s = %s%s; not as it is\n", f.Name, literal(f, masked), where)
+			return
+		}
+		fmt.Fprintf(w, "%s = %s%s\n", f.Name, literal(f, value), where)
 	})
 }

@@ -75,6 +75,7 @@ func TestSettingsRefused(t *testing.T) {
 		{"serve", "KLINED_REST_WEIGHT=1", "", `KLINED_REST_WEIGHT 1: want 20 to 2400`},
 		{"serve", "KLINED_LISTNE=x", "", `unknown environment variable KLINED_LISTNE (did you mean "KLINED_LISTEN"?)`},
 		{"serve", "KLINED_PUSHEVERY=1s", "", `unknown environment variable KLINED_PUSHEVERY (did you mean "KLINED_PUSH_EVERY"?)`},
+		{"serve", "KLINED_CHECK=true", "", `unknown environment variable KLINED_CHECK`},
 		{"export", "KLINED_QWERTYUIOP=x", "", `unknown environment variable KLINED_QWERTYUIOP`},
 		{"export", "KLINED_FORMAT=xlsx", "", `KLINED_FORMAT "xlsx": want csv, jsonl or parquet`},
 		{"audit", "KLINED_INTERVALS=1s", "", `KLINED_INTERVALS: interval "1s": the exchange has none below a minute`},
@@ -188,4 +189,37 @@ func TestPrintSettings(t *testing.T) {
 			t.Errorf("%s: %q, and again %q", f.Name, f.Value, got)
 		}
 	})
+}
+
+// TestPrintSettingsThatAreNot: a value that cannot be printed as it is stands in a comment: a file with *** for a password would be
+// taken, and would fail at the proxy.
+func TestPrintSettingsThatAreNot(t *testing.T) {
+	flags, err := settled(t, "--dir a\x01\x7f\a\\x01\u00adé --record \xff", []string{"KLINED_PROXY=socks5://u:geheim@h:1"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	printSettings(&text, flags)
+	for _, want := range []string{"\n# proxy = \"socks5://u:***@h:1\" # KLINED_PROXY; not as it is\n", "\n# record = \"\ufffd\" # --record; not as it is\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, &text)
+		}
+	}
+	again, err := settled(t, "--config klined.toml", nil, text.String())
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, &text)
+	}
+	if got, want := again.Lookup("dir").Value.String(), flags.Lookup("dir").Value.String(); got != want || again.Lookup("proxy").Value.String() != "" {
+		t.Errorf("dir is %q, and again %q; the proxy is %s", want, got, again.Lookup("proxy").Value)
+	}
+}
+
+// TestNearest: a hint names something else than what was wrong.
+func TestNearest(t *testing.T) {
+	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT"}
+	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "ETHUSDT"?)`, "x": ""} {
+		if got := nearest(wrong, names); got != want {
+			t.Errorf("%s: %q, want %q", wrong, got, want)
+		}
+	}
 }

@@ -46,16 +46,16 @@ func (m *manager) tell(assignments string) {
 	})
 }
 
-// keepAlive shows until ctx ends that the process lives, twice in the time that the manager allows. While something is
-// stuck it does not: the manager ends what cannot end itself, and starts it again.
-func (m *manager) keepAlive(ctx context.Context, stuck func() error) {
+// keepAlive shows until ctx ends that the process lives, twice in the time that the manager allows. Where it is hopeless it does
+// not: the manager ends what should have ended itself in order, and did not, and starts it again.
+func (m *manager) keepAlive(ctx context.Context, hopeless func() error) {
 	if m.within == 0 {
 		return
 	}
 	tick := time.NewTicker(m.within / 2)
 	defer tick.Stop()
 	for {
-		if err := stuck(); err == nil {
+		if err := hopeless(); err == nil {
 			m.tell(daemon.SdNotifyWatchdog)
 		}
 		select {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/pem"
@@ -20,6 +21,7 @@ type testProxy struct {
 	dial     dialFunc // leads on; it is given the names as they came
 	password string   // of the user "bot"; empty: nobody is asked
 	answer   string   // in place of what it should say to CONNECT
+	opens    string   // status and fields with which it opens a way; empty: as usual
 
 	mu     sync.Mutex
 	opened map[string]int // ways, by where to
@@ -91,7 +93,7 @@ func (p *testProxy) connect(in *bufio.Reader, conn net.Conn) (net.Conn, error) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
 		return nil, err
 	}
-	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n")
+	_, _ = io.WriteString(conn, "HTTP/1.1 "+cmp.Or(p.opens, "200 Connection established")+"\r\n\r\n")
 	return there, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,8 +12,7 @@ import (
 	"strings"
 )
 
-// Bounds of a token. 16 characters of `openssl rand -hex 8` are 64 bits: out of reach at wrongPerMinute guesses, and behind a proxy
-// on this machine, whose guesses are not bounded here, at any rate a network brings.
+// Bounds of a token. 16 characters of `openssl rand -hex 8` are 64 bits: out of reach at any rate of guesses that a network brings.
 const (
 	shortestToken = 16
 	longestToken  = 512
@@ -21,8 +21,8 @@ const (
 // readToken reads the file of --token: a single line of what may stand in a header unquoted (RFC 6750, b64token).
 func readToken(file string) (string, error) {
 	f, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("--token: %w", err)
+	if err != nil { // what is given may be the token itself
+		return "", fmt.Errorf("--token: no file that can be read is called so: %w (it takes the file's name, not the token)", errors.Unwrap(err))
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, longestToken+3))

@@ -41,8 +41,29 @@ func TestTokenFile(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
-	if _, err := readToken("/nowhere/token"); err == nil || !strings.Contains(err.Error(), "--token: open /nowhere/token") {
-		t.Error(err)
+}
+
+// TestTokenForItsFile: a token given where its file is wanted is told nowhere: neither in the error nor by --check.
+func TestTokenForItsFile(t *testing.T) {
+	for _, token := range []string{
+		"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", // openssl rand -hex 32
+		"/n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCg=",                     // -base64 32
+		"eyJhbGciOiJIUzI1NiJ9.e30.ZRrHA1JJJW8opsbCGfG_HACGpVUMN_a9IV7pAx_Zmeo",
+		strings.Repeat("0123456789abcdef", 32), // longer than a file's name may be
+	} {
+		for _, given := range []struct{ args, environ, want string }{
+			{"serve --token " + token, "", "klined: --token: no file that can be read is called so: "},
+			{"serve --check --token " + token, "", "klined: --token: no file that can be read is called so: "},
+			{"serve", "KLINED_TOKEN=" + token, "klined: KLINED_TOKEN: no file that can be read is called so: "},
+			{"serve --check", "KLINED_TOKEN=" + token, "klined: KLINED_TOKEN: no file that can be read is called so: "},
+		} {
+			var stdout, stderr bytes.Buffer
+			status := run(t.Context(), strings.Fields(given.args), strings.Fields(given.environ), &stdout, &stderr)
+			said := stdout.String() + stderr.String()
+			if status != exitUsage || strings.Contains(said, token[:16]) || !strings.HasPrefix(stderr.String(), given.want) {
+				t.Errorf("%.40s…: status %d: %s", given.args, status, said)
+			}
+		}
 	}
 }
 

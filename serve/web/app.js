@@ -50,7 +50,7 @@ const feed = new Feed({
 
 const status = new Status();
 const toggleTheme = followTheme(() => chart.paint());
-const openPicker = makePicker(() => [...digits.keys()], (symbol) => go(symbol, series.interval));
+const openPicker = makePicker(() => [...digits.keys()], listSymbols, (symbol) => go(symbol, series.interval));
 
 /** Shows another series. */
 function go(symbol, interval) {
@@ -69,14 +69,9 @@ function go(symbol, interval) {
   feed.follow(`${lower}@kline_${interval}`);
 }
 
-let listedAt = Date.now(); // when the symbols were asked for last
-
-/** Learns which symbols there are by now: the exchange lists new ones and ends old ones while the page is open. */
+/** Learns which symbols there are by now: the exchange lists new ones and ends old ones while the page is open. Fails where the server does. */
 async function listSymbols() {
-  if (document.hidden || Date.now() - listedAt < 60_000) return;
-  listedAt = Date.now();
-  const { symbol, pricescale } = await ask("udf/symbol_info").catch(() => ({}));
-  if (!symbol?.length) return;
+  const { symbol, pricescale } = await ask("udf/symbol_info");
   const shown = digits.get(series.symbol);
   digits = new Map(symbol.map((name, i) => [name, Math.round(Math.log10(pricescale[i]))]));
   if (!digits.has(series.symbol)) digits.set(series.symbol, shown); // it has ended, and stays for who looks at it
@@ -108,8 +103,8 @@ function tellNotice() {
   write(element("notice-text"), `Klines cannot be loaded: ${failure.text.replace(/\.$/, "")}.${again}`);
 }
 
-/** The series that the address names, as far as it is served here. */
-function wanted() {
+/** Shows the series that the address names, as far as it is served here: a symbol that has ended is, and is in no list. */
+async function goWanted() {
   let named = "";
   try {
     named = decodeURIComponent(location.hash.slice(1));
@@ -117,11 +112,17 @@ function wanted() {
     // not an address of ours
   }
   const [symbol, interval] = named.split("/");
+  if (symbol && !digits.has(symbol)) {
+    const { hash } = location;
+    const { name, pricescale } = await ask(`udf/symbols?symbol=${encodeURIComponent(symbol)}`).catch(() => ({}));
+    if (hash !== location.hash) return; // somebody has gone elsewhere meanwhile
+    if (name === symbol) digits.set(name, Math.round(Math.log10(pricescale)));
+  }
   const first = digits.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0][0];
-  return [
+  go(
     digits.has(symbol) ? symbol : series.symbol || first,
     setup.intervals.includes(interval) ? interval : series.interval || (setup.intervals.includes("1m") ? "1m" : setup.intervals[0]),
-  ];
+  );
 }
 
 /** Shows a longer or a shorter interval. */
@@ -179,12 +180,10 @@ function begin() {
   element("retry").addEventListener("click", () => failure?.retry());
   for (const dialog of dialogs) dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   addEventListener("keydown", onKey);
-  addEventListener("hashchange", () => go(...wanted()));
+  addEventListener("hashchange", goWanted);
   setInterval(tellNotice, 1000);
   setInterval(() => feed.live && !document.hidden && setClock(), 60_000);
-  setInterval(listSymbols, 5 * 60_000);
-  document.addEventListener("visibilitychange", listSymbols);
-  go(...wanted());
+  goWanted();
 }
 
 begin();

@@ -4,18 +4,33 @@ import { count, element, make, write } from "./dom.js";
 
 const plain = (text) => text.normalize("NFKC").trim().toUpperCase();
 
-/** Makes the picker; names() are the symbols, pick(name) is called with the one that is chosen. The result opens it: open(current). */
-export function makePicker(names, pick) {
+// What is said where nothing is found, by how the asking for the symbols stands.
+const without = {
+  asked: "Asking for symbols …",
+  known: "No symbol of that name is carried here.",
+  failed: "No symbol of that name is known to this page, and the server does not answer.",
+};
+const askEvery = 3000; // ms, at most, while it is open and finds nothing
+
+/**
+ * Makes the picker; names() are the symbols, learn() has them asked for again, pick(name) is called with the one that is chosen. The
+ * result opens it: open(current).
+ */
+export function makePicker(names, learn, pick) {
   const [dialog, search, list, found, button] = ["picker", "search", "symbols", "found", "symbol"].map(element);
   let current = "";
   let chosen = -1;
+  let timer = 0; // to ask again
   let shown = [];
   let items = [];
+  let asked = -askEvery; // when learn was called last
+  let standing = ""; // of the last answer: "asked" until it is here, "known" or "failed"
 
   // Lines of symbols that are still there stay as they are.
   function renew() {
     const before = new Map(items.map((item) => [item.name, item]));
     items = names().map((name) => before.get(name) ?? { name, key: plain(name), line: make("li", { id: `symbol-${name}`, role: "option", "data-name": name }, name) });
+    for (const item of items) item.line.toggleAttribute("data-current", item.name === current);
   }
 
   function choose(index) {
@@ -38,8 +53,30 @@ export function makePicker(names, pick) {
     const within = items.filter(({ key }) => !key.startsWith(text) && key.includes(text));
     shown = [...begin, ...within];
     list.replaceChildren(...shown.map(({ line }) => line));
-    write(found, shown.length > 0 ? `${count(shown.length)} ${shown.length === 1 ? "symbol" : "symbols"}` : "No symbol of that name is carried here.");
+    write(found, shown.length > 0 ? `${count(shown.length)} ${shown.length === 1 ? "symbol" : "symbols"}` : without[standing]);
     choose(text ? 0 : shown.findIndex(({ name }) => name === current));
+    if (shown.length === 0) update();
+  }
+
+  // Has the symbols asked for again, and shows them. What is chosen stays so.
+  async function update() {
+    if (standing === "asked" || !dialog.open) return;
+    const wait = asked + askEvery - performance.now();
+    clearTimeout(timer);
+    if (wait > 0) {
+      timer = setTimeout(() => shown.length === 0 && update(), wait);
+      return;
+    }
+    asked = performance.now();
+    standing = "asked";
+    if (shown.length === 0) write(found, without.asked);
+    standing = await learn().then(() => "known", () => "failed");
+    if (!dialog.open) return;
+    const name = shown[chosen]?.name;
+    renew();
+    filter();
+    const at = shown.findIndex((item) => item.name === name);
+    if (at >= 0) choose(at);
   }
 
   function take(name) {
@@ -67,11 +104,11 @@ export function makePicker(names, pick) {
     if (dialog.open) return;
     current = name;
     renew();
-    for (const item of items) item.line.toggleAttribute("data-current", item.name === name);
     search.value = "";
     dialog.showModal();
     button.setAttribute("aria-expanded", "true");
     search.focus();
     filter();
+    update();
   };
 }

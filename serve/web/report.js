@@ -12,10 +12,10 @@ export function headline(status) {
   const carried = whole + waiting + behind;
   const down = status.connections.filter(({ state }) => state !== "up").length;
   if (status.store.state !== "ok") return { state: "offline", short: "store", long: `The store does not work: ${status.store.state}` };
-  if (behind > 0) return { state: "connecting", short: `${count(behind)} behind`, long: `${count(behind)} of ${count(carried)} symbols are behind: trades are missing` };
-  if (waiting > 0) return { state: "connecting", short: `${count(waiting)} waiting`, long: `${count(waiting)} of ${count(carried)} symbols wait for their first whole minute` };
-  if (down > 0) return { state: "connecting", short: `${down} down`, long: `Every symbol is whole; ${down} of ${status.connections.length} connections are down` };
-  const past = ended > 0 ? `, ${count(ended)} have ended` : "";
+  if (behind > 0) return { state: "connecting", short: `${count(behind)} behind`, long: `${count(behind)} of ${count(carried)} symbols ${behind === 1 ? "is" : "are"} behind: trades are missing` };
+  if (waiting > 0) return { state: "connecting", short: `${count(waiting)} waiting`, long: `${count(waiting)} of ${count(carried)} symbols ${waiting === 1 ? "waits" : "wait"} for the first whole minute` };
+  if (down > 0) return { state: "connecting", short: `${down} down`, long: `Every symbol is whole; ${down} of ${status.connections.length} connections ${down === 1 ? "is" : "are"} down` };
+  const past = ended > 0 ? `, ${count(ended)} ${ended === 1 ? "has" : "have"} ended` : "";
   return { state: "live", short: `${count(whole)} whole`, long: `All ${count(whole)} symbols are whole${past}` };
 }
 
@@ -75,7 +75,7 @@ function symbols(states, all, now) {
     words.push(make("span", { "data-state": state }, make("b", {}, count(n)), ` ${state}`));
   }
   const rows = all.filter(({ state }) => state !== "whole").map(({ symbol, state, reason, gaps: open, last_trade_at: last }) =>
-    [symbol, state, reason + (open > 0 ? `; ${count(open)} gaps are open` : ""), last ? clock(last, now) : "–"]);
+    [symbol, state, reason + (open > 0 ? `; ${count(open)} ${open === 1 ? "gap is" : "gaps are"} open` : ""), last ? clock(last, now) : "–"]);
   const made = table(["Symbol", "State", "Why", "Last trade"], rows, all.length > 0 ? "Every symbol is whole." : asking, fewest);
   made.classList.add("symbols");
   return section("Symbols", line, make("p", { class: "legend-line" }, ...words), made);

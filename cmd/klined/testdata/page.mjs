@@ -1,10 +1,10 @@
-// Uses the chart page as a person would, in Chromium: node page.mjs ADDRESS CHROMIUM [FOLDER for screenshots]. Each line of
+// Uses the chart page as a person would, in Chromium: node page.mjs ADDRESS EXCHANGE CHROMIUM [FOLDER for screenshots]. Each line of
 // stdout is a check that held, or "restart": then the server is started again, and a line on stdin says that it has been.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 
 const { chromium } = createRequire(process.env.KLINED_NODE_MODULES + '/')('playwright-core')
-const [address, executablePath, folder] = process.argv.slice(2)
+const [address, exchange, executablePath, folder] = process.argv.slice(2)
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
@@ -60,6 +60,10 @@ async function searches() {
     const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 5000 : 200 }).catch(() => undefined)
     check(`search ${typed}`, chosen === want, chosen)
   }
+  const listed = await page.request.post(`${exchange}/sim/faults`, { data: { kind: 'list', symbol: 'PAGEUSDT' } })
+  check('a symbol is listed', listed.ok(), await listed.text())
+  await page.locator('#search').fill('PAGEUSDT')
+  await until('a symbol is found that the exchange lists while the picker is open', () => document.querySelector('#symbols [aria-selected=true]')?.textContent === 'PAGEUSDT')
   await page.locator('#search').fill('USDT')
   for (const key of ['ArrowDown', 'ArrowDown', 'ArrowUp']) await page.keyboard.press(key)
   check('arrows choose', (await page.locator('#symbols [aria-selected=true]').textContent()) === 'ETHUSDT')
@@ -225,6 +229,21 @@ async function withstands() {
   done('withstands a browser and a server that are not as they should be')
 }
 
+/** A symbol that is served and in no list, as those are that have ended. */
+async function unlisted() {
+  const usual = page
+  page = await open()
+  await page.addInitScript(() => {
+    const { parse } = JSON
+    JSON.parse = (text) => parse(text, (key, value) => (key === 'symbols' && Array.isArray(value) ? value.filter(([name]) => name !== 'ETHUSDT') : value))
+  })
+  await page.goto(`${address}/#ETHUSDT/1m`)
+  await until('the symbol is shown', () => document.getElementById('symbol-name').textContent === 'ETHUSDT' && /\d settled/.test(document.getElementById('loaded').textContent))
+  await page.close()
+  page = usual
+  done('shows a symbol that is in no list')
+}
+
 async function survives() {
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /^\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
@@ -254,7 +273,7 @@ async function survives() {
 }
 
 try {
-  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, survives]) await part()
+  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, unlisted, survives]) await part()
   check('no faults', faults.length === 0, ...faults)
   done('no errors')
 } catch (error) {
