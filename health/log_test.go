@@ -149,3 +149,12 @@ func TestMask(t *testing.T) {
 		}
 	}
 }
+
+// TestLogDurations: a duration is told with its unit, in JSON too.
+func TestLogDurations(t *testing.T) {
+	var out strings.Builder
+	NewLog(&out, LogOptions{JSON: true}).Info("took", "took", 893*time.Millisecond)
+	if !strings.Contains(out.String(), `"took":"893ms"`) {
+		t.Error(out.String())
+	}
+}
