@@ -6,7 +6,7 @@
 # make size   what a store of KLINED_ROWS million rows (10) costs: ten seconds a million and 110 MB of TMPDIR for each
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME ?= 10000x
+FUZZTIME ?= 3000x
 LINT     := bin/golangci-lint
 # The race detector needs a C compiler; where there is none, the tests say so and run without it.
 RACE     := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
@@ -64,7 +64,7 @@ release:
 # Once here and once in a copy elsewhere, without version control: the same bytes. Minutes; TARGETS=linux/amd64 is quicker.
 release-check:
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}; \
+	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} COMMIT=$${COMMIT:-$$(git rev-parse HEAD)}; \
 	mkdir "$$dir/elsewhere"; git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$$dir/elsewhere"; \
 	deploy/release.sh "$(VERSION)" "$$dir/one"; \
 	(umask 077; "$$dir/elsewhere/deploy/release.sh" "$(VERSION)" "$$dir/two"); \

@@ -1,6 +1,7 @@
 #!/bin/sh
 # deploy/release.sh VERSION DIR: what is released, into DIR: an archive for each system and processor, and SHA256SUMS. The bytes
-# depend on nothing but the sources, VERSION, SOURCE_DATE_EPOCH (the last commit's time) and the versions of Go, GNU tar and gzip.
+# depend on nothing but the sources, VERSION, COMMIT and SOURCE_DATE_EPOCH (the last commit and its time) and the versions of Go, GNU
+# tar and gzip.
 # TARGETS names other systems than all of them: "linux/amd64".
 set -eu
 version=$1
@@ -8,6 +9,7 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd)
 cd "$(dirname "$0")/.."
 when=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+commit=${COMMIT-$(git rev-parse HEAD)}
 export CGO_ENABLED=0 GOFLAGS= GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOWORK=off LC_ALL=C
 umask 022
 
@@ -17,8 +19,8 @@ rm -f "$out"/klined-*.tar.gz "$out/SHA256SUMS"
 for target in ${TARGETS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}; do
 	name=klined-$version-$(echo "$target" | tr / -)
 	mkdir "$work/$name"
-	# The version is stamped; what version control knows is not, for it is not everywhere where this is built.
-	GOOS=${target%/*} GOARCH=${target#*/} go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$work/$name/klined" ./cmd/klined
+	# Version and commit are stamped by hand: version control is not everywhere where this is built.
+	GOOS=${target%/*} GOARCH=${target#*/} go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version -X main.builtFrom=$commit" -o "$work/$name/klined" ./cmd/klined
 	cp -R README.md LICENSE SECURITY.md METRICS.md deploy "$work/$name"
 	tar --format=ustar --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -C "$work" -cf - "$name" |
 		gzip -9n > "$out/$name.tar.gz"

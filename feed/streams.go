@@ -55,6 +55,9 @@ func (k *link) join(s *session, dialled []market.SymbolID) {
 		s.conn.Unsubscribe(gone...)
 	}
 	k.subscribe(s, without(k.symbols, dialled))
+	if !k.all && len(k.symbols) == 0 {
+		go s.conn.Close("nothing to carry")
+	}
 }
 
 // leave takes a connection that has ended out of the link.

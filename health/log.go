@@ -23,8 +23,9 @@ type LogOptions struct {
 }
 
 // NewLog makes a log of lines that each have one target, the last that was given, and life where none was. Secrets
-// are masked. Of a message that comes again and again the first ten are logged in every half minute, and of the others the
-// last at its end, with how many were left out: suppressed.
+// are masked. Of a message that comes again and again, at one level and about one component or conn, the first ten are logged in
+// every half minute, and of the others the last at its end, with how many were left out: suppressed. Errors are all logged.
+// Who ends a process calls Flush. Groups there are none: the attributes in one stand beside the others.
 func NewLog(w io.Writer, o LogOptions) *slog.Logger {
 	level := o.Level
 	for _, l := range o.Levels {
@@ -48,7 +49,7 @@ func NewLog(w io.Writer, o LogOptions) *slog.Logger {
 type logHandler struct {
 	options LogOptions
 	repeats *repeats
-	root    slog.Handler // without what follows
+	root    slog.Handler // without target and attrs
 	attrs   []slog.Attr
 	target  string
 	level   slog.Level
@@ -91,9 +92,12 @@ func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return c.of(target)
 }
 
-// WithGroup is part of slog.Handler. The target stays outside the group.
-func (h *logHandler) WithGroup(name string) slog.Handler {
-	c := *h
-	c.out, c.root, c.attrs = h.out.WithGroup(name), h.root.WithGroup(name), nil
-	return &c
+// WithGroup is part of slog.Handler.
+func (h *logHandler) WithGroup(string) slog.Handler { return h }
+
+// Flush writes the lines that log holds back, where NewLog made it.
+func Flush(log *slog.Logger) {
+	if h, ours := log.Handler().(*logHandler); ours {
+		h.repeats.flush()
+	}
 }

@@ -35,7 +35,9 @@ func TestLog(t *testing.T) {
 		{"one", LogOptions{}, func(l *slog.Logger) { l.With("conn", "x").With("target", "decode").Info("a", "b", 1) }, "time=T level=INFO msg=a target=decode conn=x b=1\n"},
 		{"two", LogOptions{}, func(l *slog.Logger) { l.With("target", "life").With("target", "store", "c", 2).Info("a") }, "time=T level=INFO msg=a target=store c=2\n"},
 		{"json", LogOptions{JSON: true}, func(l *slog.Logger) { l.With("target", "feed").Warn("a", "b", 1) }, `{"time":"T","level":"WARN","msg":"a","target":"feed","b":1}` + "\n"},
-		{"group", LogOptions{}, func(l *slog.Logger) { l.With("target", "feed").WithGroup("g").Warn("a", "b", 1) }, "time=T level=WARN msg=a target=feed g.b=1\n"},
+		{"group", LogOptions{}, func(l *slog.Logger) {
+			l.With("target", "feed", "conn", "x").WithGroup("g").With("a", 1).Warn("a", "b", 2)
+		}, "time=T level=WARN msg=a target=feed conn=x a=1 b=2\n"},
 		{"level", LogOptions{Level: slog.LevelWarn}, func(l *slog.Logger) { l.Info("a"); l.Warn("b") }, "time=T level=WARN msg=b target=life\n"},
 		{"levels", LogOptions{Levels: map[string]slog.Level{"feed": slog.LevelDebug, "store": slog.LevelError}}, func(l *slog.Logger) {
 			for _, target := range []string{"feed", "store", "life"} {
@@ -64,12 +66,12 @@ func TestLogRepeats(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			l.With("target", "feed").Warn("b")
-			l.With("target", "feed", "conn", 7).Error("a", "n", "last")
+			l.With("target", "feed", "by", 7).Warn("a", "n", "last")
 			time.Sleep(repeatsIn - 25*time.Second)
 			synctest.Wait()
 			l.With("target", "feed").Warn("a", "n", "again")
 		}))
-		tail := []string{"time=T level=WARN msg=b target=feed", "time=T level=ERROR msg=a target=feed conn=7 n=last suppressed=15",
+		tail := []string{"time=T level=WARN msg=b target=feed", "time=T level=WARN msg=a target=feed by=7 n=last suppressed=15",
 			"time=T level=WARN msg=a target=store n=24 suppressed=14", "time=T level=WARN msg=a target=feed n=again"}
 		if len(got) != 2*repeatsFree+len(tail) {
 			t.Fatalf("%d lines: %s", len(got), got)
@@ -83,6 +85,50 @@ func TestLogRepeats(t *testing.T) {
 			if !strings.Contains(strings.Join(got[2*repeatsFree:], "\n"), want) {
 				t.Errorf("no %q in %s", want, got[2*repeatsFree:])
 			}
+		}
+	})
+}
+
+// TestLogNews: what is said of another component, of another connection or more gravely is no repetition, and what is held when the
+// process ends is not lost.
+func TestLogNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := logged(LogOptions{}, func(l *slog.Logger) {
+			for range 2 * repeatsFree {
+				l.Warn("it fails", "component", "feed a")
+				l.With("conn", "a").Warn("ended")
+			}
+			l.Warn("it fails", "component", "lane 2")
+			l.With("conn", "b").Warn("ended")
+			l.Info("it fails", "component", "feed a")
+			for i := range 2 * repeatsFree {
+				l.Error("it fails", "component", "feed a", "n", i)
+			}
+			l.Warn("it fails", "component", "feed a", "n", "last")
+			Flush(l)
+			l.Warn("it fails", "component", "feed a", "n", "anew")
+			Flush(l)
+			time.Sleep(2 * repeatsIn)
+			synctest.Wait()
+		})
+		for line, want := range map[string]int{
+			`WARN msg="it fails" target=life component="feed a"` + "\n": repeatsFree,
+			`component="feed a" n=last suppressed=10`:                   1,
+			`component="feed a" n=anew` + "\n":                          1,
+			`WARN msg="it fails" target=life component="lane 2"` + "\n": 1,
+			`INFO msg="it fails"`:                                       1,
+			`ERROR msg="it fails"`:                                      2 * repeatsFree,
+			`conn=a` + "\n":                                             repeatsFree,
+			`conn=a suppressed=9`:                                       1,
+			`conn=b` + "\n":                                             1,
+			"\n":                                                        4*repeatsFree + 6,
+		} {
+			if got := strings.Count(text, line); got != want {
+				t.Errorf("%d lines with %q, want %d", got, line, want)
+			}
+		}
+		if t.Failed() {
+			t.Log(text)
 		}
 	})
 }

@@ -183,15 +183,16 @@ func (s *Server) Close() { s.hub.close() }
 // over and have their own.
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	held := &conns{most: maxConns, all: make(map[net.Conn]string)}
+	log = log.With("target", "serve")
 	return &http.Server{
 		ConnState:         held.changed,
-		Handler:           handler,
+		Handler:           TellPanics(handler, log),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10, // 1,024 stream names fit into one URL
-		ErrorLog:          slog.NewLogLogger(log.With("target", "serve").Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"klined/health"
+	"klined/serve"
 )
 
 const adminUsage = "profiles of the running process (pprof) and what it was built from on `HOST:PORT`, of this machine alone; empty is off"
@@ -49,7 +50,7 @@ func administer(o *serveOptions, n network, log *slog.Logger) (stop func(), err 
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: onlyLocal(adminHandler(o.flags, time.Now())), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
+	server := &http.Server{Handler: serve.TellPanics(onlyLocal(adminHandler(o.flags, time.Now())), log), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: profileWithin, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	done := make(chan struct{})
 	go func() {

@@ -12,14 +12,18 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"klined/health"
 )
 
-// version is set by the linker (make build).
-var version = "dev"
+// Set by the linker: what is built (make build), and for releases the commit, which the toolchain does not stamp there.
+var (
+	version   = "dev"
+	builtFrom string
+)
 
 // Exit statuses.
 const (
@@ -30,7 +34,10 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal stops at once
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal stops at once
+		time.AfterFunc(allWithin, func() { os.Exit(exitFailed) })
+	})
 	status := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -53,7 +60,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == context.Canceled { // one that says more is told as it is
 		err = errors.New("stopped")
 	}
-	fmt.Fprintf(stderr, "klined: %s\n", health.Mask(oneLine(err)))
+	logged(func() { fmt.Fprintf(stderr, "klined: %s\n", health.Mask(oneLine(err))) })
 	if usage != nil {
 		return exitUsage
 	}

@@ -19,16 +19,15 @@ func (s *server) publish() {
 
 // commit is what this binary was built from; empty where that is not known.
 func commit() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(len(s.Value), 12)]
+	from := builtFrom
+	if info, ok := debug.ReadBuildInfo(); ok && from == "" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				from = s.Value
+			}
 		}
 	}
-	return ""
+	return from[:min(len(from), 12)]
 }
 
 // standingFigures are how a server stands, as metrics.

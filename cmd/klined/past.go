@@ -91,7 +91,7 @@ type past struct {
 func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) (*past, error) {
 	log := health.NewLog(stderr, health.LogOptions{Level: slog.LevelWarn})
 	client := n.client()
-	p := &past{stop: client.CloseIdleConnections, readAgain: o.readAgain, server: server{
+	p := &past{stop: func() { client.CloseIdleConnections(); logged(func() { health.Flush(log) }) }, readAgain: o.readAgain, server: server{
 		o:       serveOptions{Dir: o.dir, REST: o.rest, Symbols: o.symbols, Intervals: o.intervals, RESTWeight: o.restWeight},
 		metrics: health.NewMetrics(), log: log, clock: clock.New(), symbols: &market.Symbols{}}}
 	p.askREST(client)

@@ -169,6 +169,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		clock: clock.New(), symbols: &market.Symbols{}}
 
 	n = n.through(&o.Proxy)
+	defer logged(func() { health.Flush(log) })
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
 	listener, err := n.listen(o.Listen)
@@ -189,7 +190,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	defer func() {
 		err = errors.Join(err, s.ends("store", storeWithin, s.store.Close))
 		if err == nil && !s.stopping.IsZero() {
-			s.log.Info("stopped", "took", time.Since(s.stopping).Round(time.Millisecond))
+			logged(func() { s.log.Info("stopped", "took", time.Since(s.stopping).Round(time.Millisecond)) })
 		}
 	}()
 	if err := s.openTape(); err != nil {
@@ -302,7 +303,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	<-ctx.Done()
 	s.manager.tell("STOPPING=1\nSTATUS=stopping")
 	why := context.Cause(ctx)
-	s.log.Info("stopping", "reason", why)
+	logged(func() { s.log.Info("stopping", "reason", why) })
 	s.stopping = time.Now()
 	err := s.ends("parts", partsWithin, func() error { return unlessStopped(outer, g.Wait()) })
 	if err != why {

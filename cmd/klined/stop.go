@@ -18,7 +18,14 @@ const (
 	clientsWithin  = 3 * time.Second  // serve gives each client less
 	storeWithin    = 60 * time.Second // a full outbox of half a million rows takes seconds; a stuck disk takes for ever
 	tapeWithin     = 10 * time.Second // a second of frames, and a file made durable
+	loggedWithin   = time.Second      // a line of the log, of which each step may have one: nobody may be reading
+
+	// allWithin is what the whole stop may take; then the process ends where it stands.
+	allWithin = partsWithin + clientsWithin + tapeWithin + storeWithin + 8*loggedWithin
 )
+
+// logged does what writes to the log, or to stderr, on the way out, for some time at most: that may be what hangs.
+func logged(write func()) { health.Bounded(loggedWithin, write) }
 
 // ends does one step of the stop and returns its error, or that it has not ended in time: then the log says where every
 // goroutine is.
@@ -27,7 +34,7 @@ func (s *server) ends(step string, most time.Duration, do func() error) error {
 	if health.Bounded(most, func() { err = do() }) {
 		return err
 	}
-	health.Bounded(time.Second, func() { // the log may be what hangs
+	logged(func() {
 		s.log.Error("the stop hangs", "step", step, "after", most, "goroutines", strings.Join(health.Stacks(), "\n"))
 	})
 	return fmt.Errorf("%s: not stopped within %s", step, most)

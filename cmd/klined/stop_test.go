@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -96,5 +97,44 @@ func TestHang(t *testing.T) {
 		m.until(end.Add(3 * time.Minute))
 		v, err := m.judge.compare(symbols, o.Intervals, market.OneMinute.Ceil(start+market.Second), m.x.Now()-10*market.Second, false)
 		must(t, "of both processes", v, err)
+	})
+}
+
+// TestStopUnread: a log that takes nothing, which is what a full pipe on stderr is, holds up neither the stop nor the process's last
+// line, and what was applied is on disk.
+func TestStopUnread(t *testing.T) {
+	if raced {
+		t.Skip("markets are run without the race detector: make test does both")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		log := newStuckLog("stopping")
+		start := at(t, "2027-01-05T09:58:50Z")
+		o := options(t, market.SourceTrade)
+		m := &fakeMarket{log: slog.New(log)}
+		m.start(t, sim.Options{Symbols: 2, Rate: 20, Seed: 7, Start: start}, o)
+		symbols, err := m.judge.symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := start.Add(80 * time.Second)
+		m.until(end)
+		m.judge.client.CloseIdleConnections()
+		began := time.Now()
+		err = m.stopServer()
+		if took := time.Since(began); err != nil || took > allWithin {
+			t.Errorf("stopped within %s: %v", took, err)
+		}
+		close(log.release)
+		v, err := m.judge.stored(o, symbols, market.OneMinute.Ceil(start+market.Second), start.Add(70*time.Second), false)
+		must(t, "stored", v, err)
+		if err := m.stopExchange(); err != nil {
+			t.Error(err)
+		}
+
+		unread, stderr := io.Pipe()
+		if status := run(t.Context(), []string{"nothing"}, nil, io.Discard, stderr); status != exitUsage {
+			t.Errorf("status %d", status)
+		}
+		unread.Close()
 	})
 }
