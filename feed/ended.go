@@ -32,8 +32,11 @@ func (l *lane) hasEnded(slot engine.Slot) bool {
 	return l.symbols[slot].state == Ended
 }
 
-// finish ends a symbol with the running minute; false where it has ended before.
+// finish ends a symbol with the running minute; false where it has ended before. When it returns, nobody is told any more that it
+// is whole.
 func (l *lane) finish(slot engine.Slot) bool {
+	l.handing.Lock()
+	defer l.handing.Unlock()
 	defer l.unlock(l.lock())
 	s := &l.symbols[slot]
 	if s.state == Ended {
@@ -44,6 +47,7 @@ func (l *lane) finish(slot engine.Slot) bool {
 	s.ended, s.streams = market.OneMinute.Open(l.f.clock.Now())+market.Minute, true
 	l.engine.End(slot, s.ended)
 	l.leaving = append(l.leaving, slot)
+	l.wholes = slices.DeleteFunc(l.wholes, func(w whole) bool { return w.id == s.id })
 	l.signal()
 	return true
 }

@@ -29,7 +29,7 @@ type turn struct {
 }
 
 // list adds the symbol that f describes and completes f by its name; the caller holds e.mu. It trades from its onboard time on,
-// as often as the mean symbol does, and has no kline, no price and no row before its first trade.
+// as often as the mean symbol does, and has no kline, no price and no row before its first trade. One that was delisted comes back.
 func (e *Exchange) list(f *Fault) error {
 	if len(e.symbols) >= maxContracts {
 		return fmt.Errorf("list: there have been %d symbols: no more", maxContracts)
@@ -38,8 +38,8 @@ func (e *Exchange) list(f *Fault) error {
 	if f.Symbol == "" {
 		f.Symbol = e.freeName(f.Contract, begin)
 	}
-	if e.byName[f.Symbol] != nil {
-		return fmt.Errorf("list: symbol %q: there is one", f.Symbol)
+	if s := e.byName[f.Symbol]; s != nil {
+		return e.relist(s, f, begin)
 	}
 	l := newcomer(e.opt, f, begin)
 	s := newListed(l, e.opt)
@@ -51,6 +51,35 @@ func (e *Exchange) list(f *Fault) error {
 	e.byName[s.name] = s
 	e.streams.know(s)
 	e.live.fills.push(due{s.gen.plan[0].us, s})
+	e.info = nil
+	return nil
+}
+
+// relist lets a symbol that was delisted trade again: its ids and its price go on, and its klines are flat in between.
+func (e *Exchange) relist(s *symbol, f *Fault, begin market.Time) error {
+	switch {
+	case s.ends == 0 || !s.perpetual() || f.Contract != "" && f.Contract != s.contract:
+		return fmt.Errorf("list: symbol %q: there is one", f.Symbol)
+	case s.status != statusSettling:
+		return fmt.Errorf("list: symbol %q: it is listed until %s", f.Symbol, s.ends.Add(statusLag))
+	}
+	s.status, s.tradesFrom = statusTrading, 0
+	if f.Seconds > 0 {
+		s.status, s.tradesFrom = statusPending, begin+statusLag
+		e.turnAt(turn{s.tradesFrom, s})
+	}
+	s.begin, s.delivery, s.ends, s.vanishes, s.gone = begin, perpetualDelivery, 0, false, false
+	g := &s.gen
+	g.began, g.ended, g.nextID = int64(begin)*1000, int64(begin)*1000, s.last.id+1
+	g.next()
+	waiting := e.live.fills
+	e.live.fills = nil
+	for _, d := range waiting { // the fill that came too late for its end may wait yet
+		if d.s != s {
+			e.live.fills.push(d)
+		}
+	}
+	e.live.fills.push(due{g.plan[0].us, s})
 	e.info = nil
 	return nil
 }

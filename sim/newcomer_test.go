@@ -147,6 +147,41 @@ func (v *visitor) fromItsFirstTrade(e *Exchange, name string, frames []string) {
 	same(v.t, "fills in klines", fills, int64(len(s.mem.fills)))
 }
 
+// comesBack lists ETHUSDT again, which has ended with a fill: it goes on behind that, on the streams that were open.
+func (v *visitor) comesBack(e *Exchange, s *socket, lastID int64) {
+	v.t.Helper()
+	status, answer := v.post("/sim/faults", `{"kind":"list","symbol":"ETHUSDT","seconds":30}`)
+	same(v.t, "listed again", fmt.Sprint(status, answer), `200{"conns":[],"kind":"list","symbol":"ETHUSDT"}`)
+	w := v.listed("ETHUSDT")
+	same(v.t, "announced", fmt.Sprint(w.Status, w.DeliveryDate, w.OnboardDate), fmt.Sprint(statusPending, market.Time(perpetualDelivery), e.Now()+30001))
+	time.Sleep(29 * time.Second)
+	if frames := s.taken(); len(frames) > 0 {
+		v.t.Error("before it trades: ", frames[0])
+	}
+	time.Sleep(3 * time.Minute)
+	same(v.t, "status", v.listed("ETHUSDT").Status, statusTrading)
+	next, minutes := lastID+1, 0
+	for _, frame := range s.taken() {
+		var f struct {
+			First int64 `json:"f"`
+			Last  int64 `json:"l"`
+		}
+		if strings.Contains(frame, `"e":"aggTrade"`) {
+			if err := json.Unmarshal([]byte(frame), &f); err != nil || f.First != next {
+				v.t.Fatalf("fill %d was to come: %s, %v", next, frame, err)
+			}
+			next = f.Last + 1
+		} else if strings.Contains(frame, `"x":true`) {
+			minutes++
+		}
+	}
+	if next < lastID+50 || minutes < 2 {
+		v.t.Errorf("%d fills, %d minutes", next-1-lastID, minutes)
+	}
+	status, answer = v.post("/sim/faults", `{"kind":"list","symbol":"ETHUSDT"}`)
+	same(v.t, "once more", fmt.Sprint(status, answer), `400{"error":"list: symbol \"ETHUSDT\": there is one"}`)
+}
+
 func TestDelisted(t *testing.T) {
 	for _, c := range []struct {
 		ask, after string
@@ -171,6 +206,7 @@ func TestDelisted(t *testing.T) {
 				}
 				status, answer = v.post("/sim/faults", `{"kind":"delist","symbol":"ETHUSDT"}`)
 				same(t, "again", fmt.Sprint(status, answer), `400{"error":"delist: symbol \"ETHUSDT\": it is delisted"}`)
+				defer v.comesBack(e, s, last.id)
 				truth := v.rows("/sim/truth?interval=1m&limit=3&symbol=ETHUSDT")
 				for _, r := range truth {
 					same(t, "a kline after its end", fmt.Sprintf("%v %v %v %v", r[1], r[4], r[5], r[8]), fmt.Sprintf("%[1]s %[1]s 0.000 0", e.find("ETHUSDT").appendPrice(nil, last.price)))

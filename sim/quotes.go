@@ -65,7 +65,7 @@ func (e *Exchange) pushQuotes(now market.Time) {
 	second := now / market.Second
 	var rows []byte
 	for _, s := range e.symbols {
-		if s.path.flat || s.untraded() || s.ends != 0 && now >= s.ends {
+		if s.path.flat || s.untraded() || s.status == statusPending || s.ends != 0 && now >= s.ends {
 			continue
 		}
 		if st := s.streams.quotes.ticker; st != nil && second%2 == 0 {

@@ -41,7 +41,7 @@ type tapeSymbol struct {
 const delaySample = 10_000
 
 // ReadTape reads files from begin to end: text, plain or packed, a frame a line behind the time of its receipt, as klined serve
-// --record writes it. Of a file that is cut, what there is counts.
+// --record writes it. Of a file that is cut, what there is counts; one that is damaged is refused.
 func ReadTape(files ...string) (*Tape, error) {
 	t := &Tape{files: files, symbols: make(map[string]*tapeSymbol)}
 	var own []*tapeMinute
@@ -253,9 +253,12 @@ func (r *tapeReader) next() (tapeFrame, market.Time, error) {
 		}
 		line, err := r.frames.Next()
 		if err != nil {
+			if err != io.EOF && !errors.Is(err, tape.ErrCut) {
+				return tapeFrame{}, 0, fmt.Errorf("cannot play: %w", err)
+			}
 			r.leftOut += r.frames.LeftOut()
 			r.close()
-			continue // at its end, or where it is cut
+			continue
 		}
 		if f, ok := readFrame(line.Data); ok {
 			received := market.Time(0)

@@ -145,6 +145,10 @@ func TestTapeThatCannotBePlayed(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	damaged := append(writeTape(t, tapeOfFour()...), writeTape(t, "\x28\xb5\x2f\xfd"+strings.Repeat("\xff", 100))...)
+	if _, err := ReadTape(damaged...); err == nil || !strings.HasPrefix(err.Error(), "cannot play: "+damaged[len(damaged)-1]+": line 1, byte 0: ") {
+		t.Errorf("damaged: %v", err)
+	}
 	if _, err := ReadTape("none"); err == nil || err.Error() != "open none: no such file or directory" {
 		t.Error(err)
 	}

@@ -11,14 +11,16 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"klined/market"
 )
 
 // Checked is what Check has found.
 type Checked struct {
-	New        bool   // there is no store yet; it would be made
-	Symbols    int    // that the store knows
-	Free, Size int64  // of the file system, in bytes
-	Disk       string // StateOK, or that the disk is nearly full
+	New        bool            // there is no store yet; it would be made
+	Symbols    []market.Symbol // that the store knows, by SymbolID
+	Free, Size int64           // of the file system, in bytes
+	Disk       string          // StateOK, or that the disk is nearly full
 }
 
 // Check reports whether Open could open a store in a directory, and why not. It changes nothing, and leaves alone a store
@@ -55,7 +57,7 @@ func check(dir string) (c Checked, err error) {
 	if err := unix.Access(path, unix.R_OK|unix.W_OK); err != nil {
 		return c, fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	if c.Symbols, err = countSymbols(path); err != nil {
+	if c.Symbols, err = readSymbols(path); err != nil {
 		return c, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return c, nil
@@ -111,21 +113,20 @@ func inUse(lock io.Reader) error {
 	return fmt.Errorf("in use by process %s", strings.TrimSpace(string(owner)))
 }
 
-// countSymbols is how many symbols the database knows; one that this program cannot bring up to date is refused.
-func countSymbols(path string) (int, error) {
+// readSymbols are the symbols that the database knows; one that this program cannot bring up to date is refused.
+func readSymbols(path string) ([]market.Symbol, error) {
 	d, err := openDisk(path)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer d.db.Close()
 	tx, err := d.begin(context.Background())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }()
 	if version, err := versionOf(tx); err != nil || version == 0 {
-		return 0, err
+		return nil, err
 	}
-	symbols, err := loadSymbols(tx)
-	return len(symbols), err
+	return loadSymbols(tx)
 }

@@ -22,7 +22,7 @@ func TestCheck(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-		}, Checked{Symbols: 3}},
+		}, Checked{Symbols: make([]market.Symbol, 3)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "a", "b")
@@ -31,7 +31,7 @@ func TestCheck(t *testing.T) {
 			if err != nil || got.Size == 0 || got.Free == 0 {
 				t.Errorf("%+v, %v", got, err)
 			}
-			if got.Symbols != c.want.Symbols || got.New != c.want.New {
+			if len(got.Symbols) != len(c.want.Symbols) || got.New != c.want.New {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})

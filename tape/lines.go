@@ -16,6 +16,9 @@ const firstBuffer = 64 << 10
 // ErrLong stands for one line of more than MaxLine bytes. The next call of Next goes on behind it.
 var ErrLong = errors.New("line longer than 16 MiB")
 
+// ErrCut is in the error of a file that stops before its end. What cannot be unpacked for another reason is damaged.
+var ErrCut = errors.New("truncated")
+
 // Lines reads a text file line by line, in place. The file is plain, gzip, zip with one file in it, or zstd, told by its
 // first bytes.
 type Lines struct {
@@ -126,7 +129,7 @@ func (l *Lines) tail(long bool) ([]byte, error) {
 // readable says what an error of the reader that unpacks means.
 func (l *Lines) readable(err error) error {
 	if l.packing != "" && (errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF) {
-		return fmt.Errorf("truncated %s file", l.packing)
+		return fmt.Errorf("%w %s file", ErrCut, l.packing)
 	}
 	return err
 }
@@ -142,7 +145,7 @@ func (l *Lines) Number() int64 { return l.number }
 
 // Truncated is the error for a last line that stops before its end.
 func (l *Lines) Truncated() error {
-	return fmt.Errorf("%s: line %d, byte %d: truncated line", l.name, l.number, l.offset)
+	return fmt.Errorf("%s: line %d, byte %d: %w line", l.name, l.number, l.offset, ErrCut)
 }
 
 // fill reads once more into buf, making room first.

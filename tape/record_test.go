@@ -265,6 +265,25 @@ func TestRecordSurvivesItsDisk(t *testing.T) {
 	})
 }
 
+// TestFailedWriteLeavesNoFile: where nothing can be written, no try leaves a file behind.
+func TestFailedWriteLeavesNoFile(t *testing.T) {
+	r := reel{dir: t.TempDir(), size: 1 << 20}
+	for range 3 {
+		if err := r.begin(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.file.Close(); err != nil { // as good as a disk that is full
+			t.Fatal(err)
+		}
+		if err := r.write(time.Now(), []byte("x")); err == nil {
+			t.Error("no error")
+		}
+	}
+	if tapes, err := r.tapes(); len(tapes) > 0 || err != nil {
+		t.Errorf("%d files are left, %v", len(tapes), err)
+	}
+}
+
 func TestRecordNeedsAFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

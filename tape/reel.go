@@ -75,11 +75,20 @@ func (r *reel) write(now time.Time, p []byte) error {
 	}
 	n, err := r.file.Write(p)
 	if err != nil {
-		return errors.Join(err, r.file.Truncate(r.written), r.end())
+		return errors.Join(err, r.undo())
 	}
 	r.written += int64(n)
 	r.total += int64(n)
 	return nil
+}
+
+// undo ends the file with what was written to it as a whole; where that is nothing, no file stays.
+func (r *reel) undo() error {
+	if r.written > 0 {
+		return errors.Join(r.file.Truncate(r.written), r.end())
+	}
+	name := r.file.Name()
+	return errors.Join(r.end(), os.Remove(name))
 }
 
 // end closes the file, once it is durable.

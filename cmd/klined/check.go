@@ -78,8 +78,11 @@ func checkServe(ctx context.Context, o serveOptions, n network, stderr io.Writer
 // checkMachine asks what is on this machine.
 func (s *server) checkMachine(c *checks, n network) {
 	found, err := store.Check(s.o.Dir)
+	if wrong := s.symbols.Restore(found.Symbols); err == nil {
+		err = wrong
+	}
 	c.is("store", func(context.Context) (string, error) {
-		what := fmt.Sprintf("%s, of %d symbols", s.o.Dir, found.Symbols)
+		what := fmt.Sprintf("%s, of %d symbols", s.o.Dir, len(found.Symbols))
 		if found.New {
 			what = s.o.Dir + ", to be made"
 		}
@@ -139,7 +142,7 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", s.o.REST, binance.Explain(s.o.REST, err))
 		}
-		listed, err := choose(info.Listings, s.o.Symbols)
+		listed, err := s.chooseLiving(info.Listings, s.o.Symbols)
 		if err == nil {
 			err = checkCapacity(len(listed), s.o.Lanes, s.o.Capacity)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"klined/market"
 	"klined/sim"
@@ -92,6 +93,10 @@ func TestCheck(t *testing.T) {
 			`record   .*lock`, `admin    cannot listen on `)
 		check("a file in the way", func(o *serveOptions) { o.Dir = filepath.Join(o.Dir, "klines.sqlite", "b") }, `store    store .*klines.sqlite/b: not a directory|store    store .*klines.sqlite is no directory`)
 		check("a symbol", func(o *serveOptions) { o.Symbols = []string{"BTCUSDT", "ETHUSD"} }, `symbols  symbol ETHUSD: .*did you mean "ETHUSDT"`)
+		m.fault(sim.Fault{Kind: sim.FaultDelist, Symbol: "ETHUSDT", Gone: true})
+		m.until(m.x.Now().Add(5 * time.Second))
+		check("a symbol that has ended", func(o *serveOptions) { o.Symbols = []string{"BTCUSDT", "ETHUSDT"} }) // serve starts
+		check("and is unknown", func(o *serveOptions) { o.Dir, o.Symbols = t.TempDir(), []string{"BTCUSDT", "ETHUSDT"} }, `symbols  symbol ETHUSDT: `)
 		check("streams", func(o *serveOptions) { o.WS = "ws://user:pa55@127.0.0.1:1" }, `streams  .*127\.0\.0\.1:1`)
 		check("archive", func(o *serveOptions) { o.Archive = "http://127.0.0.1:1" }, `archive  http://127\.0\.0\.1:1: GET /data/`)
 		if err := m.stopExchange(); err != nil {

@@ -20,14 +20,16 @@ const (
 	turnsWithin  = time.Minute      // how long after its time the exchange may be late to say that a contract has begun or ended
 	afterTurn    = 2 * time.Second  // after a contract's first or last trade it says so, as a rule
 	endConfirmed = 30 * time.Second // between two answers that say that a contract has ended
+	vanishedFor  = 5 * time.Minute  // that no answer lists it and no trade of it comes: it has ended without a word
 	listFailed   = 30 * time.Second // after a question that failed
 )
 
 // Hints are names that the exchange's streams show and that are not registered.
 const (
-	hintsMost = 4096            // remembered for as long as the process lives; what is more is left to the regular question
+	hintsMost = 4096            // remembered at once; what is more is left to the regular question
 	hintTries = 3               // questions that one name is worth while the exchange does not list it
 	hintAgain = 2 * time.Minute // between two of them
+	hintsKept = time.Hour       // where there are as many as can be, older ones are forgotten
 )
 
 // listedLately is how long before now a symbol that is found may have begun to trade and still be asked for from its first trade on.
@@ -57,6 +59,7 @@ type lister struct {
 	save    func([]market.Symbol) error                // makes symbols durable
 	add     func(id market.SymbolID, first bool) error // has a symbol carried; first: the exchange has listed it just now
 	end     func(id market.SymbolID)                   // lets go of one
+	traded  func(id market.SymbolID) market.Time       // when it has traded last, as the lanes know; 0 before that
 	listed  func()                                     // further symbols are carried
 	clock   interface{ Now() market.Time }
 	health  interface {
@@ -76,7 +79,10 @@ type lister struct {
 	known   int // symbols that were registered when the process began
 	asked   time.Time
 	next    time.Time                     // when it is asked again, unless a hint comes
-	ending  map[market.SymbolID]time.Time // since when the exchange says that they have ended
+	barred  time.Time                     // it is not asked before then, whatever comes: it has refused, or not answered
+	ending  map[market.SymbolID]time.Time // since when the exchange says that they have ended, or does not list them
+	lacking int                           // symbols that are carried and were not in the last answer
+	unsaved bool                          // the registry has symbols, or digits, that are not durable
 	refused refusals
 	failing string // why the exchange did not answer; empty where it did
 }
@@ -160,12 +166,18 @@ func (l *lister) unknown(name []byte) {
 	}
 }
 
-// answered takes back the hints: names that the exchange lists, as whatever, are not asked for again.
+// answered takes back the hints: names that the exchange lists, as whatever, are not asked for again. Where no more hints can be
+// remembered the old ones go: they may never have been names.
 func (l *lister) answered(listed map[string]*binance.Listing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hinted = false
+	full := len(l.hints) >= hintsMost
 	for name, h := range l.hints {
+		if full && time.Since(h.at) >= hintsKept {
+			delete(l.hints, name)
+			continue
+		}
 		if listed[name] != nil {
 			h.tries = hintTries
 			l.hints[name] = h
@@ -177,10 +189,14 @@ func (l *lister) answered(listed map[string]*binance.Listing) {
 func (l *lister) due() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if soon := l.asked.Add(listAgain); l.hinted && soon.Before(l.next) {
-		return soon
+	at := l.next
+	if soon := l.asked.Add(listAgain); l.hinted && soon.Before(at) {
+		at = soon
 	}
-	return l.next
+	if at.Before(l.barred) {
+		at = l.barred
+	}
+	return at
 }
 
 // reportEvery is how often the lister says that it works: twice before the watchdog would call it silent.
@@ -215,7 +231,8 @@ func (l *lister) look(ctx context.Context) {
 	}
 	if err != nil {
 		l.failing = "cannot ask the exchange what it lists: " + err.Error()
-		l.next = l.asked.Add(max(listFailed, retryAfter(err)))
+		l.barred = l.asked.Add(max(listFailed, retryAfter(err)))
+		l.next = l.barred
 		l.log.Warn("cannot ask the exchange what it lists", "error", err)
 		return
 	}

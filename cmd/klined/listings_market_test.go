@@ -161,9 +161,9 @@ func TestDelisted(t *testing.T) {
 		m.fault(sim.Fault{Kind: sim.FaultDelist, Symbol: settling, Seconds: 30})
 		m.fault(sim.Fault{Kind: sim.FaultDelist, Symbol: gone, Seconds: 45.5, Gone: true})
 		ended := at(t, "2027-01-05T10:00:00Z") // both trade no more
-		m.until(ended.Add(4 * time.Minute))
+		m.until(ended.Add(7 * time.Minute))
 		silent := heard.heard()
-		m.until(ended.Add(6 * time.Minute))
+		m.until(ended.Add(9 * time.Minute))
 		if heard.heard() != silent {
 			t.Error("klines of what has ended are pushed")
 		}
@@ -175,7 +175,7 @@ func TestDelisted(t *testing.T) {
 			m.exact([]string{settling}, first, now-market.Minute)
 			rows, err := m.judge.ours(gone, market.OneMinute, first, now)
 			truth, wrong := m.judge.truth(gone, market.OneMinute, first, now)
-			if n := len(rows); err != nil || wrong != nil || n < 2 || rows[n-1].open < ended-market.Minute || rows[n-1].open > ended+5*market.Minute || !slices.Equal(rows, truth[:n]) {
+			if n := len(rows); err != nil || wrong != nil || n < 2 || rows[n-1].open < ended-market.Minute || rows[n-1].open > ended+7*market.Minute || !slices.Equal(rows, truth[:n]) {
 				t.Errorf("%s, gone: %v, %v, %v; want some of %v", what, rows, err, wrong, truth)
 			}
 			for _, name := range []string{settling, gone} {

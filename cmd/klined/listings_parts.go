@@ -12,6 +12,7 @@ import (
 // buildLister makes what follows the exchange's listings, from its first answer on.
 func (s *server) buildLister(info *binance.Info, carried []market.SymbolID) {
 	s.lister = &lister{named: s.o.Symbols, symbols: s.symbols, save: s.saveSymbols, add: s.carry, end: s.letGo, clock: s.clock,
+		traded: func(id market.SymbolID) market.Time { _, at, _ := s.feed.Last(id); return at },
 		ask:    func(ctx context.Context) (*binance.Info, error) { return s.rest.ExchangeInfo(ctx, market.ClassStart) },
 		listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log}
 	s.lister.begin(info, carried)
@@ -45,10 +46,10 @@ func (s *server) carry(id market.SymbolID, first bool) error {
 }
 
 // letGo has the parts let go of a symbol that the exchange has ended. What the store knows of it ends before its last minute:
-// nobody else would say what the exchange has behind that.
+// nobody else would say what the exchange has behind that. The feed is first: it begins nothing of it in the store after that.
 func (s *server) letGo(id market.SymbolID) {
-	s.store.EndLive(id)
 	s.feed.End(id)
+	s.store.EndLive(id)
 	s.history.Drop(id)
 }
 
@@ -78,7 +79,7 @@ func (s *server) endedBefore() (ids []market.SymbolID) {
 	return ids
 }
 
-// chooseLiving is choose, but that a named symbol that earlier runs carried may have ended since.
+// chooseLiving is choose, but that a named symbol that earlier runs carried may have ended since: it is in the registry.
 func (s *server) chooseLiving(listings []binance.Listing, names []string) ([]binance.Listing, error) {
 	listed := byName(listings)
 	living := slices.DeleteFunc(slices.Clone(names), func(name string) bool {

@@ -16,8 +16,13 @@ func (l *lister) take(info *binance.Info) {
 	l.info.Store(info)
 	l.refused.begin()
 	listed, added := byName(info.Listings), false
+	lacking := l.lacking
+	l.lacking = 0
 	for id, c := range *l.contracts.Load() { // first: what ends makes room
 		l.follow(market.SymbolID(id), c, listed)
+	}
+	if l.lacking > lacking {
+		l.log.Warn("the exchange's list lacks symbols that are carried", "symbols", l.lacking, "of", len(listed))
 	}
 	for i := range info.Listings {
 		if listing := &info.Listings[i]; listing.Perpetual() && listing.Live() && l.wants(listing.Name) {
@@ -42,8 +47,14 @@ func (l *lister) carry(listing *binance.Listing) bool {
 	c := contract{kind: listing.ContractType, tick: listing.Tick, carried: true}
 	first := !registered || int(sym.ID) >= l.known && !l.contract(sym.ID).carried
 	first = first && (listing.Pending() || listing.Onboard >= l.clock.Now().Add(-listedLately))
-	sym = l.symbols.Put(symbolOf(listing))[0]
-	err := l.save(l.symbols.All())
+	var err error
+	if to := symbolOf(listing); !registered || !sameDigits(sym, to) {
+		sym, l.unsaved = l.symbols.Put(to)[0], true
+	}
+	if l.unsaved {
+		err = l.save(l.symbols.All())
+		l.unsaved = err != nil
+	}
 	if err == nil {
 		err = l.add(sym.ID, first)
 	}
@@ -61,10 +72,14 @@ func symbolOf(l *binance.Listing) market.Symbol {
 	return market.Symbol{Name: l.Name, PriceDigits: l.PriceDigits, QtyDigits: l.QtyDigits}
 }
 
+func sameDigits(a, b market.Symbol) bool {
+	return a.PriceDigits == b.PriceDigits && a.QtyDigits == b.QtyDigits
+}
+
 // redigit takes other digits of a symbol that is carried: rows from now on have them.
 func (l *lister) redigit(sym market.Symbol, listing *binance.Listing) {
 	to := symbolOf(listing)
-	if sym.PriceDigits == to.PriceDigits && sym.QtyDigits == to.QtyDigits {
+	if sameDigits(sym, to) {
 		return
 	}
 	l.symbols.Put(to)
@@ -78,12 +93,17 @@ func (l *lister) redigit(sym market.Symbol, listing *binance.Listing) {
 }
 
 // follow notes what the exchange says of a registered symbol, and lets go of one that has ended once two answers have said so:
-// one that lacks half of the market must not end it, and the last minute may bring trades after its time.
+// the last minute may bring trades after its time. An answer that lacks it says little, as one may lack half of the market: it
+// has ended where all of them lack it for minutes, and it does not trade.
 func (l *lister) follow(id market.SymbolID, c contract, listed map[string]*binance.Listing) {
 	listing := listed[l.symbols.Get(id).Name]
 	live := listing != nil && listing.Live()
+	confirmed, trades := endConfirmed, false
 	if listing != nil {
 		c.kind, c.tick = listing.ContractType, listing.Tick
+	} else if confirmed = vanishedFor; c.carried && !c.ended {
+		l.lacking++
+		trades = l.traded(id) > l.clock.Now().Add(-vanishedFor)
 	}
 	since, seen := l.ending[id]
 	switch {
@@ -91,7 +111,7 @@ func (l *lister) follow(id market.SymbolID, c contract, listed map[string]*binan
 		delete(l.ending, id)
 	case !seen:
 		l.ending[id] = time.Now()
-	case time.Since(since) >= endConfirmed:
+	case time.Since(since) >= confirmed && !trades:
 		delete(l.ending, id)
 		c.ended = true
 		l.end(id)
@@ -108,7 +128,8 @@ func statusOf(listing *binance.Listing) string {
 	return listing.Status
 }
 
-// plan sets when the exchange is asked next: soon after a contract begins or ends, as announced, until it says so.
+// plan sets when the exchange is asked next: soon after a contract begins or ends, as announced, until it says so; but never
+// without a pause.
 func (l *lister) plan(info *binance.Info) {
 	now, today := time.Now(), l.clock.Now()
 	l.next = now.Add(listEvery)
@@ -121,7 +142,8 @@ func (l *lister) plan(info *binance.Info) {
 		if listing.Pending() {
 			turn = listing.Onboard
 		}
-		if !listing.Perpetual() || !listing.Live() || !l.wants(listing.Name) || turn.Add(turnsWithin) < today {
+		near := turn >= today.Add(-turnsWithin) && turn <= today.Add(listEvery)
+		if !listing.Perpetual() || !listing.Live() || !l.wants(listing.Name) || !near {
 			continue
 		}
 		wait := max(turn.Add(afterTurn).Sub(today), 0)
@@ -131,6 +153,9 @@ func (l *lister) plan(info *binance.Info) {
 		if at := now.Add(wait); at.Before(l.next) {
 			l.next = at
 		}
+	}
+	if soonest := l.asked.Add(listAgain); l.next.Before(soonest) {
+		l.next = soonest
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,8 @@ type listed struct {
 	full     error    // of what is added
 	unsaved  error    // of what is saved
 	saved    []market.Symbol
+	saves    int
+	trades   map[market.SymbolID]bool // symbols that trade all the time
 	dog      *health.Watchdog
 	logged   bytes.Buffer
 	stop     func() error
@@ -55,7 +58,13 @@ func startLister(t *testing.T, named ...string) *listed {
 			x.asks++
 			return &binance.Info{Raw: []byte(fmt.Sprint(x.asks)), Listings: slices.Clone(x.exchange)}, x.err
 		},
-		save: func(all []market.Symbol) error { x.saved = slices.Clone(all); return x.unsaved },
+		save: func(all []market.Symbol) error { x.saves++; x.saved = slices.Clone(all); return x.unsaved },
+		traded: func(id market.SymbolID) market.Time {
+			if x.trades[id] {
+				return machineClock{}.Now() - market.Second
+			}
+			return 0
+		},
 		add: func(id market.SymbolID, first bool) error {
 			if x.full != nil {
 				return x.full
@@ -68,7 +77,7 @@ func startLister(t *testing.T, named ...string) *listed {
 		},
 		end:    func(id market.SymbolID) { note("end %d", id) },
 		listed: func() { note("listed") }}
-	symbols.Put(symbolOf(&x.exchange[0]), symbolOf(&x.exchange[1]))
+	x.saved = symbols.Put(symbolOf(&x.exchange[0]), symbolOf(&x.exchange[1]))
 	x.begin(&binance.Info{Listings: x.exchange}, []market.SymbolID{0, 1})
 	x.stop = background(func(ctx context.Context) error { x.run(ctx); return nil })
 	return x
@@ -211,7 +220,19 @@ func TestLister(t *testing.T) {
 			if n != hintsMost {
 				t.Errorf("%d names are remembered", n)
 			}
+			x.after(70*time.Minute, 24)
+			x.hears("NEWUSDT")
+			x.after(10*time.Second, 1)
 		})
+	})
+	t.Run("dates that are no dates", func(t *testing.T) {
+		for _, never := range []market.Time{253402300799000, 32503680000000, 11400000000000, math.MaxInt64, math.MinInt64, -1} {
+			bubbled(t, func(t *testing.T, x *listed) {
+				x.set("AUSDT", func(l *binance.Listing) { l.Delivery = never })
+				x.set("BUSDT", func(l *binance.Listing) { l.Status, l.Onboard = "PENDING_TRADING", never })
+				x.after(time.Hour+time.Second, 20)
+			})
+		}
 	})
 	t.Run("named ones only", func(t *testing.T) {
 		bubbled(t, func(t *testing.T, x *listed) {
@@ -232,8 +253,9 @@ func TestListerEnds(t *testing.T) {
 			x.after(3*time.Minute+time.Second, 1)
 		}
 		all := x.exchange
-		x.exchange = all[:1] // an answer that lacks half of the market
+		x.exchange = all[:1] // answers that lack half of the market, for a while
 		x.after(3*time.Minute, 1)
+		x.after(4*time.Minute, 8)
 		x.exchange = all
 		x.after(time.Minute, 1)
 
@@ -256,8 +278,14 @@ func TestListerEnds(t *testing.T) {
 		if c := x.contract(1); c.ended || c.gone || !c.carried {
 			t.Errorf("back again: %+v", c)
 		}
-		x.exchange = x.exchange[1:]
-		x.after(4*time.Minute, 2, "end 0")
+		x.trades = map[market.SymbolID]bool{0: true}
+		x.exchange = x.exchange[1:] // what trades has not ended, whatever the answers lack
+		x.after(30*time.Minute, 55)
+		if n := strings.Count(x.logged.String(), "list lacks symbols"); n != 2 || x.contract(0).ended {
+			t.Errorf("said %d times: %s", n, &x.logged)
+		}
+		x.trades = nil
+		x.after(time.Minute, 1, "end 0")
 		if c := x.contract(0); !c.gone {
 			t.Errorf("vanished: %+v", c)
 		}
@@ -288,8 +316,13 @@ func TestListerRefused(t *testing.T) {
 		if why := x.fails(); why != "EUSDT is not carried: disk full" {
 			t.Error(why)
 		}
-		x.unsaved = nil
+		x.unsaved, x.full, x.saves = nil, errors.New("full again"), 0
+		x.after(15*time.Minute, 5)
+		x.full = nil
 		x.after(3*time.Minute, 1, "add 4 EUSDT first=false", "listed")
+		if x.saves != 1 {
+			t.Errorf("what finds no room was saved %d times", x.saves)
+		}
 	})
 }
 
@@ -304,11 +337,17 @@ func TestListerUnanswered(t *testing.T) {
 		}
 		x.err = &market.BudgetError{RetryAfter: 5 * time.Minute, Reason: "refused"}
 		x.after(time.Minute, 1)
+		x.hears("CUSDT") // a name is no reason to ask before that
+		x.after(3*time.Minute, 0)
 		x.err = nil
-		x.after(5*time.Minute, 1)
+		x.after(2*time.Minute, 1)
 		if why := x.fails(); why != "" {
 			t.Error(why)
 		}
+		x.err = errors.New("status 500")
+		x.hears("DUSDT")
+		x.after(time.Second, 1)
+		x.after(time.Minute, 2)
 	})
 }
 
