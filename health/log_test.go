@@ -188,6 +188,7 @@ func TestMask(t *testing.T) {
 		{"Proxy-Authorization: Basic dTpw", "Proxy-Authorization: Basic ***"},
 		{"GET /ws/" + key, "GET /ws/***"},
 		{"it is " + strings.Repeat("0f", 32) + ", its .CHECKSUM says", "it is " + strings.Repeat("0f", 32) + ", its .CHECKSUM says"},
+		{`{"token":"abcdef", "apiKey": "k","n":1}`, `{"token":"***", "apiKey": "***","n":1}`},
 		{"--token /run/token: empty", "--token /run/token: empty"},
 	} {
 		if got := Mask(c.text); got != c.want {
