@@ -116,7 +116,9 @@ func ofAnswer(address string, err error) string {
 	switch {
 	case errors.As(err, &syntax):
 		return "that is not the exchange's REST: a page for signing in to the network, or a wrong address; want one like " + wanted(address)
-	case errors.Is(err, ws.ErrHandshakeBadProtocol), status == http.StatusBadRequest && api != nil && strings.Contains(api.Msg, "HTTPS"):
+	case errors.Is(err, ws.ErrHandshakeBadProtocol):
+		return "whoever answers speaks HTTP/1.0: there is TLS at that port (then want https, and wss for streams), or no WebSocket"
+	case status == http.StatusBadRequest && api != nil && strings.Contains(api.Msg, "HTTPS"):
 		return "there is TLS at that port: want https, and wss for streams"
 	case status == 0:
 		return ""

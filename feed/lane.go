@@ -281,6 +281,9 @@ func (l *lane) jump(from *carrier, slot engine.Slot, s *symbol, id int64) {
 	}
 	for len(s.held) > 0 && s.held[0].ID <= id && l.mayBeBurnt(s, idSpan{s.next, s.held[0].ID - 1}, s.holeSpan()) {
 		h := s.held[0]
+		if s.hole.record != nil {
+			l.f.metrics.BurntIDs.Add(float64(max(0, min(h.ID-1, s.hole.last)-s.next+1)))
+		}
 		s.burn(h.ID, h.Time)
 		l.unhold(slot, s, 0, 1)
 		l.pass(slot, s, &h.Trade, h.era, h.payload)
@@ -312,6 +315,7 @@ func (l *lane) burnt(from *carrier, slot engine.Slot, s *symbol, id int64) {
 		if !g.burnt() && !g.given && from.began(slot, g.first) && g.last < id && l.mayBeBurnt(s, idSpan{g.first, g.last}, g.span) {
 			record := g.record
 			g.record, g.official = nil, false
+			l.f.metrics.BurntIDs.Add(float64(g.last - g.first + 1))
 			l.end(s, record, GapHealed)
 			l.mark(slot, s)
 			l.recovered(s)

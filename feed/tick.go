@@ -54,7 +54,7 @@ func (f *Feed) tick(ctx context.Context) {
 
 // stoodStill tells the lanes that nothing ran from since until now.
 func (f *Feed) stoodStill(since market.Time, now time.Time, still time.Duration) {
-	f.log.Warn("stood still", "since", since.String(), "for", still.Round(time.Millisecond))
+	f.log.Warn("this process stood still: it was stopped, or got no processor", "since", since.String(), "for", still.Round(time.Millisecond))
 	for _, l := range f.lanes {
 		l.stoodStill(since, now)
 	}

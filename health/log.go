@@ -31,7 +31,12 @@ func NewLog(w io.Writer, o LogOptions) *slog.Logger {
 	for _, l := range o.Levels {
 		level = min(level, l)
 	}
-	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { return maskAttr(a) }}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String()) // with its unit, which JSON would not say
+		}
+		return maskAttr(a)
+	}}
 	var out slog.Handler = slog.NewTextHandler(w, opts)
 	if o.JSON {
 		out = slog.NewJSONHandler(w, opts)

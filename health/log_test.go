@@ -188,10 +188,20 @@ func TestMask(t *testing.T) {
 		{"Proxy-Authorization: Basic dTpw", "Proxy-Authorization: Basic ***"},
 		{"GET /ws/" + key, "GET /ws/***"},
 		{"it is " + strings.Repeat("0f", 32) + ", its .CHECKSUM says", "it is " + strings.Repeat("0f", 32) + ", its .CHECKSUM says"},
+		{`{"token":"abcdef", "apiKey": "k","n":1}`, `{"token":"***", "apiKey": "***","n":1}`},
 		{"--token /run/token: empty", "--token /run/token: empty"},
 	} {
 		if got := Mask(c.text); got != c.want {
 			t.Errorf("%s: %s, want %s", c.text, got, c.want)
 		}
+	}
+}
+
+// TestLogDurations: a duration is told with its unit, in JSON too.
+func TestLogDurations(t *testing.T) {
+	var out strings.Builder
+	NewLog(&out, LogOptions{JSON: true}).Info("took", "took", 893*time.Millisecond)
+	if !strings.Contains(out.String(), `"took":"893ms"`) {
+		t.Error(out.String())
 	}
 }

@@ -9,7 +9,7 @@ import (
 // What is secret, and where it ends.
 var (
 	secretUser   = regexp.MustCompile(`(://[^/\s:@"']*):[^/\s"']*@`)
-	secretField  = regexp.MustCompile(`(?i)\b(signature|listen_?key|api_?key|token|secret|password)((?:=|%3D)"?)[^&\s"',;)]+`)
+	secretField  = regexp.MustCompile(`(?i)\b(signature|listen_?key|api_?key|token|secret|password)((?:=|%3D|"\s*:\s*)"?)[^&\s"',;)]+`)
 	secretHeader = regexp.MustCompile(`(?i)\b(x-mbx-apikey|proxy-authorization|authorization|cookie)\b("?[:=]\s*[\["]*)(bearer\s+|basic\s+)?[^\s"',\]]+`)
 	longWord     = regexp.MustCompile(`\b[0-9A-Za-z]{64}\b`)
 )

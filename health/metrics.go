@@ -26,6 +26,7 @@ type Metrics struct {
 	Gaps             prometheus.Counter     // runs of ids that did not come in time
 	GapTrades        prometheus.Counter     // ids within them
 	HealedTrades     prometheus.Counter     // ids of gaps that came after all
+	BurntIDs         prometheus.Counter     // ids of gaps that were never given, as has shown since
 	UnhealedTrades   prometheus.Counter     // ids of gaps that were let through
 	LateTrades       prometheus.Counter     // came after their kline was closed
 	LateSeconds      prometheus.Histogram   // how old those were
@@ -80,6 +81,7 @@ func NewMetrics() *Metrics {
 		Gaps:             r.counter("klined_gaps_total", "Runs of trade ids that did not come in time."),
 		GapTrades:        r.counter("klined_gap_trades_total", "Trade ids found missing."),
 		HealedTrades:     r.counter("klined_healed_trades_total", "Missing trades that came after all, over a connection or from REST."),
+		BurntIDs:         r.counter("klined_burnt_ids_total", "Missing ids that the exchange never gave, as has shown since; with --source trade."),
 		UnhealedTrades:   r.counter("klined_unhealed_trades_total", "Missing trade ids that were let through: the klines they belong to are marked gap."),
 		LateTrades:       r.counter("klined_late_trades_total", "Trades that came after their kline was closed."),
 		LateSeconds:      r.histogram("klined_late_trade_seconds", "How old trades were that came after their kline was closed.", 0.05, 16),

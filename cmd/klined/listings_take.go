@@ -196,7 +196,7 @@ func (r *refusals) tell(log *slog.Logger) {
 	}
 	r.told, r.toldAt = why, time.Now()
 	if why != "" {
-		log.Error("cannot carry what the exchange lists", "symbols", r.names[:min(len(r.names), 10)], "of", len(r.names), "error", r.why)
+		log.Error("cannot carry what the exchange lists", "symbols", r.names[:min(len(r.names), 10)], "count", len(r.names), "error", r.why)
 	}
 }
 

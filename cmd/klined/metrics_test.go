@@ -23,6 +23,7 @@ import (
 // of an exchange, or takes too long. Each has a test that does.
 var shownElsewhere = map[string]struct{ file, test, says string }{
 	"klined_tape_left_out_total":          {"record_test.go", "TestRecordCounts", "TapeLeftOut"},
+	"klined_burnt_ids_total":              {"../../feed/burnt_test.go", "TestBurntIDs", "BurntIDs"},
 	"klined_unknown_symbol_total":         {"../../binance/decode_test.go", "TestDecodeUnknownSymbol", "UnknownSymbols"},
 	"klined_ws_slow_clients_total":        {"../../serve/push_test.go", "TestSlowClients", "WSSlowClients"},
 	"klined_unauthorized_total":           {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	socks "golang.org/x/net/proxy"
@@ -77,6 +78,8 @@ func (p *proxyFlag) dialer(through dialFunc) dialFunc {
 	if p.Port() == "" {
 		host = net.JoinHostPort(p.Hostname(), p.usualPort())
 	}
+	shown := *p.URL
+	shown.Host = host
 	open := p.connect
 	if p.Scheme != "http" {
 		open = p.socks
@@ -87,7 +90,7 @@ func (p *proxyFlag) dialer(through dialFunc) dialFunc {
 		defer cancel()
 		conn, err := through(ctx, network, host)
 		if err != nil {
-			return nil, fmt.Errorf("cannot reach the proxy %s: %w", p.Redacted(), cause(err))
+			return nil, fmt.Errorf("cannot reach the proxy %s: %w", shown.Redacted(), cause(err))
 		}
 		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 		err = open(ctx, conn, addr)
@@ -99,7 +102,7 @@ func (p *proxyFlag) dialer(through dialFunc) dialFunc {
 			if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 				err = fmt.Errorf("no answer within %s: %w", time.Since(began).Round(time.Second), cmp.Or(context.Cause(ctx), context.DeadlineExceeded))
 			}
-			return nil, fmt.Errorf("the proxy %s does not open the way to %s: %w", p.Redacted(), addr, err)
+			return nil, fmt.Errorf("the proxy %s does not open the way to %s: %w", shown.Redacted(), addr, err)
 		}
 		return conn, nil
 	}
@@ -143,6 +146,9 @@ func (p *proxyFlag) socks(ctx context.Context, conn net.Conn, addr string) error
 	if errors.As(err, &op) {
 		err = op.Err
 	}
+	if err != nil && strings.Contains(err.Error(), "no acceptable authentication methods") {
+		err = fmt.Errorf("%w: user and password are missing, or it takes none such", err)
+	}
 	return err
 }
 
@@ -159,6 +165,9 @@ func (p *proxyFlag) connect(_ context.Context, conn net.Conn, addr string) error
 	// Byte by byte, so that nothing is read of what comes behind the answer.
 	answer, err := http.ReadResponse(bufio.NewReaderSize(&slowly{conn, maxConnectAnswer}, 16), ask)
 	if err != nil {
+		if strings.Contains(err.Error(), `"\x05`) { // the version that SOCKS5 answers begin with
+			err = fmt.Errorf("%w: that is a SOCKS proxy; want socks5://…", err)
+		}
 		return fmt.Errorf("cannot read its answer: %w", err)
 	}
 	switch {

@@ -108,6 +108,7 @@ func TestProxy(t *testing.T) {
 		{"CONNECT, in chunks", "http://PROXY", &testProxy{dial: toExchange, opens: "200 OK\r\nTransfer-Encoding: chunked"}, ""},
 		{"CONNECT, not allowed", "http://PROXY", &testProxy{answer: head + "403 Forbidden\r\n\r\n"}, "it answers 403 Forbidden"},
 		{"no HTTP", "http://PROXY", &testProxy{answer: "SSH-2.0-OpenSSH_9.6\r\n\r\n"}, "cannot read its answer: malformed HTTP"},
+		{"SOCKS where HTTP is meant", "http://PROXY", &testProxy{answer: "\x05\xff"}, "that is a SOCKS proxy; want socks5://"},
 		{"an answer without end", "http://PROXY", &testProxy{answer: head + "200 OK\r\nX: " + strings.Repeat("x", 2*maxConnectAnswer)}, "more than 65536 bytes"},
 		{"it hangs up", "http://PROXY", &testProxy{answer: head + "200 OK\r\n"}, "cannot read its answer: unexpected EOF"},
 		{"nobody there", "socks5://bot:secret@" + nobody.Addr().String(), &testProxy{}, "cannot reach the proxy socks5://bot:xxxxx@" + nobody.Addr().String() + ": connect: connection refused"},

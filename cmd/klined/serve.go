@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,7 +101,11 @@ func (n network) listen(addr string) (net.Listener, error) {
 	if listen == nil {
 		listen = net.Listen
 	}
-	l, err := listen("tcp", addr)
+	family := "tcp"
+	if at, err := netip.ParseAddrPort(addr); err == nil && at.Addr().Is4() {
+		family = "tcp4" // 0.0.0.0 would be every IPv6 address, too
+	}
+	l, err := listen(family, addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, cause(err))
 	}
@@ -135,12 +140,13 @@ func (n network) download() *http.Client {
 
 // server is the parts of klined serve, in the data's order.
 type server struct {
-	o       serveOptions
-	metrics *health.Metrics
-	dog     *health.Watchdog
-	manager *manager
-	log     *slog.Logger
-	began   time.Time
+	o        serveOptions
+	metrics  *health.Metrics
+	dog      *health.Watchdog
+	manager  *manager
+	log      *slog.Logger
+	began    time.Time
+	stopping time.Time // since when
 
 	clock   *clock.Clock
 	symbols *market.Symbols
@@ -181,7 +187,12 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	if err := s.openStore(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.ends("store", storeWithin, s.store.Close)) }()
+	defer func() {
+		err = errors.Join(err, s.ends("store", storeWithin, s.store.Close))
+		if err == nil && !s.stopping.IsZero() {
+			logged(func() { s.log.Info("stopped", "took", time.Since(s.stopping).Round(time.Millisecond)) })
+		}
+	}()
 	if err := s.openTape(); err != nil {
 		return err
 	}
@@ -293,6 +304,7 @@ func (s *server) run(outer context.Context, listener net.Listener, carried []mar
 	s.manager.tell("STOPPING=1\nSTATUS=stopping")
 	why := context.Cause(ctx)
 	logged(func() { s.log.Info("stopping", "reason", why) })
+	s.stopping = time.Now()
 	err := s.ends("parts", partsWithin, func() error { return unlessStopped(outer, g.Wait()) })
 	if err != why {
 		err = errors.Join(unlessStopped(outer, why), err)

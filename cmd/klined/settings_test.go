@@ -217,7 +217,7 @@ func TestPrintSettingsThatAreNot(t *testing.T) {
 // TestNearest: a hint names something else than what was wrong.
 func TestNearest(t *testing.T) {
 	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT"}
-	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "ETHUSDT"?)`, "x": ""} {
+	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "BTCUSDT"?)`, "x": ""} {
 		if got := nearest(wrong, names); got != want {
 			t.Errorf("%s: %q, want %q", wrong, got, want)
 		}

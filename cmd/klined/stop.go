@@ -21,7 +21,7 @@ const (
 	loggedWithin   = time.Second      // a line of the log, of which each step may have one: nobody may be reading
 
 	// allWithin is what the whole stop may take; then the process ends where it stands.
-	allWithin = partsWithin + clientsWithin + tapeWithin + storeWithin + 8*loggedWithin
+	allWithin = partsWithin + clientsWithin + tapeWithin + storeWithin + 9*loggedWithin
 )
 
 // logged does what writes to the log, or to stderr, on the way out, for some time at most: that may be what hangs.

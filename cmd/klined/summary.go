@@ -29,12 +29,12 @@ type summary struct {
 }
 
 // counts are figures that only rise.
-type counts struct{ trades, closed, gaps, missing, healed, slow float64 }
+type counts struct{ trades, closed, gaps, missing, healed, burnt, slow float64 }
 
 func (s *server) counts() counts {
 	m := s.metrics
 	return counts{trades: health.Count(m.Trades), closed: health.Count(m.KlinesClosed), gaps: health.Count(m.Gaps),
-		missing: health.Count(m.GapTrades), healed: health.Count(m.HealedTrades), slow: health.Count(m.WSSlowClients)}
+		missing: health.Count(m.GapTrades), healed: health.Count(m.HealedTrades), burnt: health.Count(m.BurntIDs), slow: health.Count(m.WSSlowClients)}
 }
 
 // summarise tells until ctx ends.
@@ -70,10 +70,11 @@ func (sum *summary) look() {
 	}
 }
 
-// tell logs one line of how the last minute was, in the order of the data, for whoever reads along:
+// tell logs one line of how the last minute was, in the order of the data, for whoever reads along. Of the ids that were missing some
+// came (healed), and some were never given (burnt: with --source trade there are such all day long, and nothing is amiss):
 //
 //	level=INFO msg="last minute" target=life ready=true trades_per_s=8012 lag_p50=45ms lag_p99=210ms gaps=2 missing=120
-//	healed=120 closed=12000 whole=798/800 behind=0 connections=10/10 clients=12 slow=0 weight=230/1200 store_waits=1204
+//	healed=120 burnt=0 closed=12000 whole=798/800 behind=0 connections=10/10 clients=12 slow=0 weight=230/1200 store_waits=1204
 //	commit=12ms memory=412MB goroutines=130
 func (sum *summary) tell(now time.Time) {
 	s, is := sum.server, sum.server.counts()
@@ -90,7 +91,7 @@ func (sum *summary) tell(now time.Time) {
 	whole, rate := fmt.Sprintf("%d/%d", st.Symbols[feed.Whole], living), (is.trades-was.trades)/seconds
 	p50, p99, _ := s.feed.Ages()
 	s.log.Info("last minute", "ready", sum.ready.Ready, "trades_per_s", int(rate+0.5), "lag_p50", p50, "lag_p99", p99,
-		"gaps", int(is.gaps-was.gaps), "missing", int(is.missing-was.missing), "healed", int(is.healed-was.healed),
+		"gaps", int(is.gaps-was.gaps), "missing", int(is.missing-was.missing), "healed", int(is.healed-was.healed), "burnt", int(is.burnt-was.burnt),
 		"closed", int(is.closed-was.closed), "whole", whole, "behind", st.Symbols[feed.Behind],
 		"connections", fmt.Sprintf("%d/%d", up, len(st.Connections)), "clients", int(health.Count(s.metrics.WSClients)), "slow", int(is.slow-was.slow),
 		"weight", fmt.Sprintf("%d/%d", s.budget.Used(), s.o.RESTWeight), "store_waits", disk.OutboxRows,
