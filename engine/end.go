@@ -16,7 +16,7 @@ func (e *Engine) End(slot Slot, until market.Time) {
 
 // Reopen lets a symbol that has ended take trades again, from Begin on. Its klines stay, with the marks that they carry, as far as
 // they are known: what the clock has closed since the end says nothing of what was traded meanwhile, and is absent until Load or
-// Replace brings it.
+// Replace brings it. What contains the end, and has left as closed, leaves once more, marked.
 func (e *Engine) Reopen(slot Slot) {
 	s := &e.symbols[slot]
 	for r := range e.rungs {
@@ -37,11 +37,15 @@ func (e *Engine) forget(s *symbol, r int, t market.Time) {
 		case r == 0:
 			*k = entry{} // as if it had never opened: no price is carried into it
 		default:
+			if complete && k.OpenTime < t && !k.Gap { // it has left, without what was traded after the end
+				k.Gap = true
+				e.revised(s, r, k)
+			}
 			revision := k.Revision
 			*k = blank(k.OpenTime, e.start(s, r, k.OpenTime), k.end)
 			e.fill(s, r, k) // what lies before t, and what is settled
 			if complete {
-				k.Revision = revision + 1 // it may have left
+				k.Revision = revision + 1
 			}
 		}
 	}
