@@ -224,10 +224,11 @@ func (m *months) flat() {
 		name string
 		of   func(look) float64
 		all  func([]float64) float64
+		most float64 // times as much
 	}{
-		{"MiB resident", func(l look) float64 { return l.rss }, mean},
-		{"MiB of heap in use", func(l look) float64 { return l.heap }, least},
-		{"goroutines", func(l look) float64 { return l.goroutines }, mean},
+		{"MiB resident", func(l look) float64 { return l.rss }, mean, 1.25}, // the caches of SQLite's connections fill with the past
+		{"MiB of heap in use", func(l look) float64 { return l.heap }, least, 1.2},
+		{"goroutines", func(l look) float64 { return l.goroutines }, mean, 1.1},
 	} {
 		figure := func(looks []look) float64 {
 			var figures []float64
@@ -238,7 +239,7 @@ func (m *months) flat() {
 		}
 		a, b := figure(middle), figure(last)
 		m.t.Logf("%s: %.0f, then %.0f", f.name, a, b)
-		if b > 1.1*a {
+		if b > f.most*a {
 			m.t.Errorf("%s grew from %.0f to %.0f", f.name, a, b)
 		}
 	}
