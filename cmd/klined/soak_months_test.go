@@ -33,7 +33,10 @@ func TestSoakMonths(t *testing.T) {
 	if t.Failed() {
 		t.FailNow()
 	}
+	all := m.symbols
+	m.symbols = m.whole()
 	m.calm(5 * time.Minute)
+	m.symbols = all
 	end := m.now() - 5*market.Second
 	m.judged(end, ordinary, revised)
 	m.flat()
@@ -175,14 +178,18 @@ func (m *months) cpu() time.Duration {
 	return time.Duration(m.metric("process_cpu_seconds_total") * float64(time.Second))
 }
 
+// whole are the symbols that have not been delisted.
+func (m *months) whole() []string {
+	return slices.DeleteFunc(slices.Clone(m.symbols), func(name string) bool { return m.ends[name] != 0 })
+}
+
 // judged holds everything that closed up to the end against the truth: as REST answers, as it was pushed last, and that it was
 // pushed as final once.
 func (m *months) judged(end market.Time, ordinary, revised *audience) {
 	m.t.Helper()
 	ordinary.close()
 	revised.close()
-	whole := slices.DeleteFunc(slices.Clone(m.symbols), func(name string) bool { return m.ends[name] != 0 })
-	m.judge.everyWay(m.t, "all", whole, m.o.ivs, m.first, end, ordinary, revised)
+	m.judge.everyWay(m.t, "all", m.whole(), m.o.ivs, m.first, end, ordinary, revised)
 	for name, at := range m.ends {
 		m.judge.everyWay(m.t, name+", delisted at "+at.String(), []string{name}, m.o.ivs, m.first, at-market.Second, ordinary, revised)
 	}
@@ -259,7 +266,6 @@ func (m *months) stopped(end market.Time) {
 	if took > 5*time.Second {
 		m.t.Errorf("it took %s to stop", took)
 	}
-	some := slices.DeleteFunc(slices.Clone(m.symbols), func(name string) bool { return m.ends[name] != 0 })[:100]
-	v, err := m.judge.stored(serveOptions{Dir: m.o.dir, Intervals: m.o.ivs, Source: m.o.source}, append(some, m.comers...), m.first, end, false)
+	v, err := m.judge.stored(serveOptions{Dir: m.o.dir, Intervals: m.o.ivs, Source: m.o.source}, append(m.whole()[:100], m.comers...), m.first, end, false)
 	must(m.t, "stored", v, err)
 }
