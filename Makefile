@@ -38,9 +38,9 @@ $(LINT): tools/go.mod tools/go.sum
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: testing without the race detector"
 	go test $(RACE) -cpu 1 ./cmd/klined & alone=$$!; \
-	go test $(RACE) $$(go list ./... | grep -v /cmd/klined); others=$$?; \
+	go test $(RACE) $$(go list ./... | grep -v -e /cmd/klined -e '^klined$$'); others=$$?; \
 	wait $$alone && exit $$others
-	go test ./cmd/klined ./store ./bench
+	go test . ./cmd/klined ./store ./bench ./feed ./sim ./binance
 	go -C tools/promql test -count=1 ./...
 
 # Each fuzz target for so many inputs (by time, go test takes its own deadline for a failure now and then); a failing input is

@@ -103,6 +103,9 @@ func capture(t *testing.T, name string, frame func([]byte)) {
 
 // TestDecodeRealFrames holds real captures against the oracle and counts what they bring.
 func TestDecodeRealFrames(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	f := func(name string, source market.Source, trades, official, klines, slow int) {
 		t.Run(name+" "+source.String(), func(t *testing.T) {
 			c := newComparer(source)

@@ -54,6 +54,9 @@ func updatesText(updates []market.Update) string {
 // TestLongerClosesFollow: what closed after the first boundary and could not be shown goes out when the absent part
 // arrives, once, whether that part is an official hour or minutes.
 func TestLongerClosesFollow(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	hours := []market.Interval{market.OneMinute, 5 * market.OneMinute, market.OneHour, 2 * market.OneHour}
 	for _, c := range []struct {
 		name string

@@ -112,6 +112,9 @@ func unknowable(y *player, id market.SymbolID) bool {
 
 // TestSameTapeSameKlines: the same tape gives the same nine values of every kline, however it is cut.
 func TestSameTapeSameKlines(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		p := newTape(rapid.Uint64().Draw(t, "market"), market.SourceAggTrade, 3, 4, [2][]market.Span{})
 		var first map[market.Update]market.Kline

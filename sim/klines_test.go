@@ -92,6 +92,9 @@ func checkClose(t *testing.T, e *Exchange, k map[string]string, sent market.Time
 
 // TestEveryIntervalClosesAtOneBoundary starts before a Monday that is a month's first and a 3d anchor.
 func TestEveryIntervalClosesAtOneBoundary(t *testing.T) {
+	if raceEnabled {
+		t.Skip("a market of this length is run without the race detector: make test does both")
+	}
 	opt := Options{Symbols: 2, Rate: 50, Seed: 5, Start: mustTime(t, "2027-02-28T23:57:30Z")}
 	served(t, opt, func(t *testing.T, e *Exchange, v *visitor) {
 		s := v.dial("/market/ws")

@@ -178,8 +178,9 @@ func TestE2EDiskFull(t *testing.T) {
 	r.poll("all is durable", 30*time.Second, func() bool { st = r.status().Store; return st.State == store.StateOK && st.OutboxRows == 0 })
 	t.Logf("all was durable %s after there was room", time.Since(began).Round(10*time.Millisecond))
 	r.poll("/healthz says 200", 30*time.Second, func() bool { return r.health() == "" })
-	for _, line := range []string{"cannot write, klines are kept in memory", "writing goes again", "does not work\" target=life component=disk",
-		"works again\" target=life component=disk"} {
+	again := `works again" target=life component=disk` // which is looked at every few seconds
+	r.poll("the disk works again", 30*time.Second, func() bool { return strings.Contains(r.server.output(), again) })
+	for _, line := range []string{"cannot write, klines are kept in memory", "writing goes again", `does not work" target=life component=disk`, again} {
 		if n := strings.Count(r.server.output(), line); n != 1 {
 			t.Errorf("the log says %d times %q", n, line)
 		}
