@@ -32,15 +32,15 @@ $(LINT): tools/go.mod tools/go.sum
 	go -C tools build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 # cmd/klined runs exchange, server and clients in one bubble of fake time. There the race runtime itself aborts now and
-# then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one, and the others run beside it. What is too long
-# under the race detector runs without it. What dashboard and alerts ask for is read with Prometheus's own parser, in a module
+# then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one, and the others run beside it, and then what is too
+# long under the race detector, without it. What dashboard and alerts ask for is read with Prometheus's own parser, in a module
 # of its own.
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: testing without the race detector"
 	go test $(RACE) -cpu 1 ./cmd/klined & alone=$$!; \
-	go test $(RACE) $$(go list ./... | grep -v -e /cmd/klined -e '^klined$$'); others=$$?; \
+	go test $(RACE) $$(go list ./... | grep -v -e /cmd/klined -e '^klined$$') && \
+	go test . ./cmd/klined ./store ./bench ./feed ./sim ./binance; others=$$?; \
 	wait $$alone && exit $$others
-	go test . ./cmd/klined ./store ./bench ./feed ./sim ./binance
 	go -C tools/promql test -count=1 ./...
 
 # Each fuzz target for so many inputs (by time, go test takes its own deadline for a failure now and then); a failing input is
