@@ -282,7 +282,7 @@ func TestMatrix(t *testing.T) {
 	for _, e := range evils {
 		m.play(t, e)
 	}
-	for range number(t, "KLINED_PAIRS", 12) {
+	for range number(t, "KLINED_PAIRS", 6) {
 		m.play(t, m.some(2)...)
 	}
 	t.Logf("%d trials, %d klines compared", m.trials, m.klines)
