@@ -25,13 +25,6 @@ func (f *Feed) End(id market.SymbolID) {
 	}
 }
 
-// hasEnded reports whether the venue has ended a symbol.
-func (l *lane) hasEnded(slot engine.Slot) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.symbols[slot].state == Ended
-}
-
 // finish ends a symbol with the running minute; false where it has ended before. When it returns, nobody is told any more that it
 // is whole.
 func (l *lane) finish(slot engine.Slot) bool {
@@ -43,7 +36,7 @@ func (l *lane) finish(slot engine.Slot) bool {
 		return false
 	}
 	l.stand(s, Ended)
-	l.alive--
+	l.living--
 	s.ended, s.streams = market.OneMinute.Open(l.f.clock.Now())+market.Minute, true
 	l.engine.End(slot, s.ended)
 	l.leaving = append(l.leaving, slot)
@@ -67,7 +60,7 @@ func (f *Feed) leave() {
 	}
 }
 
-// gone is the symbols whose streams are to end now.
+// gone is the symbols whose streams are to end now. Of those that have ended long ago what is missing is given up.
 func (l *lane) gone() (ids []market.SymbolID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,11 +74,11 @@ func (l *lane) gone() (ids []market.SymbolID) {
 			s.streams = false
 			ids = append(ids, s.id)
 		}
-		healed := !l.heals(s)
-		if healed {
-			l.giveUpAll(slot, s)
+		if l.heals(s) {
+			return false
 		}
-		return healed
+		l.giveUpAll(slot, s)
+		return true
 	})
 	return ids
 }

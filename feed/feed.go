@@ -116,7 +116,6 @@ func New(o Options) (*Feed, error) {
 	if len(o.Intervals) > 64 {
 		return nil, fmt.Errorf("%d intervals; at most 64", len(o.Intervals))
 	}
-	o.Rotate = orDefault(o.Rotate, rotateAfter)
 	f := &Feed{
 		intervals: o.Intervals, source: o.Source, redundancy: orDefault(o.Redundancy, 2), more: make(chan struct{}, 1), clock: o.Clock, doubt: o.Doubt, name: o.Name, drain: o.Drain,
 		settles: o.Settle, onWhole: o.OnWhole, tickers: o.Tickers, metrics: o.Metrics, log: o.Log.With("target", "feed"),
@@ -167,7 +166,7 @@ func (f *Feed) layLanes(o Options) error {
 		l := f.lanes[i%lanes]
 		places[id] = place{lane: int32(l.n), slot: l.engine.Add(id)}
 		l.symbols = append(l.symbols, symbol{id: id, state: Waiting})
-		l.alive++
+		l.living++
 	}
 	f.places.Store(&places)
 	f.living.Store(int64(len(o.Symbols)))

@@ -28,7 +28,7 @@ type lane struct {
 	mu          sync.Mutex
 	engine      *engine.Engine
 	symbols     []symbol            // by engine.Slot
-	alive       int                 // those that have not ended
+	living      int                 // those that have not ended
 	conns       []*carrier          // its trade connections that are up
 	newest      market.Time         // time of the youngest trade that has come, as far as it had come by our clock, too
 	era         int                 // how often no connection was left that carried it
@@ -59,7 +59,7 @@ type lane struct {
 	spans       []market.Span // scratch of mark
 	relays      relays
 	rate        rate
-	leaving     []engine.Slot // symbols that have ended, and whose streams have not
+	leaving     []engine.Slot // symbols that have ended and are looked after yet
 	payload     []byte        // of the trade that is being taken, where somebody takes trades of the lane
 
 	mutex   *health.Component

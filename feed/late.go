@@ -62,9 +62,9 @@ func (g *lag) greatest() (most time.Duration) {
 	return most
 }
 
-// behindTwins finds the connections that are late, has those replaced whose twins keep up, and returns what the log is to say of
-// them. It is called once a look, under the lane's mutex.
-func (l *lane) behindTwins(now time.Time) (lines []func()) {
+// behindTwins finds the connections that are late, and has those replaced whose twins keep up. It is called once a look, under the
+// lane's mutex.
+func (l *lane) behindTwins(now time.Time) {
 	for _, c := range l.conns {
 		c.lag.look(now)
 		if !c.last.at.IsZero() {
@@ -75,7 +75,7 @@ func (l *lane) behindTwins(now time.Time) (lines []func()) {
 		g := &c.lag
 		say := func(level slog.Level, msg string, args ...any) {
 			args = append([]any{"conn", c.name, "lag", g.now.Round(time.Millisecond)}, args...)
-			lines = append(lines, func() { l.f.log.Log(context.Background(), level, msg, args...) })
+			go l.f.log.Log(context.Background(), level, msg, args...)
 		}
 		switch {
 		case !c.carries || c.silent != "":
@@ -97,13 +97,12 @@ func (l *lane) behindTwins(now time.Time) (lines []func()) {
 			g.told = true
 		}
 	}
-	return lines
 }
 
 // hasBetter reports whether another connection of the lane keeps up.
 func (l *lane) hasBetter(than *carrier) bool {
 	for _, c := range l.conns {
-		if c != than && c.carries && c.lag.reads+c.lag.looks > 0 && c.lag.now <= min(lateBound, than.lag.now/2) {
+		if c != than && c.carries && c.lag.now <= min(lateBound, than.lag.now/2) {
 			return true
 		}
 	}

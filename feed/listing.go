@@ -61,6 +61,9 @@ func (f *Feed) Add(ids []market.SymbolID, first bool) error {
 				own = append(own, id)
 			}
 		}
+		if len(own) == 0 {
+			continue
+		}
 		for _, k := range l.links {
 			k.begin(own)
 		}
@@ -81,9 +84,9 @@ func (f *Feed) choose(ids []market.SymbolID) (chosen []*lane, err error) {
 	}
 	loads, mean := f.loads()
 	for _, id := range ids {
-		l, slot := f.laneOf(id)
+		l, _ := f.laneOf(id)
 		switch {
-		case l != nil && !l.hasEnded(slot):
+		case l != nil && f.Standing(id) != Ended:
 			return nil, fmt.Errorf("%s is carried already", f.name(id))
 		case l == nil:
 			l = f.lanes[quietest(loads, f.layout.tradesPerConn)]
@@ -131,7 +134,7 @@ func (l *lane) admit(id market.SymbolID, first bool) engine.Slot {
 		l.engine.Reopen(slot)
 	}
 	s.state = Waiting
-	l.alive++
+	l.living++
 	l.f.metrics.Symbols.WithLabelValues(string(Waiting)).Inc()
 	if first {
 		s.listed, s.opening, s.first, s.next = true, true, 1, 1

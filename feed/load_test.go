@@ -55,7 +55,7 @@ func updatesText(updates []market.Update) string {
 // arrives, once, whether that part is an official hour or minutes.
 func TestLongerClosesFollow(t *testing.T) {
 	if raceEnabled {
-		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+		t.Skip("its markets are an hour long: make test runs it without the race detector")
 	}
 	hours := []market.Interval{market.OneMinute, 5 * market.OneMinute, market.OneHour, 2 * market.OneHour}
 	for _, c := range []struct {

@@ -27,7 +27,7 @@ func (f *Feed) Ready() Readiness {
 	r, now := Readiness{Symbols: noSymbols()}, time.Now()
 	for _, l := range f.lanes {
 		l.mu.Lock()
-		if l.alive > 0 {
+		if l.living > 0 {
 			if l.carriers() == 0 {
 				r.Uncarried = append(r.Uncarried, l.n)
 				r.Reasons = append(r.Reasons, fmt.Sprintf("lane %d: no connection carries it", l.n))

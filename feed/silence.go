@@ -109,11 +109,8 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 		l.unseenEnds = 0
 	}
 	ends = append(ends, l.mute(now)...)
-	lines := l.behindTwins(now)
+	l.behindTwins(now)
 	l.unlock(taken)
-	for _, line := range lines {
-		line()
-	}
 	if len(ends) > 0 {
 		l.f.doubtClock(ctx) // the exchange's may have stepped back: then it is silent until it has caught up
 	}
@@ -301,11 +298,11 @@ func (l *lane) acknowledged(c *carrier, at time.Time) {
 func (l *lane) mute(now time.Time) (ends []*carrier) {
 	for _, c := range l.conns {
 		mute := now.Sub(c.ready)
-		if c.carries || c.silent != "" || c.ready.IsZero() || mute < muteEnds || l.alive == 0 {
+		if c.carries || c.silent != "" || c.ready.IsZero() || mute < muteEnds || l.living == 0 {
 			continue
 		}
 		why := fmt.Sprintf("the venue has acknowledged %d streams and sent nothing for %s: is this the address of its trades?",
-			l.alive, mute.Round(time.Second))
+			l.living, mute.Round(time.Second))
 		switch {
 		case l.trades(c.ready):
 			c.silent = why

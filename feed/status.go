@@ -72,18 +72,17 @@ func (f *Feed) Status() Status {
 	return s
 }
 
-func (k *link) status() (s ConnStatus) {
+func (k *link) status() ConnStatus {
+	s := ConnStatus{ID: k.name, Frames: k.frames.Load()}
 	if k.lane != nil {
+		s.Lane = &k.lane.n
 		if now, most, ok := k.lane.lagOf(k); ok {
-			defer func() { s.Lag, s.LagMost = new(now.Seconds()*1000), new(most.Seconds()*1000) }()
+			s.Lag, s.LagMost = new(now.Seconds()*1000), new(most.Seconds()*1000)
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s = ConnStatus{ID: k.name, State: k.state, Streams: len(k.symbols), Frames: k.frames.Load()}
-	if k.lane != nil {
-		s.Lane = &k.lane.n
-	}
+	s.State, s.Streams = k.state, len(k.symbols)
 	if k.state == linkUp {
 		s.UpSince = k.since
 	}
@@ -142,7 +141,8 @@ func (l *lane) symbolStatus(slot engine.Slot) SymbolStatus {
 	st := SymbolStatus{Symbol: s.id, State: s.state, LastID: s.lastID(), LastTrade: s.lastTime, Reason: l.reason(slot, s)}
 	if boundary, begun := l.engine.Boundary(slot); begun {
 		if open := l.engine.Base().Open(boundary - 1); open > s.from && !(s.listed && s.begins == 0) {
-			if st.LastClose = open; s.state == Ended {
+			st.LastClose = open
+			if s.state == Ended {
 				st.LastClose = min(open, s.ended)
 			}
 		}
