@@ -58,7 +58,7 @@ type Metrics struct {
 	WSClients     prometheus.Gauge
 	WSSlowClients prometheus.Counter // closed because they did not read
 	Unauthorized  prometheus.Counter // requests turned away for the token
-	WSRefused     prometheus.Counter // connections and subscriptions beyond what all clients may hold together
+	WSRefused     prometheus.Counter // connections beyond what all clients, or those of one address, may hold, and subscriptions beyond what all may
 }
 
 // NewMetrics makes the figures and registers them, with those of the Go runtime and the process.
@@ -110,7 +110,7 @@ func NewMetrics() *Metrics {
 		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients that are connected."),
 		WSSlowClients: r.counter("klined_ws_slow_clients_total", "Clients closed because they did not read."),
 		Unauthorized:  r.counter("klined_unauthorized_total", "Requests turned away because they did not show the token."),
-		WSRefused:     r.counter("klined_ws_refused_total", "WebSocket connections, and subscriptions, refused because all clients together held too many."),
+		WSRefused:     r.counter("klined_ws_refused_total", "WebSocket connections refused because all clients together, or one address, held too many, and subscriptions because all clients did."),
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 // Bounds of a component's silence.
 const (
 	Silence   = 60 * time.Second         // how long it may report nothing, where it does not say otherwise
-	GivenUp   = 90 * time.Second         // how long one of kind Own may report nothing before the process is given up
-	Hopeless  = GivenUp + 15*time.Second // how long, before Run must have failed to give the process up: see Watchdog.Hopeless
+	givenUp   = 90 * time.Second         // how long one of kind Own may report nothing before the process is given up
+	hopeless  = givenUp + 15*time.Second // how long, before Run must have failed to give the process up: see Watchdog.Hopeless
 	lookEvery = time.Second
 )
 
@@ -142,7 +142,7 @@ func (w *Watchdog) State() (ok bool, components []ComponentState) {
 
 // Hopeless names the first component of kind Own that has been silent for so long that Run would have given the process up, were
 // it able to; nil where none has: it is for who ends the process where it cannot end itself.
-func (w *Watchdog) Hopeless() error { return w.stuck(Hopeless) }
+func (w *Watchdog) Hopeless() error { return w.stuck(hopeless) }
 
 // stuck names the first component of kind Own that has been silent for longer than most; nil where none has. Others may fail:
 // the process is alive.
@@ -157,7 +157,7 @@ func (w *Watchdog) stuck(most time.Duration) error {
 	return nil
 }
 
-// Run looks after the components until ctx ends, or one of kind Own has been silent for GivenUp: then its error names it.
+// Run looks after the components until ctx ends, or one of kind Own has been silent for givenUp: then its error names it.
 func (w *Watchdog) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -174,7 +174,7 @@ func (w *Watchdog) Run(ctx context.Context) error {
 				}
 			})
 		}
-		if err := w.stuck(GivenUp); err != nil {
+		if err := w.stuck(givenUp); err != nil {
 			return err
 		}
 	}

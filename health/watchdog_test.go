@@ -131,7 +131,7 @@ func TestStuck(t *testing.T) {
 				if got := fmt.Sprint(err); c.stuck != "" && (got != c.stuck || ended != c.after) || c.stuck == "" && err != nil {
 					t.Errorf("ended after %s: %v, want %q after %s", ended, err, c.stuck, c.after)
 				}
-				if err := w.stuck(GivenUp); (err != nil) != (c.stuck != "") {
+				if err := w.stuck(givenUp); (err != nil) != (c.stuck != "") {
 					t.Errorf("stuck: %v", err)
 				}
 				if got := out.String(); !strings.Contains(got, c.reason) || c.reason == "" && got != "" {
@@ -150,11 +150,11 @@ func TestStandstill(t *testing.T) {
 	lane.Beat()
 	w.look(w.now())
 	w.began = w.began.Add(-10 * time.Minute)
-	if w.stuck(GivenUp) == nil {
+	if w.stuck(givenUp) == nil {
 		t.Error("10 minutes of silence are not stuck")
 	}
 	w.look(w.now()) // it comes late
-	if err := w.stuck(GivenUp); err != nil {
+	if err := w.stuck(givenUp); err != nil {
 		t.Error(err)
 	}
 }
@@ -172,11 +172,11 @@ func TestSuspend(t *testing.T) {
 			t.Fatalf("the wall clock has gone on by %s, the monotonic one by %s", got, time.Since(w.began))
 		}
 		w.look(w.now())
-		if ok, c := w.State(); !ok || w.stuck(GivenUp) != nil {
+		if ok, c := w.State(); !ok || w.stuck(givenUp) != nil {
 			t.Errorf("a step of %s: %+v", step, c)
 		}
-		w.began = w.began.Add(-GivenUp - time.Second)
-		if w.stuck(GivenUp) == nil {
+		w.began = w.began.Add(-givenUp - time.Second)
+		if w.stuck(givenUp) == nil {
 			t.Errorf("a step of %s: what hangs is not seen", step)
 		}
 	}
@@ -208,7 +208,7 @@ func TestWhoIsFirst(t *testing.T) {
 						}
 						ended = len(done) > 0
 					}
-					if took := time.Since(began); ended != runs || took > Hopeless+2*allowed {
+					if took := time.Since(began); ended != runs || took > hopeless+2*allowed {
 						t.Errorf("phase %s: Run has given up: %t, after %s", phase*time.Second, ended, took)
 					}
 				})

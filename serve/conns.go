@@ -38,10 +38,7 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 
 // opened counts conn; false where it is one too many.
 func (c *conns) opened(conn net.Conn) bool {
-	who := ""
-	if addr, bounded := boundedFrom(conn.RemoteAddr().String()); bounded {
-		who = network(addr).String()
-	}
+	who := countedFor(conn.RemoteAddr().String())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.all) >= c.most || who != "" && !c.from.enter(who, maxConnsOfOne) {
@@ -62,10 +59,20 @@ func (c *conns) gone(conn net.Conn) {
 	}
 }
 
-// boundedFrom is the address of host:port; false for this machine's own, and for what is none.
-func boundedFrom(hostport string) (netip.Addr, bool) {
+// countedFor is for whom what comes from host:port is counted; "" where no bound of an address holds.
+func countedFor(hostport string) string {
+	addr, bounded := boundedFrom(hostport)
+	if !bounded {
+		return ""
+	}
+	return network(addr).String()
+}
+
+// boundedFrom is the address of host:port, and whether the bounds of one address hold for it: not for this machine's own, and not for
+// what is none, whose address is invalid.
+func boundedFrom(hostport string) (addr netip.Addr, bounded bool) {
 	at, err := netip.ParseAddrPort(hostport)
-	addr := at.Addr().Unmap()
+	addr = at.Addr().Unmap()
 	return addr, err == nil && !addr.IsLoopback()
 }
 

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"net/http"
-	"net/netip"
 	"time"
 
 	"klined/market"
@@ -51,7 +50,7 @@ func (s *Server) admitted(r *http.Request) (trusted bool, refused *apiError) {
 	if seen == foreign {
 		return false, tokenOfForeignPage()
 	}
-	if from, bounded := boundedAddress(r); bounded && seen == wrong {
+	if from, bounded := boundedFrom(r.RemoteAddr); bounded && seen == wrong {
 		if s.wrong.of(from) >= wrongPerMinute {
 			return false, tooManyOfAddress(s.opt.Clock.Now())
 		}
@@ -92,7 +91,7 @@ func first(ok bool, _ any) bool { return ok }
 // limits counts r, and reports whether its address has asked for too much. The exchange's own paths are counted where they are
 // answered, with the exchange's weights.
 func (s *Server) limits(r *http.Request) bool {
-	from, bounded := boundedAddress(r)
+	from, bounded := boundedFrom(r.RemoteAddr)
 	if !bounded {
 		return false
 	}
@@ -106,11 +105,6 @@ func (s *Server) limits(r *http.Request) bool {
 		s.weights.add(from, 1)
 	}
 	return false
-}
-
-// boundedAddress is the address whose bounds hold for r; false for what comes from this machine.
-func boundedAddress(r *http.Request) (netip.Addr, bool) {
-	return boundedFrom(r.RemoteAddr)
 }
 
 // tooManyOfAddress is the exchange's refusal, until the minute is over.

@@ -43,14 +43,14 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestHTTPBounds: what is sent in pieces, or is too long, or is not read, ends in time. After what it is closed; 0 where it is not.
+// TestHTTPBounds: what is sent in pieces, or is too long, or is not read, ends in time.
 func TestHTTPBounds(t *testing.T) {
 	const host = "Host: klined\r\n"
 	for _, c := range []struct {
 		name, send string
-		every      string // sent each second after that
-		answer     string // what it begins with
-		closed     time.Duration
+		every      string        // sent each second after that
+		answer     string        // what it begins with
+		closed     time.Duration // after this at the latest
 	}{
 		{"a head without end", "GET / HTTP/1.1\r\n" + host, "X: y\r\n", "", 10 * time.Second},
 		{"nothing at all", "", "", "", 10 * time.Second},

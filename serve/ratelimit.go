@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -67,21 +66,14 @@ func klinesWeight(limit int) int {
 
 // address is where a request comes from; invalid where that cannot be told (an in-memory connection).
 func address(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Unmap()
+	addr, _ := boundedFrom(r.RemoteAddr)
+	return addr
 }
 
 // whose tells who asks apart from others who wait for the exchange: an address, or a connection from this machine, where
 // many clients are behind one address.
 func whose(r *http.Request) string {
-	if addr := address(r); addr.IsValid() && !addr.IsLoopback() {
+	if addr, elsewhere := boundedFrom(r.RemoteAddr); elsewhere {
 		return addr.String()
 	}
 	return r.RemoteAddr

@@ -63,11 +63,10 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 
 // boundOf is for whom a WebSocket is counted: its address; "" for this machine, and for who has shown the token.
 func (s *Server) boundOf(r *http.Request) string {
-	addr, bounded := boundedAddress(r)
-	if !bounded || s.gate != nil {
+	if s.gate != nil {
 		return ""
 	}
-	return network(addr).String()
+	return countedFor(r.RemoteAddr)
 }
 
 // wanted is what a connection asks for, by its URL.

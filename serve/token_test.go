@@ -53,7 +53,7 @@ func TestToken(t *testing.T) {
 		t.Errorf("the cookie is %s", cookie)
 	}
 	const (
-		price   = "http://klined/fapi/v1/ping"
+		ping    = "http://klined/fapi/v1/ping"
 		order   = "http://klined/fapi/v1/order"
 		foreign = "http://elsewhere"
 	)
@@ -64,33 +64,33 @@ func TestToken(t *testing.T) {
 		status            int
 		body              string // what it begins with
 	}{
-		{"nothing", "GET", price, nil, 401, `{"code":-2015,"msg":"Invalid API-key`},
+		{"nothing", "GET", ping, nil, 401, `{"code":-2015,"msg":"Invalid API-key`},
 		{"the page without", "GET", "http://klined/", nil, 401, `{"code":-2015`},
 		{"metrics without", "GET", "http://klined/metrics", nil, 401, `{"code":-2015`},
 		{"a path that is none", "GET", "http://klined/x", nil, 401, `{"code":-2015`},
 		{"an order without", "POST", order, nil, 401, `{"code":-2015`},
-		{"bearer", "GET", price, []string{"Authorization", "Bearer " + testToken}, 200, "{}"},
-		{"bearer, in other letters", "GET", price, []string{"Authorization", "bearer " + testToken}, 200, "{}"},
+		{"bearer", "GET", ping, []string{"Authorization", "Bearer " + testToken}, 200, "{}"},
+		{"bearer, in other letters", "GET", ping, []string{"Authorization", "bearer " + testToken}, 200, "{}"},
 		{"metrics with it", "GET", "http://klined/metrics", []string{"Authorization", "Bearer " + testToken}, 200, "#"},
-		{"a wrong one", "GET", price, []string{"Authorization", "Bearer " + testToken + "0"}, 401, `{"code":-2015`},
-		{"the beginning of it", "GET", price, []string{"Authorization", "Bearer 0123"}, 401, `{"code":-2015`},
-		{"another scheme", "GET", price, []string{"Authorization", "Digest " + testToken}, 401, `{"code":-2015`},
-		{"password", "GET", price, []string{"Authorization", basic(testToken)}, 200, "{}"},
-		{"a wrong password", "GET", price, []string{"Authorization", basic("no")}, 401, `{"code":-2015`},
-		{"cookie", "GET", price, []string{"Cookie", pair}, 200, "{}"},
-		{"the token as cookie", "GET", price, []string{"Cookie", cookie.Name + "=" + testToken}, 401, `{"code":-2015`},
-		{"in the query", "GET", price + "?token=" + testToken, nil, 401, `{"code":-2015`},
-		{"cookie, another site's page", "GET", price, []string{"Cookie", pair, "Sec-Fetch-Site", "cross-site"}, 403, `{"code":-2015`},
-		{"password, another site's page", "GET", price, []string{"Authorization", basic(testToken), "Origin", foreign}, 403, `{"code":-2015`},
+		{"a wrong one", "GET", ping, []string{"Authorization", "Bearer " + testToken + "0"}, 401, `{"code":-2015`},
+		{"the beginning of it", "GET", ping, []string{"Authorization", "Bearer 0123"}, 401, `{"code":-2015`},
+		{"another scheme", "GET", ping, []string{"Authorization", "Digest " + testToken}, 401, `{"code":-2015`},
+		{"password", "GET", ping, []string{"Authorization", basic(testToken)}, 200, "{}"},
+		{"a wrong password", "GET", ping, []string{"Authorization", basic("no")}, 401, `{"code":-2015`},
+		{"cookie", "GET", ping, []string{"Cookie", pair}, 200, "{}"},
+		{"the token as cookie", "GET", ping, []string{"Cookie", cookie.Name + "=" + testToken}, 401, `{"code":-2015`},
+		{"in the query", "GET", ping + "?token=" + testToken, nil, 401, `{"code":-2015`},
+		{"cookie, another site's page", "GET", ping, []string{"Cookie", pair, "Sec-Fetch-Site", "cross-site"}, 403, `{"code":-2015`},
+		{"password, another site's page", "GET", ping, []string{"Authorization", basic(testToken), "Origin", foreign}, 403, `{"code":-2015`},
 		{"password, a link of another site", "GET", "http://klined/", []string{"Authorization", basic(testToken),
 			"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200, "<!doctype html>"},
-		{"bearer, another site's page that knows it", "GET", price, []string{"Authorization", "Bearer " + testToken, "Origin", foreign}, 200, "{}"},
+		{"bearer, another site's page that knows it", "GET", ping, []string{"Authorization", "Bearer " + testToken, "Origin", foreign}, 200, "{}"},
 		{"an order with it", "POST", order, []string{"Authorization", "Bearer " + testToken, "X-Mbx-Apikey", "k"}, 200, "POST /fapi/v1/order as it came"},
 		{"an order of our page", "POST", order, []string{"Cookie", pair, "Origin", "http://klined"}, 200, "POST /fapi/v1/order as it came"},
 		{"an order of another site's page", "POST", order, []string{"Cookie", pair, "Origin", foreign}, 403, `{"code":-2015`},
 		{"a signed link of another site", "GET", order + "?signature=a", []string{"Cookie", pair,
 			"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 403, `{"code":-2015`},
-		{"what a browser asks first", "OPTIONS", price, []string{"Origin", foreign, "Access-Control-Request-Headers", "authorization"}, 204, ""},
+		{"what a browser asks first", "OPTIONS", ping, []string{"Origin", foreign, "Access-Control-Request-Headers", "authorization"}, 204, ""},
 		{"is it well?", "GET", "http://klined/healthz", nil, 503, "{\n  \"ok\": false\n}"},
 		{"is it ready?", "GET", "http://klined/readyz", nil, 200, "{\n  \"ok\": true\n}"},
 		{"what ails it?", "GET", "http://klined/healthz", []string{"Authorization", "Bearer " + testToken}, 503, "{\n  \"feed\""},
@@ -170,22 +170,22 @@ func TestWrongTokens(t *testing.T) {
 
 // TestWeightOfAnAddress: the exchange's bound holds for who is elsewhere and shows no token.
 func TestWeightOfAnAddress(t *testing.T) {
-	const klines = "http://klined/fapi/v1/time"
+	const question = "http://klined/fapi/v1/time"
 	for _, c := range []struct {
 		name, token, from, then string
 		ask                     string
 		n, status               int
 	}{
-		{"elsewhere", "", remote, remote, klines, weightPerMinute, 429},
-		{"elsewhere, one less", "", remote, remote, klines, weightPerMinute - 1, 200},
-		{"another one", "", remote, "203.0.113.10:1", klines, weightPerMinute, 200},
+		{"elsewhere", "", remote, remote, question, weightPerMinute, 429},
+		{"elsewhere, one less", "", remote, remote, question, weightPerMinute - 1, 200},
+		{"another one", "", remote, "203.0.113.10:1", question, weightPerMinute, 200},
 		{"own paths count too", "", remote, remote, "http://klined/klined/v1/status", weightPerMinute, 429},
 		{"charts weigh more", "", remote, remote, "http://klined/udf/history", weightPerMinute / 10, 429},
-		{"a network of IPv6 is one", "", "[2001:db8::1]:1", "[2001:db8::ffff:1]:1", klines, weightPerMinute, 429},
-		{"another network is not", "", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", klines, weightPerMinute, 200},
-		{"this machine", "", local, local, klines, weightPerMinute, 200},
-		{"this machine over IPv6", "", "[::1]:1", "[::1]:1", klines, weightPerMinute, 200},
-		{"with the token", testToken, remote, remote, klines, weightPerMinute, 200},
+		{"a network of IPv6 is one", "", "[2001:db8::1]:1", "[2001:db8::ffff:1]:1", question, weightPerMinute, 429},
+		{"another network is not", "", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", question, weightPerMinute, 200},
+		{"this machine", "", local, local, question, weightPerMinute, 200},
+		{"this machine over IPv6", "", "[::1]:1", "[::1]:1", question, weightPerMinute, 200},
+		{"with the token", testToken, remote, remote, question, weightPerMinute, 200},
 	} {
 		w := newWorld(t, fixedClock(at("12:02:30")))
 		w.gate = newGate(c.token)
@@ -193,7 +193,7 @@ func TestWeightOfAnAddress(t *testing.T) {
 		for range c.n {
 			w.ask("GET", c.ask, c.from, show...)
 		}
-		rec := w.ask("GET", klines, c.then, show...)
+		rec := w.ask("GET", question, c.then, show...)
 		if rec.Code != c.status || c.status == 429 && (rec.Header().Get("Retry-After") != "30" || !strings.HasPrefix(rec.Body.String(), `{"code":-1003,`)) {
 			t.Errorf("%s: %d %s, Retry-After %q", c.name, rec.Code, rec.Body, rec.Header().Get("Retry-After"))
 		}

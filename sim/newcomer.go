@@ -43,16 +43,22 @@ func (e *Exchange) list(f *Fault) error {
 	}
 	l := newcomer(e.opt, f, begin)
 	s := newListed(l, e.opt)
-	if f.Seconds > 0 {
-		s.status, s.tradesFrom = statusPending, begin+statusLag
-		e.turnAt(turn{s.tradesFrom, s})
-	}
 	e.symbols = append(e.symbols, s)
 	e.byName[s.name] = s
 	e.streams.know(s)
+	e.announce(s, f)
+	return nil
+}
+
+// announce lets exchangeInfo say that s begins, which it does with its next fill: at once, or after f's seconds.
+func (e *Exchange) announce(s *symbol, f *Fault) {
+	s.status, s.tradesFrom = statusTrading, 0
+	if f.Seconds > 0 {
+		s.status, s.tradesFrom = statusPending, s.begin+statusLag
+		e.turnAt(turn{s.tradesFrom, s})
+	}
 	e.live.fills.push(due{s.gen.plan[0].us, s})
 	e.info = nil
-	return nil
 }
 
 // relist lets a symbol that was delisted trade again: its ids and its price go on, and its klines are flat in between.
@@ -62,11 +68,6 @@ func (e *Exchange) relist(s *symbol, f *Fault, begin market.Time) error {
 		return fmt.Errorf("list: symbol %q: there is one", f.Symbol)
 	case s.status != statusSettling:
 		return fmt.Errorf("list: symbol %q: it is listed until %s", f.Symbol, s.ends.Add(statusLag))
-	}
-	s.status, s.tradesFrom = statusTrading, 0
-	if f.Seconds > 0 {
-		s.status, s.tradesFrom = statusPending, begin+statusLag
-		e.turnAt(turn{s.tradesFrom, s})
 	}
 	s.begin, s.delivery, s.ends, s.vanishes, s.gone = begin, perpetualDelivery, 0, false, false
 	g := &s.gen
@@ -79,8 +80,7 @@ func (e *Exchange) relist(s *symbol, f *Fault, begin market.Time) error {
 			e.live.fills.push(d)
 		}
 	}
-	e.live.fills.push(due{g.plan[0].us, s})
-	e.info = nil
+	e.announce(s, f)
 	return nil
 }
 

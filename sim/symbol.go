@@ -29,7 +29,7 @@ type symbol struct {
 	pushes  pushState
 
 	taped *tapeSymbol          // what a tape that is played says of it; nil where none is
-	holes map[market.Time]bool // minutes of which it lacks trades
+	gaps  map[market.Time]bool // minutes of which it lacks trades
 
 	tradesFrom market.Time // when exchangeInfo says that it trades; 0 where it always has
 	ends       market.Time // when it trades no more; 0 where that is not known

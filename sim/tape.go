@@ -185,10 +185,10 @@ func (s *tapeSymbol) official(m *tapeMinute) {
 
 // whole says from which minute on the tape has the symbol whole, and which minutes after that it has not: those that lack trades
 // and of which it has no kline of the exchange's own. It ends at until.
-func (s *tapeSymbol) whole(until market.Time) (from market.Time, holes map[market.Time]bool) {
-	holes = make(map[market.Time]bool)
+func (s *tapeSymbol) whole(until market.Time) (from market.Time, gaps map[market.Time]bool) {
+	gaps = make(map[market.Time]bool)
 	if len(s.runs) == 0 {
-		return maxStart, holes
+		return maxStart, gaps
 	}
 	if from = oneMinute.open(s.runs[0].at); s.runs[0].from > 1 {
 		from = oneMinute.next(from)
@@ -196,11 +196,11 @@ func (s *tapeSymbol) whole(until market.Time) (from market.Time, holes map[marke
 	for i := 1; i < len(s.runs) && s.fills; i++ {
 		for at := oneMinute.open(s.runs[i-1].till); at <= min(s.runs[i].at, until); at += market.Minute {
 			if !s.own[at] {
-				holes[at] = true
+				gaps[at] = true
 			}
 		}
 	}
-	return from, holes
+	return from, gaps
 }
 
 // idRun is the ids from … to, both included, and when the first and the last of them were traded.

@@ -43,7 +43,7 @@ func (p *player) advance() {
 func tapedSymbols(opt Options) (all []*symbol) {
 	for _, name := range slices.Sorted(maps.Keys(opt.Tape.symbols)) {
 		ts := opt.Tape.symbols[name]
-		from, holes := ts.whole(opt.Tape.to)
+		from, gaps := ts.whole(opt.Tape.to)
 		base, _, dated := strings.Cut(name, "_")
 		l := &listing{name: name, pair: base, base: strings.TrimSuffix(base, quoteAsset), contract: perpetual, status: statusTrading,
 			underlying: "COIN", priceDigits: ts.priceDigits, qtyDigits: ts.qtyDigits, tick: 1, lot: 1, mid: 1, meanQty: 1, young: true,
@@ -55,7 +55,7 @@ func tapedSymbols(opt Options) (all []*symbol) {
 			}
 		}
 		s := newSymbol(l, opt)
-		s.taped, s.holes = ts, holes
+		s.taped, s.gaps = ts, gaps
 		all = append(all, s)
 	}
 	return all
@@ -120,9 +120,9 @@ func (e *Exchange) turnMinute(now market.Time) {
 
 // lacks reports whether the tape lacks trades of a minute that some klines are made of.
 func (s *symbol) lacks(iv interval, rows []row) bool {
-	return len(s.holes) > 0 && slices.ContainsFunc(rows, func(r row) bool {
+	return len(s.gaps) > 0 && slices.ContainsFunc(rows, func(r row) bool {
 		for at := r.open; at < iv.next(r.open); at += market.Minute {
-			if s.holes[at] {
+			if s.gaps[at] {
 				return true
 			}
 		}

@@ -131,8 +131,8 @@ func tapeSays(s *tapeSymbol, until market.Time) string {
 		rows = append(rows, fmt.Sprintf("%+v", *r))
 	}
 	slices.Sort(rows)
-	from, holes := s.whole(until)
-	return fmt.Sprintf("%d.%d from %s, without %v, %v: %s", s.priceDigits, s.qtyDigits, from, holes, s.runs, strings.Join(rows, "\n"))
+	from, gaps := s.whole(until)
+	return fmt.Sprintf("%d.%d from %s, without %v, %v: %s", s.priceDigits, s.qtyDigits, from, gaps, s.runs, strings.Join(rows, "\n"))
 }
 
 func TestTapeThatCannotBePlayed(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 // Defaults of RecorderOptions.
 const (
-	DefaultSize  = 10 << 30
+	defaultSize  = 10 << 30
 	defaultQueue = 16 << 20 // some five seconds of 800 busy symbols, brought twice
 )
 
@@ -28,7 +28,7 @@ const (
 // RecorderOptions say where tapes are kept, and who is told of them.
 type RecorderOptions struct {
 	Dir     string           // made where it is not there
-	Size    int64            // bytes of all tapes in Dir; the oldest goes when there are more. DefaultSize where 0
+	Size    int64            // bytes of all tapes in Dir; the oldest goes when there are more. 10 GiB where 0
 	Queue   int              // bytes that may wait for the disk, beside as many that are being written; 16 MiB where 0
 	Log     *slog.Logger     // slog's default where nil
 	Wrote   func(bytes int)  // has gone to the disk; may be nil, as those below
@@ -39,7 +39,7 @@ type RecorderOptions struct {
 // Recorder writes frames on tape, as they are received. A tape is text, zstd of it on the disk: a line for each frame, with the time
 // of receipt (Unix ns) and the name of the connection,
 //
-//	1721347021434994132 trades-0-1 {"e":"aggTrade",…}
+//	1721347021434994132 trades-0.1 {"e":"aggTrade",…}
 //	1721347022001203885 # left out 12 frames                what found no room since the line before
 //
 // A line end or a zero byte within a frame, which only whitespace or garbage can be, becomes a space. Each second is a zstd frame of its own: after
@@ -80,7 +80,7 @@ type Recorder struct {
 // NewRecorder begins a tape, so that a folder that cannot be written to shows at once.
 func NewRecorder(o RecorderOptions) (*Recorder, error) {
 	if o.Size == 0 {
-		o.Size = DefaultSize
+		o.Size = defaultSize
 	}
 	if o.Queue == 0 {
 		o.Queue = defaultQueue

@@ -131,7 +131,7 @@ func TestRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startRecorder(t, RecorderOptions{})
 		for _, frame := range []string{trade, `{"stream":"x","data":{}}`, `[1]`, "{\n\"two\":\n\"lines\"\r\n}\n", "not JSON\n{}", ""} {
-			r.Add("trades-0-1", time.Now(), []byte(frame))
+			r.Add("trades-0.1", time.Now(), []byte(frame))
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Second)
@@ -145,11 +145,11 @@ func TestRecord(t *testing.T) {
 		if h, _ := r.heard(); !slices.Equal(names, []string{"20000101T000000.000Z.tape.zst"}) || int(size) != h.wrote || h.failed != nil {
 			t.Errorf("files %v of %d bytes; told: %+v", names, size, h)
 		}
-		r.Add("trades-0-1", time.Now(), []byte("[2]"))
+		r.Add("trades-0.1", time.Now(), []byte("[2]"))
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		r.Add("trades-0-1", time.Now(), []byte("[3]"))
+		r.Add("trades-0.1", time.Now(), []byte("[3]"))
 		if got, _ = r.read(); len(got) != 5 || !strings.HasSuffix(got[4], " [2]") {
 			t.Errorf("after its end: %q", got)
 		}
@@ -331,7 +331,7 @@ func TestCutTape(t *testing.T) {
 func TestRecordAllocatesNothing(t *testing.T) {
 	r := startRecorder(t, RecorderOptions{})
 	frame, at := []byte(trade), time.Now()
-	if n := testing.AllocsPerRun(1000, func() { r.Add("trades-0-1", at, frame) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { r.Add("trades-0.1", at, frame) }); n != 0 {
 		t.Errorf("%v allocations a frame", n)
 	}
 }
@@ -342,7 +342,7 @@ func BenchmarkAdd(b *testing.B) {
 	frame, at := []byte(trade), time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		if r.Add("trades-0-1", at, frame); len(r.queue) >= flushAt {
+		if r.Add("trades-0.1", at, frame); len(r.queue) >= flushAt {
 			r.queue = r.queue[:0]
 		}
 	}
@@ -358,7 +358,7 @@ func BenchmarkWrite(b *testing.B) {
 	var chunk []byte
 	frames := 0
 	for at := time.Now().UnixNano(); len(chunk) < flushAt; frames++ {
-		chunk = fmt.Appendf(chunk, "%d trades-0-%d %s\n", at+int64(frames)*1e5, frames%2,
+		chunk = fmt.Appendf(chunk, "%d trades-0.%d %s\n", at+int64(frames)*1e5, frames%2,
 			fmt.Sprintf(strings.NewReplacer("3477868433", "%d", "83091.70", "%d.70", "8153634393", "%d", "0.022", "0.0%d").Replace(trade),
 				3477868433+frames, 83000+frames%97, frames%89, frames%89, 8153634393+2*frames))
 	}
@@ -376,7 +376,7 @@ func BenchmarkWrite(b *testing.B) {
 
 // FuzzRecord: what is recorded is read back, whatever it is.
 func FuzzRecord(f *testing.F) {
-	f.Add("trades-0-1", []byte(trade))
+	f.Add("trades-0.1", []byte(trade))
 	f.Add("c", []byte(" [1]\n{}\x00"))
 	f.Add("#", []byte("left out 7 frames"))
 	f.Add("c", []byte("1721347022001203885 # left out 12 frames"))

@@ -3,7 +3,7 @@
 //	{"stream":"btcusdt@aggTrade","data":{…}}            as it came
 //	1626992741.06217: {"stream":…}                      behind the receiver's clock, in seconds
 //	1721347021434994132 {"stream":…}                    or in milli-, micro- or nanoseconds, told by its size
-//	1721347021434994132 trades-0-1 {"e":"aggTrade",…}   or behind the clock and one word: what a Recorder writes
+//	1721347021434994132 trades-0.1 {"e":"aggTrade",…}   or behind the clock and one word: what a Recorder writes
 package tape
 
 import (
