@@ -29,10 +29,8 @@ func checkAdmin(addr string) error {
 	if addr == "" {
 		return nil
 	}
-	if _, port, err := net.SplitHostPort(addr); err != nil {
-		return refused("admin", addr)
-	} else if _, err := net.LookupPort("tcp", port); err != nil {
-		return refused("admin", addr)
+	if err := checkHostPort("admin", addr); err != nil {
+		return err
 	}
 	if !isLoopback(addr) {
 		return fmt.Errorf("--admin %q: profiles are for this machine alone: want %s", addr, takes["admin"])

@@ -47,8 +47,7 @@ func newAuditCommand() *cobra.Command {
 		Long:  auditHelp,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := o.parse()
-			if err != nil {
+			if err := o.parse(); err != nil {
 				return &usageError{err}
 			}
 			return audit(cmd.Context(), &o, network{}.through(&o.proxy), cmd.OutOrStdout(), cmd.ErrOrStderr())

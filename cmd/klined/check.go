@@ -118,8 +118,8 @@ func (s *server) checkMachine(c *checks, n network) {
 // checkExchange asks the exchange.
 func (s *server) checkExchange(c *checks, files *http.Client) {
 	answers := c.is("rest", func(ctx context.Context) (string, error) {
-		if err := s.clock.Sync(ctx, s.rest.Time); err != nil {
-			return "", fmt.Errorf("%s: %w", s.o.REST, binance.Explain(s.o.REST, err))
+		if err := s.syncClock(ctx); err != nil {
+			return "", err
 		}
 		return fmt.Sprintf("%s: %d of %d weight used in this minute", s.o.REST, s.budget.Used(), s.o.RESTWeight), nil
 	})
@@ -140,7 +140,7 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		}
 		info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", s.o.REST, binance.Explain(s.o.REST, err))
+			return "", explained(s.o.REST, err)
 		}
 		listed, err := s.chooseLiving(info.Listings, s.o.Symbols)
 		if err == nil {
@@ -155,9 +155,6 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 			now = market.TimeOf(time.Now())
 		}
 		archive := binance.NewArchive(binance.ArchiveOptions{Base: s.o.Archive, HTTP: files, Symbols: s.symbols, Metrics: s.metrics, Log: s.log})
-		if err := archive.Probe(ctx, now); err != nil {
-			return "", fmt.Errorf("%s: %w", s.o.Archive, binance.Explain(s.o.Archive, err))
-		}
-		return s.o.Archive, nil
+		return s.o.Archive, explained(s.o.Archive, archive.Probe(ctx, now))
 	})
 }

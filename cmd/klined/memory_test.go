@@ -28,7 +28,7 @@ func TestWindowFlag(t *testing.T) {
 		{"many", -1},
 		{"16EiB", -1},
 	} {
-		got, err := parseWindow(c.text)
+		got, err := parseSize("window", c.text, leastWindow, true)
 		if c.want >= 0 && (err != nil || got != c.want) {
 			t.Errorf("%q: %d, %v, want %d", c.text, got, err, c.want)
 		}

@@ -101,7 +101,7 @@ func (o *serveOptions) bind(f *pflag.FlagSet) {
 // parse turns the flags' texts into values, and refuses what cannot be.
 func (o *serveOptions) parse() error {
 	var err error
-	if err = cmp.Or(checkListen(o.Listen), checkAdmin(o.Admin)); err != nil {
+	if err = cmp.Or(checkHostPort("listen", o.Listen), checkAdmin(o.Admin)); err != nil {
 		return err
 	}
 	if o.Intervals, err = parseIntervals(o.texts.intervals + "," + market.OneMinute.String()); err != nil {
@@ -189,14 +189,14 @@ func refused(flag, text string) error {
 	return fmt.Errorf("--%s %q: want %s", flag, text, takes[flag])
 }
 
-// checkListen refuses what is no address to listen on.
-func checkListen(addr string) error {
+// checkHostPort refuses what is no address to listen on.
+func checkHostPort(flag, addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return refused("listen", addr)
+		return refused(flag, addr)
 	}
 	return nil
 }
@@ -260,21 +260,21 @@ func parseGrace(text string) (time.Duration, error) {
 
 // parseSizes reads what memory and disk may be taken.
 func (o *serveOptions) parseSizes() (err error) {
-	if o.Window, err = parseWindow(o.texts.window); err != nil {
+	if o.Window, err = parseSize("window", o.texts.window, leastWindow, true); err != nil {
 		return err
 	}
-	o.RecordSize, err = parseRecordSize(o.texts.recordSize)
+	o.RecordSize, err = parseSize("record-size", o.texts.recordSize, leastRecord, false)
 	return err
 }
 
 // leastWindow holds a few series: what is less than one could keep nothing.
 const leastWindow = 1 << 20
 
-// parseWindow reads a size.
-func parseWindow(text string) (int64, error) {
+// parseSize reads a flag's size, of so much at least; and 0 where none is a choice.
+func parseSize(flag, text string, least uint64, none bool) (int64, error) {
 	size, err := humanize.ParseBytes(text)
-	if err != nil || size != 0 && size < leastWindow || size > math.MaxInt64/2 {
-		return 0, refused("window", text)
+	if err != nil || size < least && !(none && size == 0) || size > math.MaxInt64/2 {
+		return 0, refused(flag, text)
 	}
 	return int64(size), nil
 }

@@ -72,7 +72,7 @@ func (o *pastOptions) parse() (err error) {
 		return fmt.Errorf("--from %s is not before --to %s", o.texts.from, o.texts.to)
 	}
 	if o.restWeight < 20 || o.restWeight > 2400 {
-		return fmt.Errorf("--rest-weight %d: want 20 to 2400", o.restWeight)
+		return fmt.Errorf("--rest-weight %d: want %s", o.restWeight, takes["rest-weight"])
 	}
 	if err := o.proxy.check(); err != nil {
 		return err
@@ -95,9 +95,9 @@ func openPast(ctx context.Context, o *pastOptions, n network, stderr io.Writer) 
 		o:       serveOptions{Dir: o.dir, REST: o.rest, Symbols: o.symbols, Intervals: o.intervals, RESTWeight: o.restWeight},
 		metrics: health.NewMetrics(), log: log, clock: clock.New(), symbols: &market.Symbols{}}}
 	p.askREST(client)
-	if err := p.unlessRefused(ctx, func() error { return p.clock.Sync(ctx, p.rest.Time) }); err != nil {
+	if err := p.unlessRefused(ctx, func() error { return p.syncClock(ctx) }); err != nil {
 		p.stop()
-		return nil, fmt.Errorf("%s: %w", o.rest, binance.Explain(o.rest, err))
+		return nil, err
 	}
 	return p, nil
 }

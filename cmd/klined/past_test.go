@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"klined/market"
@@ -286,4 +287,36 @@ func (m *pastMarket) spoil(query string, args ...any) {
 	if n, err := result.RowsAffected(); err != nil || n == 0 {
 		m.t.Fatal(n, err)
 	}
+}
+
+// TestPastRefused: a command that looks at the past waits, as serve does, while the exchange takes no requests.
+func TestPastRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, err := sim.New(sim.Options{Symbols: 2, Rate: 1, Seed: 5, Start: at(t, "2027-01-05T09:58:20Z")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Fault(sim.Fault{Kind: sim.FaultREST429, Seconds: 30}); err != nil {
+			t.Fatal(err)
+		}
+		net := newMemnet()
+		l, err := net.Listen("tcp", "exchange:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := background(func(ctx context.Context) error { return simulate(ctx, x, l) })
+		began := time.Now()
+		var stderr strings.Builder
+		p, err := openPast(t.Context(), &pastOptions{rest: "http://exchange", restWeight: 2400}, network{Dial: net.Dial}, &stderr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.stop()
+		if took := time.Since(began); took < 30*time.Second || !strings.Contains(stderr.String(), "waiting for the exchange to take requests again") {
+			t.Errorf("after %s: %s", took, &stderr)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

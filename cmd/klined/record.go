@@ -1,10 +1,7 @@
 package main
 
 import (
-	"math"
 	"time"
-
-	"github.com/dustin/go-humanize"
 
 	"klined/health"
 	"klined/tape"
@@ -12,15 +9,6 @@ import (
 
 // leastRecord holds eight files of some minutes each.
 const leastRecord = 64 << 20
-
-// parseRecordSize reads how much of the disk tapes may take.
-func parseRecordSize(text string) (int64, error) {
-	size, err := humanize.ParseBytes(text)
-	if err != nil || size < leastRecord || size > math.MaxInt64/2 {
-		return 0, refused("record-size", text)
-	}
-	return int64(size), nil
-}
 
 // openTape begins to record, where that is asked for; record is what takes the frames then.
 func (s *server) openTape() (err error) {

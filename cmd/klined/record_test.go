@@ -137,8 +137,8 @@ func TestRecordCounts(t *testing.T) {
 }
 
 func TestRecordSize(t *testing.T) {
-	for text, want := range map[string]int64{"64MiB": 64 << 20, "10GiB": 10 << 30, "1GB": 1e9, "63MiB": 0, "much": 0, "": 0} {
-		got, err := parseRecordSize(text)
+	for text, want := range map[string]int64{"64MiB": 64 << 20, "10GiB": 10 << 30, "1GB": 1e9, "63MiB": 0, "0": 0, "much": 0, "": 0} {
+		got, err := parseSize("record-size", text, leastRecord, false)
 		if got != want || (err == nil) == (want == 0) {
 			t.Errorf("%q: %d, %v", text, got, err)
 		}

@@ -143,7 +143,7 @@ type server struct {
 	o        serveOptions
 	metrics  *health.Metrics
 	dog      *health.Watchdog
-	manager  *manager
+	manager  *manager // nil where the command is no service
 	log      *slog.Logger
 	began    time.Time
 	stopping time.Time // since when
@@ -219,8 +219,8 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 
 	// The exchange's time and symbols: everything behind is numbers.
 	s.askREST(client)
-	if err := s.unlessRefused(ctx, func() error { return s.clock.Sync(ctx, s.rest.Time) }); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.REST, binance.Explain(o.REST, err))
+	if err := s.unlessRefused(ctx, func() error { return s.syncClock(ctx) }); err != nil {
+		return nil, err
 	}
 	s.warnOfClock()
 	var info *binance.Info
@@ -246,6 +246,19 @@ func (s *server) build(ctx context.Context, n network, client *http.Client) (car
 	return carried, err
 }
 
+// syncClock asks for the exchange's time.
+func (s *server) syncClock(ctx context.Context) error {
+	return explained(s.o.REST, s.clock.Sync(ctx, s.rest.Time))
+}
+
+// explained is why what is at addr does not answer, in words; nil where it does.
+func explained(addr string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s: %w", addr, binance.Explain(addr, err))
+	}
+	return err
+}
+
 // startWithin is how long a start takes at most once the exchange takes requests.
 const startWithin = time.Minute
 
@@ -269,7 +282,7 @@ func (s *server) unlessRefused(ctx context.Context, ask func() error) error {
 }
 
 // run lets the parts work until ctx ends or one fails, and stops them in reverse: no new clients, the feed with a last
-// drain; then the caller the clients, and the store, which flushes last.
+// drain; then the caller the clients, the tape, and the store, which flushes last.
 func (s *server) run(outer context.Context, listener net.Listener, carried []market.SymbolID) error {
 	g, ctx := errgroup.WithContext(outer)
 	server := serve.NewHTTPServer(s.serve.Handler(), s.log)

@@ -117,7 +117,7 @@ func (o *simOptions) play(f *pflag.FlagSet, more []string) error {
 
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {
-	if err := checkListen(o.listen); err != nil {
+	if err := checkHostPort("listen", o.listen); err != nil {
 		return err
 	}
 	if o.Symbols < 2 || o.Symbols > 1000 {

@@ -93,16 +93,16 @@ func (c *crowd) ask(client *http.Client, symbol string, iv market.Interval, limi
 	return answer.StatusCode, body, err
 }
 
-// memory is a figure of /proc/…/status, in MiB.
-func (c *crowd) memory(name string) float64 {
-	c.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.server.cmd.Process.Pid))
+// memory is a figure of the process's /proc/…/status, in MiB.
+func (p *process) memory(name string) float64 {
+	p.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		c.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	kib, err := strconv.ParseFloat(string(regexp.MustCompile(name + `:\s+(\d+) kB`).FindSubmatch(text)[1]), 64)
 	if err != nil {
-		c.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	return kib / 1024
 }
@@ -154,11 +154,11 @@ func TestSoakMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("minute %d: RSS %.0f MiB, at most %.0f; the window has %d series, %d MiB; %d answers, %d refused, %d failed", minute, c.memory("VmRSS"),
-			c.memory("VmHWM"), status.Store.Series, status.Store.Bytes>>20, answers.Load(), refused.Load(), failed.Load())
+		t.Logf("minute %d: RSS %.0f MiB, at most %.0f; the window has %d series, %d MiB; %d answers, %d refused, %d failed", minute, c.server.memory("VmRSS"),
+			c.server.memory("VmHWM"), status.Store.Series, status.Store.Bytes>>20, answers.Load(), refused.Load(), failed.Load())
 	}
 	asking.Wait()
-	if most := c.memory("VmHWM"); most > 1024 {
+	if most := c.server.memory("VmHWM"); most > 1024 {
 		t.Errorf("it took %.0f MiB", most)
 	}
 }

@@ -5,10 +5,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,7 +144,7 @@ func (m *months) live(minutes int) {
 // look notes what the process takes, and how it stands.
 func (m *months) look() {
 	m.t.Helper()
-	l := look{at: time.Now(), rss: m.memory(), heap: m.metric("go_memstats_heap_inuse_bytes") / (1 << 20), goroutines: m.metric("go_goroutines"), cpu: m.cpu()}
+	l := look{at: time.Now(), rss: m.server.memory("VmRSS"), heap: m.metric("go_memstats_heap_inuse_bytes") / (1 << 20), goroutines: m.metric("go_goroutines"), cpu: m.cpu()}
 	share := ""
 	if n := len(m.looks); n > 0 {
 		share = fmt.Sprintf(", %.0f %% of a core", 100*(l.cpu-m.looks[n-1].cpu).Seconds()/l.at.Sub(m.looks[n-1].at).Seconds())
@@ -156,20 +153,6 @@ func (m *months) look() {
 	st := m.status()
 	m.t.Logf("%s: RSS %.0f MiB, heap %.0f MiB, %.0f goroutines%s; symbols %v, gaps %v, %d trades", m.now(), l.rss, l.heap, l.goroutines, share,
 		st.Symbols, st.Gaps, st.Trades)
-}
-
-// memory is what the process has of the machine's, in MiB.
-func (m *months) memory() float64 {
-	m.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.server.cmd.Process.Pid))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	kib, err := strconv.ParseFloat(string(regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(text)[1]), 64)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return kib / 1024
 }
 
 // cpu is the processor time that the process has taken so far.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,28 +16,14 @@ import (
 // stuckLog keeps what is logged, and does not take one message: who logs it hangs until it is let go.
 type stuckLog struct {
 	slog.Handler
+	*written
 	on      string
 	release chan struct{}
-	mu      *sync.Mutex
-	records *strings.Builder
 }
 
 func newStuckLog(on string) *stuckLog {
-	l := &stuckLog{on: on, release: make(chan struct{}), mu: new(sync.Mutex), records: new(strings.Builder)}
-	l.Handler = slog.NewTextHandler(l, nil)
-	return l
-}
-
-func (l *stuckLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.records.Write(p)
-}
-
-func (l *stuckLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.records.String()
+	w := new(written)
+	return &stuckLog{Handler: slog.NewTextHandler(w, nil), written: w, on: on, release: make(chan struct{})}
 }
 
 func (l *stuckLog) Handle(ctx context.Context, r slog.Record) error {

@@ -90,18 +90,19 @@ func (sum *summary) tell(now time.Time) {
 	living := st.Symbols[feed.Waiting] + st.Symbols[feed.Whole] + st.Symbols[feed.Behind]
 	whole, rate := fmt.Sprintf("%d/%d", st.Symbols[feed.Whole], living), (is.trades-was.trades)/seconds
 	p50, p99, _ := s.feed.Ages()
+	clients, memory := int(health.Count(s.metrics.WSClients)), humanize.Bytes(memory())
 	s.log.Info("last minute", "ready", sum.ready.Ready, "trades_per_s", int(rate+0.5), "lag_p50", p50, "lag_p99", p99,
 		"gaps", int(is.gaps-was.gaps), "missing", int(is.missing-was.missing), "healed", int(is.healed-was.healed), "burnt", int(is.burnt-was.burnt),
 		"closed", int(is.closed-was.closed), "whole", whole, "behind", st.Symbols[feed.Behind],
-		"connections", fmt.Sprintf("%d/%d", up, len(st.Connections)), "clients", int(health.Count(s.metrics.WSClients)), "slow", int(is.slow-was.slow),
+		"connections", fmt.Sprintf("%d/%d", up, len(st.Connections)), "clients", clients, "slow", int(is.slow-was.slow),
 		"weight", fmt.Sprintf("%d/%d", s.budget.Used(), s.o.RESTWeight), "store_waits", disk.OutboxRows,
-		"commit", time.Duration(disk.CommitMillis*1e6).Round(time.Millisecond), "memory", strings.ReplaceAll(humanize.Bytes(memory()), " ", ""), "goroutines", runtime.NumGoroutine())
+		"commit", time.Duration(disk.CommitMillis*1e6).Round(time.Millisecond), "memory", strings.ReplaceAll(memory, " ", ""), "goroutines", runtime.NumGoroutine())
 	state := "ready"
 	if !sum.ready.Ready {
 		state = "not ready: " + strings.Join(sum.ready.Reasons, "; ")
 	}
-	s.manager.tell(fmt.Sprintf("STATUS=%s; %s symbols whole, %.0f trades/s, lag %s (99 %%: %s), %d of %d connections up, %.0f clients, %s of memory",
-		state, whole, rate, p50, p99, up, len(st.Connections), health.Count(s.metrics.WSClients), humanize.Bytes(memory())))
+	s.manager.tell(fmt.Sprintf("STATUS=%s; %s symbols whole, %.0f trades/s, lag %s (99 %%: %s), %d of %d connections up, %d clients, %s of memory",
+		state, whole, rate, p50, p99, up, len(st.Connections), clients, memory))
 }
 
 // memory is what the Go runtime has of the system's.

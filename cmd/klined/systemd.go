@@ -11,7 +11,7 @@ import (
 )
 
 // manager is the service manager that has started the process, where there is one: what follows is its protocol,
-// sd_notify(3). Without one, telling it does nothing.
+// sd_notify(3). Without one, telling it does nothing; nor does telling nil, which commands have that are no services.
 type manager struct {
 	log    *slog.Logger
 	within time.Duration // it ends a process of which it has heard nothing for so long; 0: it does not
@@ -33,6 +33,9 @@ const tellWithin = time.Second
 
 // tell sends assignments, one a line: READY=1, STOPPING=1, STATUS=text.
 func (m *manager) tell(assignments string) {
+	if m == nil {
+		return
+	}
 	select {
 	case m.room <- struct{}{}:
 	default:
