@@ -30,6 +30,7 @@ func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
