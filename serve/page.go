@@ -41,7 +41,9 @@ type pageSymbol struct {
 }
 
 // MarshalJSON writes the short form.
-func (p pageSymbol) MarshalJSON() ([]byte, error) { return json.Marshal([]any{p.Name, p.PriceDigits, p.MinMove}) }
+func (p pageSymbol) MarshalJSON() ([]byte, error) {
+	return json.Marshal([]any{p.Name, p.PriceDigits, p.MinMove})
+}
 
 // pageRoutes lays out the chart page and its files.
 func (s *Server) pageRoutes(mux *http.ServeMux) {

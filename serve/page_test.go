@@ -18,7 +18,9 @@ import (
 func TestPage(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:00:00")))
 	w.opt.Settles = true
-	w.opt.Tick = func(id market.SymbolID) fixed.Value { return map[market.SymbolID]fixed.Value{btc: fixed.MustParse("0.1")}[id] }
+	w.opt.Tick = func(id market.SymbolID) fixed.Value {
+		return map[market.SymbolID]fixed.Value{btc: fixed.MustParse("0.1")}[id]
+	}
 	rec := w.get("/")
 	page := rec.Body.String()
 	for _, from := range strings.Split(rec.Header().Get("Content-Security-Policy"), "; ") { // nothing of another host
