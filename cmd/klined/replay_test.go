@@ -218,6 +218,15 @@ func TestReplayStatus(t *testing.T) {
 	if err := os.WriteFile("x", []byte(aggs+"4,1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile("in", []byte(gz(aggs)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open("in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(stdin *os.File) { os.Stdin = stdin }(os.Stdin)
+	os.Stdin = in
 	for _, c := range []struct {
 		args   string
 		status int
@@ -225,6 +234,7 @@ func TestReplayStatus(t *testing.T) {
 		stderr string
 	}{
 		{"replay x --symbol A", 1, klineHeader + rows, fmt.Sprintf("klined: x: line 4, byte %d: truncated line\n", len(aggs))},
+		{"replay - --symbol btcusdt", 0, klineHeader + rows, ""},
 		{"replay none", 1, "", "klined: open none: no such file or directory\n"},
 		{"replay", 2, "", "klined: replay: which files?\n"},
 		{"replay x --interval 7m", 2, "", "klined: --interval: interval \"7m\": 7 must divide 60\n"},
