@@ -57,6 +57,8 @@ type client struct {
 	reason  string
 	written chan struct{} // closed when all is written, the close frame too
 	timer   *time.Timer   // of the next ping
+	sending []*frame      // what a goroutine of its own is writing, as long as it is counted
+	joined  int           // bytes that hub.queued counts for what they are joined in
 
 	long atomic.Int64 // bytes of its unfinished message that hub.reading counts
 
@@ -131,11 +133,15 @@ func (c *client) replace(s *subscription, f *frame) bool {
 	}
 	place := &c.queue[s.waits-c.first]
 	old := *place
-	if f.kind == closing {
-		if old.open <= f.open {
-			s.waits = 0 // what comes next comes after the close
-		}
-		if old.open != f.open {
+	switch {
+	case f.kind == closing && old.open > f.open: // closes stay in their order, whatever closes next takes the open kline's place
+		*place = f
+		s.waits = c.first + uint64(len(c.queue))
+		c.keepLocked(append(c.queue, old))
+		return true
+	case f.kind == closing:
+		s.waits = 0 // what comes next comes after the close
+		if old.open < f.open {
 			return false
 		}
 	}
@@ -209,6 +215,17 @@ func (c *client) slowLocked() {
 	c.hub.metrics.WSSlowClients.Inc()
 	c.emptyLocked()
 	c.shutLocked(ws.StatusPolicyViolation, "slow client")
+	if len(c.sending) > 0 {
+		c.sentLocked()
+		_ = c.conn.SetWriteDeadline(time.Now()) // its writer lets go at once
+	}
+}
+
+// sentLocked counts what c's own goroutine is writing no more.
+func (c *client) sentLocked() {
+	c.passedLocked(c.sending...)
+	c.hub.queued.Add(-int64(c.joined))
+	c.sending, c.joined = nil, 0
 }
 
 // emptyLocked throws away what waits.
@@ -219,7 +236,7 @@ func (c *client) emptyLocked() {
 	c.keepLocked(nil)
 }
 
-// shut ends c: what waits is written, then a close frame, all of it within farewellFor. Code 0 ends without a frame.
+// shut ends c: what waits is written within farewellFor, then a close frame, within as long again. Code 0 ends without a frame.
 func (c *client) shut(code ws.StatusCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
