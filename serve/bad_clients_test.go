@@ -337,6 +337,16 @@ func TestStreamPaths(t *testing.T) {
 		"/market":                                          "",
 		"/market/market/ws":                                "",
 		"/fapi/ws":                                         "",
+		"/final=settled/ws/a@x/b@y":                        "bare a@x b@y",
+		"/final=settled/market/stream?streams=a@x":         "wrapped a@x",
+		"/final=settled":                                   "",
+		"/final=settled/fapi/v1/ping":                      "",
+		"/final=settled/revisions=1/ws":                    "",
+		"/market/final=settled/ws":                         "",
+		"/finale=settled/ws":                               "",
+		"/listenKey=a/ws":                                  "",
+		"/streams=a@x/stream":                              "",
+		"/final=%25zz/ws":                                  "",
 	} {
 		bubble(t, func(t *testing.T, w *world, listen *pipes) {
 			conn, _, _, err := ws.Dialer{NetDial: listen.dial}.Dial(t.Context(), "ws://klined"+path)

@@ -28,6 +28,15 @@ export function hear(notes, name) {
   return (k) => (k.x ? heard.closed.push(k) : heard.running++)
 }
 
+// settledBase is the base address of streams, without its scheme, from which klined's klines are final when they are settled.
+export const settledBase = (host, isKlined) => (isKlined ? `${host}/final=settled` : host)
+
+// hearSettled is hear from there: what klined closes otherwise has not come.
+export function hearSettled(notes, name, isKlined) {
+  const take = hear(notes, name)
+  return (k) => (!isKlined || !k.x || k.st === 'settled') && take(k)
+}
+
 // hearOwn is hear for klines of 1s.
 export function hearOwn(notes, name) {
   const opens = (notes.own[name] = [])
