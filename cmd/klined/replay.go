@@ -22,7 +22,7 @@ klined serve --record wrote, for instance, where each trade came over two connec
 
 Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
 come. Ids that are missing, rows that cannot be read, lines without a frame and what a tape says it left out are reported on stderr. Where the input
-holds both aggTrades and trades of a symbol, the aggTrades count.
+holds both aggTrades and trades of a symbol, the trades count, or the aggTrades where these stand for more.
 
 Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09.zip. Several
 symbols or intervals need --out, where each series becomes a file like BTCUSDT-1m.csv (1M is written 1mo, as in the

@@ -219,15 +219,16 @@ func (in *replayInput) frame(decoders [2]*binance.Decoder, frame []byte) error {
 	return nil
 }
 
-// chosen are the books to write, by symbol. Where a symbol has aggTrades, its trades are left out.
+// chosen are the books to write, by symbol. Where a symbol has both its aggTrades and its trades, one is left out.
 func (in *replayInput) chosen() []*book {
 	var books []*book
 	for key, b := range in.books {
 		if b.trades == 0 {
 			continue
 		}
-		if agg := in.books[bookKey{key.symbol, market.SourceAggTrade}]; key.source == market.SourceTrade && agg != nil && agg.trades > 0 {
-			in.report("%s: %s left out, for the input holds its aggTrades", key.symbol, counted(b.trades, "trade"))
+		other := in.books[bookKey{key.symbol, 1 - key.source}]
+		if other != nil && other.trades > 0 && !b.before(other) {
+			in.report("%s: %s left out, for the input holds its %ss", key.symbol, counted(b.trades, key.source.String()), other.source)
 			continue
 		}
 		books = append(books, b)

@@ -128,8 +128,11 @@ func TestReplay(t *testing.T) {
 		{"clocks, other frames, other lines", map[string]string{"x": "wss://host/stream\n1.5: " + one + "# note\n" +
 			`{"e":"bookTicker","u":1,"s":"BTCUSDT"}` + "\n" + `{"result":null,"id":1}` + "\n"}, "x",
 			replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n", stderr: "x: 2 lines without a frame skipped\n"}},
-		{"aggTrades win over trades", map[string]string{"x": tradeFrame("BTCUSDT", 7, "1", "1", "MARKET", 60000) + one}, "x",
-			replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n",
+		{"trades, where all are there", map[string]string{"x": one + tradeFrame("BTCUSDT", 7, "1", "1", "MARKET", 60000)}, "x",
+			replayed{stdout: "60000,1,1,1,1,1,119999,1,1,1,1,0\n", stderr: "BTCUSDT: 1 aggTrade left out, for the input holds its trades\n"}},
+		{"aggTrades, where they stand for more", map[string]string{"x": tradeFrame("BTCUSDT", 7, "1", "1", "MARKET", 60000) + one +
+			aggFrame("BTCUSDT", 2, "10.70", "1.5", 60000, true)}, "x",
+			replayed{stdout: "60000,10.50,10.70,10.50,10.70,3.5,119999,37.050,2,2.0,21.000,0\n",
 				stderr: "BTCUSDT: 1 trade left out, for the input holds its aggTrades\n"}},
 		{"archive and frames", map[string]string{agg: agg1, "x": aggFrame("BTCUSDT", 2, "10.70", "1.5", 119999, true)}, agg + " x",
 			replayed{stdout: "60000,10.50,10.70,10.50,10.70,3.5,119999,37.050,4,2.0,21.000,0\n"}},
