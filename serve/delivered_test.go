@@ -329,8 +329,8 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
-// tell publishes versions drawn by chance, and at last, when all who have left are back, whatever is held and one more open kline of
-// each.
+// tell publishes versions drawn by chance, and at last, when all who have left are back, whatever is held, one more close and one more
+// open kline of each.
 func (w *world) tell(random *rand.Rand, coins []*told, takers []*taker) {
 	price := 0
 	for range 600 {
@@ -355,12 +355,12 @@ func (w *world) tell(random *rand.Rand, coins []*told, takers []*taker) {
 			price++
 			w.publish(s.series, s.heal(0, strconv.Itoa(price)))
 		}
-		w.publish(s.series, open(s.minute, lastPrice))
+		w.publish(s.series, s.final(s.minute, strconv.Itoa(price+1), true)) // who came back last may have missed all others
+		w.publish(s.series, open(s.minute+1, lastPrice))
 	}
 }
 
-// TestWaitsHere: what a client does not take waits in its queue, where newer state replaces it, and not in the kernel: there it would be
-// megabytes.
+// TestWaitsHere: what a client does not take waits in its queue, where newer state replaces it, and not, by the megabyte, in the kernel.
 func TestWaitsHere(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("other kernels take the hint for polls alone")
