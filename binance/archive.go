@@ -30,7 +30,7 @@ type ArchiveTrades struct {
 func SniffArchive(line []byte) (a *ArchiveTrades, header bool) {
 	var cells [8][]byte
 	n := splitCells(line, cells[:])
-	if n < 6 {
+	if n < 6 || bytes.IndexByte(line, '{') >= 0 { // a frame behind a clock may have as many commas
 		return nil, false
 	}
 	header = cells[0][0]-'0' > 9

@@ -25,6 +25,8 @@ func TestSniffArchive(t *testing.T) {
 		{"id,cost,qty,quote_qty,time,is_buyer_maker", "none"},
 		{"agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time", "none"},
 		{`{"e":"aggTrade","E":1,"a":2,"s":"A","p":"1","q":"2"}`, "none"},
+		{`1721347021434 {"e":"markPriceUpdate","E":1,"s":"A","p":"1","P":"1","i":"1","r":"0","T":2}`, "none"},
+		{`1721347021.434: {"u":1,"s":"A","b":"1","B":"2","a":"3","A":"4"}`, "none"},
 		{"1,,3,4,5,6", "none"},
 		{",,,,,", "none"},
 		{"", "none"},

@@ -27,6 +27,7 @@ func pass(t *testing.T, r *REST, private bool, q *http.Request) (*httptest.Respo
 	}
 	rec := httptest.NewRecorder()
 	rec.Header().Set("X-MBX-USED-WEIGHT-1M", "7") // the client's own
+	rec.Header().Set("Date", "ours")
 	return rec, f.Pass(rec, q, private)
 }
 
@@ -36,7 +37,7 @@ func TestForwardQuestion(t *testing.T) {
 		var sent *http.Request
 		r := newTestREST(func(q *http.Request) (int, map[string]string, string) {
 			sent = q
-			return 404, map[string]string{"Content-Type": "application/json", "X-MBX-USED-WEIGHT-1M": "50", "X-MBX-OTHER": "o", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1", "Server": "nginx"}, "{}"
+			return 404, map[string]string{"Content-Type": "application/json", "X-MBX-USED-WEIGHT-1M": "50", "X-MBX-OTHER": "o", "Access-Control-Allow-Origin": "*", "Set-Cookie": "c=1", "Server": "nginx", "Date": "theirs"}, "{}"
 		})
 		q := httptest.NewRequest("GET", "/fapi/v1/depth?symbol=BTCUSDT&limit=5&odd=%zz;a", nil)
 		q.Header["X-Mbx-Apikey"] = []string{"", "secret"}
@@ -55,7 +56,7 @@ func TestForwardQuestion(t *testing.T) {
 				t.Errorf("sent %s: %q", name, sent.Header[name])
 			}
 		}
-		want := http.Header{"Content-Type": {"application/json"}, "X-Mbx-Other": {"o"}, "X-Mbx-Used-Weight-1m": {"7"}}
+		want := http.Header{"Content-Type": {"application/json"}, "X-Mbx-Other": {"o"}, "X-Mbx-Used-Weight-1m": {"7"}, "Date": {"theirs"}}
 		for name, values := range rec.Header() {
 			if strings.Join(values, ",") != want.Get(name) {
 				t.Errorf("got %s: %q, want %q", name, values, want.Get(name))

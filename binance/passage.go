@@ -84,6 +84,7 @@ func (p *passage) answered(answer *http.Response) error {
 	if p.private {
 		p.w.Header().Del(usedWeightHeader) // who sends orders must know how close the exchange itself is to refusing them
 	}
+	p.w.Header().Del("Date") // its own says when it was given
 	for name := range p.w.Header() {
 		answer.Header.Del(name) // ours stays
 	}

@@ -42,7 +42,7 @@ type Status struct {
 // ConnStatus is one connection as operators see it.
 type ConnStatus struct {
 	ID        string    `json:"id"`
-	Lane      *int      `json:"lane,omitempty"`
+	Lane      *int      `json:"lane"` // nil where it carries no trades
 	State     string    `json:"state"`
 	Streams   int       `json:"streams"`
 	UpSince   time.Time `json:"up_since,omitzero"`

@@ -58,7 +58,7 @@ type ComponentState struct {
 	Name   string  `json:"name"`
 	OK     bool    `json:"ok"`
 	Vital  bool    `json:"vital"` // while it is not ok, the process does not do its work
-	Reason string  `json:"reason,omitempty"`
+	Reason string  `json:"reason"`
 	Silent float64 `json:"silent_seconds"` // since its last report
 }
 

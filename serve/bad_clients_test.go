@@ -52,6 +52,10 @@ func TestBadClients(t *testing.T) {
 		{"a message that is too big", func(_ *world, p *peer) {
 			_ = ws.WriteFrame(p.conn, text(strings.Repeat(" ", maxMessage+1)))
 		}, "", "1009 message too big"},
+		{"a length beyond all", func(_ *world, p *peer) {
+			_, _ = p.conn.Write([]byte{0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4})
+		},
+			"", "1002 header error: the most significant bit must be 0"},
 		{"fragments that are too big together", func(_ *world, p *peer) {
 			_ = ws.WriteFrame(p.conn, fragment(ws.OpText, maxMessage/2))
 			_ = ws.WriteFrame(p.conn, fragment(ws.OpContinuation, maxMessage/2))
@@ -280,7 +284,7 @@ func TestOverTCP(t *testing.T) {
 		sent++
 		until("the one who reads has it", func() bool { return reads.come.Load() == sent })
 	}
-	for sent*200_100 < clientQueued {
+	for (sent+1)*200_100 < clientQueued {
 		deliver()
 	}
 	close(late.read)
@@ -333,6 +337,16 @@ func TestStreamPaths(t *testing.T) {
 		"/market":                                          "",
 		"/market/market/ws":                                "",
 		"/fapi/ws":                                         "",
+		"/final=settled/ws/a@x/b@y":                        "bare a@x b@y",
+		"/final=settled/market/stream?streams=a@x":         "wrapped a@x",
+		"/final=settled":                                   "",
+		"/final=settled/fapi/v1/ping":                      "",
+		"/final=settled/revisions=1/ws":                    "",
+		"/market/final=settled/ws":                         "",
+		"/finale=settled/ws":                               "",
+		"/listenKey=a/ws":                                  "",
+		"/streams=a@x/stream":                              "",
+		"/final=%25zz/ws":                                  "",
 	} {
 		bubble(t, func(t *testing.T, w *world, listen *pipes) {
 			conn, _, _, err := ws.Dialer{NetDial: listen.dial}.Dial(t.Context(), "ws://klined"+path)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of one client.
@@ -22,6 +23,7 @@ const (
 	livesFor      = 24 * time.Hour
 	farewellFor   = 2 * time.Second  // for a close frame, and for the other side's
 	writeAtOnce   = 32 << 10         // bytes joined into one write, about
+	unsentAtMost  = 2 * writeAtOnce  // bytes that the kernel takes of them before it can send them
 	maxMessage    = 512 << 10        // 10,000 names fit
 	maxMessages   = 64 << 20         // of all clients, unfinished, beyond the first readAtOnce of each
 	maxUnread     = 16 << 20         // read and thrown away of one that is being closed
@@ -57,6 +59,8 @@ type client struct {
 	reason  string
 	written chan struct{} // closed when all is written, the close frame too
 	timer   *time.Timer   // of the next ping
+	sending []*frame      // what a goroutine of its own is writing, as long as it is counted
+	joined  int           // bytes that hub.queued counts for what they are joined in
 
 	long atomic.Int64 // bytes of its unfinished message that hub.reading counts
 
@@ -88,12 +92,23 @@ func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 	}
 	if conn, ok := conn.(syscall.Conn); ok {
 		c.raw, _ = conn.SyscallConn()
+		keepShort(c.raw)
 	}
 	c.combined.Store(want.combined)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(pingEvery, c.keepAlive)
 	return c
+}
+
+// keepShort bounds what the kernel holds of a socket's bytes that it cannot send yet. By itself it takes megabytes: what lies there is
+// not replaced by newer state, and counts for nobody. It is a hint: where the kernel does not take it, it does as it did.
+func keepShort(raw syscall.RawConn) {
+	if raw != nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentAtMost)
+		})
+	}
 }
 
 // enqueue queues f, which comes by s. An open kline, and the close of it, takes the place of that subscription's open
@@ -131,11 +146,15 @@ func (c *client) replace(s *subscription, f *frame) bool {
 	}
 	place := &c.queue[s.waits-c.first]
 	old := *place
-	if f.kind == closing {
-		if old.open <= f.open {
-			s.waits = 0 // what comes next comes after the close
-		}
-		if old.open != f.open {
+	switch {
+	case f.kind == closing && old.open > f.open: // closes stay in their order, whatever closes next takes the open kline's place
+		*place = f
+		s.waits = c.first + uint64(len(c.queue))
+		c.keepLocked(append(c.queue, old))
+		return true
+	case f.kind == closing:
+		s.waits = 0 // what comes next comes after the close
+		if old.open < f.open {
 			return false
 		}
 	}
@@ -209,6 +228,17 @@ func (c *client) slowLocked() {
 	c.hub.metrics.WSSlowClients.Inc()
 	c.emptyLocked()
 	c.shutLocked(ws.StatusPolicyViolation, "slow client")
+	if len(c.sending) > 0 {
+		c.sentLocked()
+		_ = c.conn.SetWriteDeadline(time.Now()) // its writer lets go at once
+	}
+}
+
+// sentLocked counts what c's own goroutine is writing no more.
+func (c *client) sentLocked() {
+	c.passedLocked(c.sending...)
+	c.hub.queued.Add(-int64(c.joined))
+	c.sending, c.joined = nil, 0
 }
 
 // emptyLocked throws away what waits.
@@ -219,7 +249,7 @@ func (c *client) emptyLocked() {
 	c.keepLocked(nil)
 }
 
-// shut ends c: what waits is written, then a close frame, all of it within farewellFor. Code 0 ends without a frame.
+// shut ends c: what waits is written within farewellFor, then a close frame, within as long again. Code 0 ends without a frame.
 func (c *client) shut(code ws.StatusCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -3,7 +3,6 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,7 +42,8 @@ func TestControlMessages(t *testing.T) {
 // TestMalformedMessages: the answer, then the end.
 func TestMalformedMessages(t *testing.T) {
 	for _, c := range []struct{ send, want string }{
-		{`{"method":"JUMP","params":[],"id":4}`, "{\"error\":{\"code\":2,\"msg\":\"Invalid request: unknown variant JUMP, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY` at line 1 column 16\"},\"id\":4}"},
+		{`{"method":"JUMP","params":[],"id":4}`, "{\"error\":{\"code\":2,\"msg\":\"Invalid request: unknown variant `JUMP`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY` at line 1 column 16\"},\"id\":4}"},
+		{`{"method":null}`, "{\"error\":{\"code\":2,\"msg\":\"Invalid request: unknown variant `null`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY` at line 1 column 14\"}}"},
 		{`{"params":[],"id":4}`, "{\"error\":{\"code\":2,\"msg\":\"Invalid request: missing field `method` at line 1 column 20\"},\"id\":4}"},
 		{`{"method":"LIST_SUBSCRIPTIONS"}`, `{"error":{"code":2,"msg":"Invalid request: request ID must be an unsigned integer"}}`},
 		{`{"method":"LIST_SUBSCRIPTIONS","id":-1}`, `{"error":{"code":2,"msg":"Invalid request: request ID must be an unsigned integer"}}`},
@@ -54,6 +54,7 @@ func TestMalformedMessages(t *testing.T) {
 		{`{"method":"GET_PROPERTY","id":1}`, `{"error":{"code":2,"msg":"Invalid request: property name must be a string"},"id":1}`},
 		{`{"method":"SET_PROPERTY","params":[1,true],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: property name must be a string"},"id":1}`},
 		{`{"method":"SUBSCRIBE","params":"btcusdt@kline_1m","id":1}`, `{"error":{"code":2,"msg":"Invalid request: params must be an array of stream names"},"id":1}`},
+		{`{"method":"SUBSCRIBE","params":["btcusdt@kline_1m",null],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: params must be an array of stream names"},"id":1}`},
 		{`ping`, `{"error":{"code":3,"msg":"Invalid JSON: expected value at line 1 column 1"}}`},
 		{"{\"method\":\n oops}", `{"error":{"code":3,"msg":"Invalid JSON: expected value at line 2 column 2"}}`},
 		{``, `{"error":{"code":3,"msg":"Invalid JSON: expected value at line 1 column 0"}}`},
@@ -92,6 +93,28 @@ func TestTooManyStreams(t *testing.T) {
 		}
 		if got := p.ended(); got != "1008 Invalid request" {
 			t.Error(got)
+		}
+		address := "/market/stream?streams=x"
+		for i := range maxStreams {
+			address += fmt.Sprintf("/s%d@kline_1m", i)
+		}
+		p = connect(t, listen, address)
+		differ(t, "in the address", p.texts(), []string{`{"error":{"code":4,"msg":"Too many subscriptions"}}`})
+		if got := p.ended(); got != "1008 Invalid request" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestSteadyMessages: as many a second as may come go on for ever.
+func TestSteadyMessages(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *world, listen *pipes) {
+		p := connect(t, listen, "/ws")
+		for range 20 * controlPerSec {
+			if got := p.ask(`{"method":"LIST_SUBSCRIPTIONS","id":1}`); got != `{"result":[],"id":1}` {
+				t.Fatalf("%q, ended with %q", got, p.ended())
+			}
+			time.Sleep(time.Second / controlPerSec)
 		}
 	})
 }
@@ -140,6 +163,19 @@ func TestLifetime(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 			if got := p.ended(); got != "1008 no pong" {
+				t.Errorf("ended with %q", got)
+			}
+		})
+	})
+	t.Run("pongs that nobody asked for", func(t *testing.T) {
+		bubble(t, func(t *testing.T, _ *world, listen *pipes) {
+			p := connect(t, listen, "/ws")
+			p.silence()
+			for range 4 {
+				time.Sleep(9 * time.Minute)
+				p.write(ws.NewPongFrame([]byte("still here")))
+			}
+			if got := p.ended(); got != "" {
 				t.Errorf("ended with %q", got)
 			}
 		})
@@ -283,23 +319,6 @@ func TestWatch(t *testing.T) {
 		w.publish(minutes(btc), open(0, "1"))
 		if got := p.texts(); got != nil {
 			t.Errorf("got %v after UNSUBSCRIBE", got)
-		}
-	})
-}
-
-func TestNotWebSocket(t *testing.T) {
-	bubble(t, func(t *testing.T, _ *world, listen *pipes) {
-		client := &http.Client{Transport: &http.Transport{DialContext: listen.dial, DisableKeepAlives: true}}
-		req, _ := http.NewRequest(http.MethodGet, "http://klined/ws", nil)
-		req.Header.Set("Upgrade", "websocket")
-		req.Header.Set("Connection", "Upgrade")
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("status %d for a handshake without a key", resp.StatusCode)
 		}
 	})
 }

@@ -63,7 +63,7 @@ func (c *client) obey(message []byte) {
 		list, _ := json.Marshal(names) // strings always marshal
 		c.answer(string(list), cmd.id)
 	case "SET_PROPERTY":
-		c.combined.Store(cmd.value)
+		c.combine(cmd.value)
 		c.answer("null", cmd.id)
 	case "GET_PROPERTY":
 		value := "false"
@@ -71,6 +71,16 @@ func (c *client) obey(message []byte) {
 			value = "true"
 		}
 		c.answer(value, cmd.id)
+	}
+}
+
+// combine has frames wrapped from now on, or bare. What waits for c stays as it is, and where it is: newer versions are of the other form.
+func (c *client) combine(wrapped bool) {
+	c.combined.Store(wrapped)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.subs {
+		s.waits = 0
 	}
 }
 

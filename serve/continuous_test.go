@@ -3,7 +3,10 @@ package serve
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/google/go-cmp/cmp"
 
 	"klined/market"
@@ -46,5 +49,28 @@ func TestCombinedOff(t *testing.T) {
 		}
 		w.publish(minutes(btc), open(0, "1"))
 		wantEvents(t, p, "1.00 open")
+	})
+}
+
+// TestCombinedWhileFramesWait: what waits when a client changes the form of its frames keeps its own, and comes before the answer.
+func TestCombinedWhileFramesWait(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		p := connect(t, listen, "/ws/btcusdt@kline_1m")
+		p.hold(true)                                    // takes one more frame
+		for _, price := range []string{"1", "2", "3"} { // one on its way, one being written, one that waits
+			w.publish(minutes(btc), open(0, price))
+			time.Sleep(time.Second)
+		}
+		p.write(ws.NewTextFrame([]byte(`{"method":"SET_PROPERTY","params":["combined",true],"id":1}`)))
+		synctest.Wait()
+		w.publish(minutes(btc), open(0, "4"))
+		time.Sleep(time.Second)
+		w.publish(minutes(btc), closed(0, "5"))
+		p.hold(false)
+		var got []string
+		for _, text := range p.texts() {
+			got = append(got, text[:9])
+		}
+		differ(t, "forms", got, []string{`{"e":"kli`, `{"e":"kli`, `{"e":"kli`, `{"result"`, `{"stream"`})
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // maxID bounds the id of a control message, in bytes of JSON.
@@ -61,7 +63,8 @@ func tooManyOfAll(id []byte) *controlError {
 	return &controlError{code: 4, msg: "Too many subscriptions of all clients together", id: id}
 }
 
-// fields is a control message taken apart, with the place in the text where its method and the whole of it end.
+// fields is a control message taken apart, with the place in the text where its method and the whole of it end. What it does not
+// have is nil, an id that may not be one too.
 type fields struct {
 	method, params, id json.RawMessage
 	methodEnd, end     int
@@ -95,6 +98,9 @@ func parseFields(text []byte) (f fields, err error) {
 		return f, badJSON(text)
 	}
 	f.end = int(dec.InputOffset())
+	if !validID(f.id) {
+		f.id = nil
+	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return f, badJSON(text)
 	}
@@ -125,32 +131,57 @@ func parseCommand(text []byte) (cmd command, err error) {
 	if err != nil {
 		return cmd, err
 	}
-	if !validID(f.id) {
-		return cmd, malformed("request ID must be an unsigned integer", nil)
-	}
-	cmd.id = f.id
 	if f.method == nil {
 		return cmd, malformed("missing field `method` "+place(text, f.end), f.id)
 	}
-	if json.Unmarshal(f.method, &cmd.method) != nil {
-		return cmd, malformed("method must be a string "+place(text, f.methodEnd), f.id)
+	if !isString(f.method) || json.Unmarshal(f.method, &cmd.method) != nil || !slices.Contains(methods, cmd.method) {
+		return cmd, unknownMethod(text, f, cmd.method)
 	}
+	if f.id == nil {
+		return cmd, malformed("request ID must be an unsigned integer", nil)
+	}
+	cmd.id = f.id
 	switch cmd.method {
 	case "SUBSCRIBE", "UNSUBSCRIBE":
-		if json.Unmarshal(f.params, &cmd.names) != nil || cmd.names == nil {
-			return cmd, malformed("params must be an array of stream names", f.id)
-		}
+		cmd.names, err = parseNames(f)
 	case "LIST_SUBSCRIPTIONS":
 		_, err = parseProperty(f, 0)
 	case "GET_PROPERTY":
 		_, err = parseProperty(f, 1)
 	case "SET_PROPERTY":
 		cmd.value, err = parseProperty(f, 2)
-	default:
-		return cmd, malformed(fmt.Sprintf("unknown variant %s, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY` %s",
-			cmd.method, place(text, f.methodEnd)), f.id)
 	}
 	return cmd, err
+}
+
+// methods are those of control messages.
+var methods = []string{"SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY"}
+
+// unknownMethod refuses a method that is none, and a value that is no string (as the wire has it: the documentation leaves out the
+// quotes of what came).
+func unknownMethod(text []byte, f fields, method string) *controlError {
+	if !isString(f.method) {
+		method = string(f.method)
+	}
+	return malformed(fmt.Sprintf("unknown variant `%s`, expected one of `%s` %s", method, strings.Join(methods, "`, `"), place(text, f.methodEnd)), f.id)
+}
+
+// isString reports whether a JSON value is a string.
+func isString(value json.RawMessage) bool { return len(value) > 0 && value[0] == '"' }
+
+// parseNames reads the params of SUBSCRIBE and UNSUBSCRIBE.
+func parseNames(f fields) ([]string, error) {
+	var list []json.RawMessage
+	if json.Unmarshal(f.params, &list) != nil || list == nil {
+		return nil, malformed("params must be an array of stream names", f.id)
+	}
+	names := make([]string, len(list))
+	for i, name := range list {
+		if !isString(name) || json.Unmarshal(name, &names[i]) != nil {
+			return nil, malformed("params must be an array of stream names", f.id)
+		}
+	}
+	return names, nil
 }
 
 // validID reports whether id is an unsigned integer or a string.
@@ -158,7 +189,7 @@ func validID(id []byte) bool {
 	if len(id) == 0 || len(id) > maxID {
 		return false
 	}
-	if id[0] == '"' {
+	if isString(id) {
 		return true
 	}
 	for _, c := range id {

@@ -140,7 +140,7 @@ const (
 	ended                        // remembered, not carried
 )
 
-func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
+func newWorld(t testing.TB, clock interface{ Now() market.Time }, with ...func(*Options)) *world {
 	t.Helper()
 	symbols := new(market.Symbols)
 	symbols.Put(
@@ -152,7 +152,7 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 		live:  &fakeLive{rows: make(map[market.Series][]market.Kline)},
 		store: &fakeStore{rows: make(map[market.Series][]market.Kline), known: make(map[market.Series][]market.Span)},
 	}
-	w.Server = New(Options{
+	opt := Options{
 		Symbols: symbols,
 		Carries: func(id market.SymbolID) bool { return id != ended },
 		Contract: func(id market.SymbolID) string {
@@ -186,7 +186,11 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }) *world {
 		Prices:       func(context.Context) ([]byte, error) { return []byte(`[]`), nil },
 		Metrics:      health.NewMetrics(),
 		Version:      "test",
-	})
+	}
+	for _, set := range with {
+		set(&opt)
+	}
+	w.Server = New(opt)
 	t.Cleanup(w.Close)
 	return w
 }

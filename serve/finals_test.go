@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/google/go-cmp/cmp"
 
 	"klined/market"
@@ -265,4 +266,45 @@ func TestCloseBeforeOpen(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestResubscribing: who leaves a series and comes back around its close gets each close once, and after the answer nothing of what
+// it has left.
+func TestResubscribing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, listen *pipes) {
+		p := connect(t, listen, "/ws/btcusdt@kline_1m")
+		again := func() {
+			t.Helper()
+			for _, method := range []string{"UNSUBSCRIBE", "SUBSCRIBE"} {
+				p.write(ws.NewTextFrame([]byte(`{"method":"` + method + `","params":["btcusdt@kline_1m"],"id":1}`)))
+				synctest.Wait()
+			}
+		}
+		ack := " "                                     // of an answer there is neither price nor standing
+		time.Sleep(time.Second + 100*time.Millisecond) // not with a tick
+		w.publish(minutes(btc), open(0, "1"))
+		w.publish(minutes(btc), open(0, "2")) // waits for the tick
+		again()
+		time.Sleep(time.Second)
+		wantEvents(t, p, "1.00 open", ack, ack, "2.00 open")
+		again()
+		w.publish(minutes(btc), version(0, "3", market.StateClosed, 0, true)) // waits for its gap to heal
+		again()
+		w.publish(minutes(btc), version(0, "4", market.StateClosed, 1, false))
+		again()
+		w.publish(minutes(btc), version(0, "5", market.StateSettled, 2, false))
+		w.publish(minutes(btc), closed(1, "6"))
+		wantEvents(t, p, ack, ack, ack, ack, "4.00 closed x", ack, ack, "6.00 closed x")
+		time.Sleep(time.Second)
+		p.hold(true) // takes one more frame
+		for minute, price := range []string{"7", "8", "9"} {
+			w.publish(minutes(btc), closed(2+minute, price))
+		}
+		time.Sleep(time.Second)
+		w.publish(minutes(btc), open(5, "10"))
+		again()
+		w.publish(minutes(btc), closed(5, "11"))
+		p.hold(false)
+		wantEvents(t, p, "7.00 closed x", "8.00 closed x", "9.00 closed x", "10.00 open", ack, ack, "11.00 closed x")
+	})
 }

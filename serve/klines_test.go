@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -287,6 +288,40 @@ func TestOwnIntervalsCountKlines(t *testing.T) {
 		if got := strings.Join(opens, " "); got != want || w.store.reads > 9 {
 			t.Errorf("%s: %s, want %s; the store is read %d times", query, got, want, w.store.reads)
 		}
+	}
+}
+
+// passing is a clock and a lane: with the first read of it a boundary passes.
+type passing struct {
+	*fakeLive
+	now  market.Time
+	pass func()
+}
+
+func (p *passing) Now() market.Time { return p.now }
+
+func (p *passing) Tail(ctx context.Context, dst []market.Kline, series market.Series, from market.Time) ([]market.Kline, error) {
+	dst, err := p.fakeLive.Tail(ctx, dst, series, from)
+	p.pass()
+	return dst, err
+}
+
+// TestOverWhileAnswered: the kline that ran when an answer was begun is its last, whatever has followed it since.
+func TestOverWhileAnswered(t *testing.T) {
+	iv := interval("1s")
+	series := market.Series{Symbol: btc, Interval: iv}
+	w := newWorld(t, fixedClock(0))
+	w.store.rows[series] = run(iv, at("11:59:58"), at("12:00:00"), market.StateClosed)
+	w.live.rows[series] = []market.Kline{kline(at("12:00:00"), "1", market.StateOpen)}
+	p := &passing{fakeLive: w.live, now: at("12:00:00") + 999}
+	p.pass = func() {
+		p.now = at("12:00:01")
+		w.live.rows[series] = []market.Kline{kline(at("12:00:00"), "2", market.StateClosed), kline(at("12:00:01"), "3", market.StateOpen)}
+	}
+	w.opt.Clock, w.opt.Live = p, p
+	rec := w.get(fmt.Sprintf("/fapi/v1/klines?symbol=BTCUSDT&interval=1s&startTime=%d&limit=9", int64(at("11:59:58"))))
+	if got := rec.Header().Get("X-Klined-State"); got != "settled=0,closed=2,open=1,gap=0" {
+		t.Errorf("%s: %s", got, rec.Body)
 	}
 }
 

@@ -92,6 +92,9 @@ func (s *Server) ownKlines(w http.ResponseWriter, r *http.Request, params url.Va
 // where a symbol has left the exchange, and its last klines are asked for, those before the time since.
 // Without a startTime they lie before rows, else behind them. Long reads wait for their turn, as those of UDF do.
 func (s *Server) beyondHoles(ctx context.Context, q *query, rows []market.Kline, n int64, who string) ([]market.Kline, error) {
+	if q.start >= 0 && len(rows) > 0 && rows[len(rows)-1].State == market.StateOpen {
+		return rows, nil // even where it is over by now: what follows it would make it a closed one that lacks its end
+	}
 	iv, g := q.series.Interval, q.grid(s.opt.Clock.Now())
 	since, err := s.opt.Store.Since(ctx, iv)
 	if err != nil {

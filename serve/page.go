@@ -32,14 +32,18 @@ type pageSetup struct {
 	Settles   bool         `json:"settles"`
 }
 
-// pageSymbol is a symbol as short as 800 of them should be: ["BTCUSDT",2], its name and its price digits.
+// pageSymbol is a symbol as short as 800 of them should be: ["BTCUSDT",2,10], its name, its price digits, and how many units of the
+// last one lie between two prices.
 type pageSymbol struct {
 	Name        string
 	PriceDigits int
+	MinMove     int64
 }
 
 // MarshalJSON writes the short form.
-func (p pageSymbol) MarshalJSON() ([]byte, error) { return json.Marshal([]any{p.Name, p.PriceDigits}) }
+func (p pageSymbol) MarshalJSON() ([]byte, error) {
+	return json.Marshal([]any{p.Name, p.PriceDigits, p.MinMove})
+}
 
 // pageRoutes lays out the chart page and its files.
 func (s *Server) pageRoutes(mux *http.ServeMux) {
@@ -64,7 +68,7 @@ func (s *Server) pageRoutes(mux *http.ServeMux) {
 func (s *Server) page(w http.ResponseWriter, index *template.Template) {
 	data := pageData{Version: s.opt.Version, Setup: pageSetup{Symbols: []pageSymbol{}, Settles: s.opt.Settles}}
 	for sym := range s.carried {
-		data.Setup.Symbols = append(data.Setup.Symbols, pageSymbol{sym.Name, sym.PriceDigits})
+		data.Setup.Symbols = append(data.Setup.Symbols, pageSymbol{sym.Name, sym.PriceDigits, s.udfMinMove(sym)})
 	}
 	for _, iv := range s.inOrder() {
 		data.Setup.Intervals = append(data.Setup.Intervals, iv.String())

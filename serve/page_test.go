@@ -11,12 +11,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"klined/fixed"
 	"klined/market"
 )
 
 func TestPage(t *testing.T) {
 	w := newWorld(t, fixedClock(at("12:00:00")))
 	w.opt.Settles = true
+	w.opt.Tick = func(id market.SymbolID) fixed.Value {
+		return map[market.SymbolID]fixed.Value{btc: fixed.MustParse("0.1")}[id]
+	}
 	rec := w.get("/")
 	page := rec.Body.String()
 	for _, from := range strings.Split(rec.Header().Get("Content-Security-Policy"), "; ") { // nothing of another host
@@ -42,7 +46,7 @@ func TestPage(t *testing.T) {
 		intervals = append(intervals, iv.String())
 	}
 	want := any(map[string]any{
-		"symbols":   []any{[]any{"BTCUSDT", 2.0}, []any{"币安人生USDT", 6.0}},
+		"symbols":   []any{[]any{"BTCUSDT", 2.0, 10.0}, []any{"币安人生USDT", 6.0, 1.0}},
 		"intervals": slices.Insert(intervals, 2, any("2m")),
 		"settles":   true,
 	})

@@ -95,10 +95,10 @@ func TestUnknownValues(t *testing.T) {
 			"revisions=true":            `Data sent for parameter 'revisions' is not valid: "true" is neither 0 nor 1.`,
 			"revisions=2":               `Data sent for parameter 'revisions' is not valid: "2" is neither 0 nor 1.`,
 		} {
-			for _, path := range []string{"/ws/btcusdt@kline_1m?", "/private/stream?streams=btcusdt@kline_1m&"} {
+			for _, address := range []string{"/ws/btcusdt@kline_1m?" + query, "/private/stream?streams=btcusdt@kline_1m&" + query, "/" + query + "/market/ws/0"} {
 				text, _ := json.Marshal(want)
-				if status, body := refusedHandshake(t, listen, path+query); status != http.StatusBadRequest || body != `{"code":-1130,"msg":`+string(text)+`}` {
-					t.Errorf("%s: %d %s", path+query, status, body)
+				if status, body := refusedHandshake(t, listen, address); status != http.StatusBadRequest || body != `{"code":-1130,"msg":`+string(text)+`}` {
+					t.Errorf("%s: %d %s", address, status, body)
 				}
 			}
 		}

@@ -241,7 +241,7 @@ func TestCloseBeforeTheNext(t *testing.T) {
 		time.Sleep(time.Second)
 		p.hold(false)
 		got := p.events()
-		if diff := cmp.Diff([]string{"5.00 closed x", "8.00 open", "7.00 closed x"}, got[max(0, len(got)-3):]); diff != "" {
+		if diff := cmp.Diff([]string{"5.00 closed x", "7.00 closed x", "8.00 open"}, got[max(0, len(got)-3):]); diff != "" {
 			t.Errorf("last events of %v (-want +got):\n%s", got, diff)
 		}
 	})

@@ -88,6 +88,7 @@ func (s *Server) parseRange(params url.Values, mandatory ...string) (q query, er
 	if q.start >= 0 && q.end >= 0 && q.start > q.end {
 		return q, startAfterEnd()
 	}
+	q.start, q.end = min(q.start, lastTime), min(q.end, lastTime)
 	return q, nil
 }
 
@@ -143,7 +144,7 @@ func parseTime(params url.Values, name string) (market.Time, error) {
 	if err != nil {
 		return 0, invalidValue(name)
 	}
-	return min(market.Time(n), lastTime), nil
+	return market.Time(n), nil
 }
 
 // parseNumber reads digits alone, up to the largest int64.

@@ -68,11 +68,13 @@ func (c *client) receive() bool {
 // is none that may be taken, c is being closed and ok is false.
 func (c *client) next(state ws.State) (h ws.Header, payload []byte, ok bool) {
 	h, err := ws.ReadHeader(c.in)
-	if err != nil {
+	if err == nil {
+		err = ws.CheckHeader(h, state)
+	} else if !errors.Is(err, ws.ErrHeaderLengthMSB) {
 		c.lost(err)
 		return h, nil, false
 	}
-	if err := ws.CheckHeader(h, state); err != nil {
+	if err != nil {
 		c.shut(ws.StatusProtocolError, err.Error())
 		return h, nil, false
 	}

@@ -106,7 +106,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/fapi/v1/klines", s.getOnly(quick(s.counted(klinesQueryWeight, s.klines))))
 	mux.Handle("/fapi/v1/continuousKlines", s.getOnly(quick(s.counted(klinesQueryWeight, s.continuousKlines))))
 	mux.Handle("/", s.getOnly(zip(gzip.BestSpeed)(rest)))
-	return s.streamsBefore(mux)
+	return s.streamsBefore(s.open(mux))
 }
 
 // zip packs what is worth it, for who takes it, unless it is packed already. It adds Vary each time: no answer goes through two.
@@ -118,13 +118,27 @@ func zip(level int) func(http.Handler) http.HandlerFunc {
 	return wrap
 }
 
-// getOnly opens next to every origin for GET. Other methods are the exchange's, or refused.
+// open opens next to every origin: where it sends who wrote a slash too many elsewhere, too.
+func (s *Server) open(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.openHeader(w.Header())
+		next.ServeHTTP(w, r)
+	})
+}
+
+// openHeader lets pages of every origin read an answer. It is dated by the exchange's time: by it who reads klines, a klined for
+// one, tells those that are over from the running one.
+func (s *Server) openHeader(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Date", s.opt.Clock.Now().Std().Format(http.TimeFormat))
+}
+
+// getOnly lets GET and HEAD through. Other methods are the exchange's, or refused.
 func (s *Server) getOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After")
-		h.Set("X-Content-Type-Options", "nosniff")
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 			next.ServeHTTP(w, r)

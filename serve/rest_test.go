@@ -43,6 +43,7 @@ func TestKlinesBody(t *testing.T) {
 		"X-MBX-USED-WEIGHT-1M":        "1",
 		"Content-Type":                "application/json",
 		"Access-Control-Allow-Origin": "*",
+		"Date":                        "Mon, 04 Jan 2027 12:02:30 GMT", // the exchange's time, not this machine's
 	} {
 		if got := rec.Header().Get(header); got != want {
 			t.Errorf("%s: %q, want %q", header, got, want)
@@ -76,6 +77,8 @@ func TestKlinesErrors(t *testing.T) {
 		{"symbol=BTCUSDT&interval=1m" + strings.Repeat("&a=1", 12_000), `{"code":-1101,"msg":"Too many parameters sent for this endpoint."}`},
 		{"symbol=BTCUSDT&interval=1m&colour=%", `{"code":-1100,"msg":"Illegal characters found in 'colour=%'."}`},
 		{"symbol=BTCUSDT&interval=1m&startTime=2&endTime=1", `{"code":-1023,"msg":"Start time is greater than end time."}`},
+		{"symbol=BTCUSDT&interval=1m&startTime=1&endTime=0", `{"code":-1023,"msg":"Start time is greater than end time."}`},
+		{"symbol=BTCUSDT&interval=1m&startTime=9223372036854775807&endTime=9223372036854775806", `{"code":-1023,"msg":"Start time is greater than end time."}`},
 	} {
 		for _, path := range []string{"/fapi/v1/klines?", "/klined/v1/klines?"} {
 			rec := w.get(path + c.query)
@@ -169,12 +172,16 @@ func TestFixedAnswers(t *testing.T) {
 		{"POST", "/fapi/v1/ping", 405, `{"code":-5000,"msg":"Path /fapi/v1/ping, Method POST is invalid"}`},
 		{"DELETE", "/", 405, `{"code":-5000,"msg":"Path /, Method DELETE is invalid"}`},
 		{"OPTIONS", "/fapi/v1/klines", 204, ``},
+		{"GET", "/fapi//v1/ping", 307, "<a href=\"/fapi/v1/ping\">Temporary Redirect</a>.\n\n"},
 		{"GET", "/ws/btcusdt@kline_1m", 426, `{"code":-1000,"msg":"This path speaks WebSocket."}`},
 	} {
 		rec := httptest.NewRecorder()
 		w.Handler().ServeHTTP(rec, httptest.NewRequest(c.method, c.path, nil))
 		if rec.Code != c.status || rec.Body.String() != c.body {
 			t.Errorf("%s %s: %d %s, want %d %s", c.method, c.path, rec.Code, rec.Body, c.status, c.body)
+		}
+		if c.status != 426 && rec.Header().Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s %s: no page of another origin may read that", c.method, c.path)
 		}
 	}
 }

@@ -186,7 +186,7 @@ func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	log = log.With("target", "serve")
 	return &http.Server{
 		ConnState:         held.changed,
-		Handler:           TellPanics(handler, log),
+		Handler:           TellPanics(lastOfChunks(handler), log),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      2 * time.Minute,
@@ -194,6 +194,17 @@ func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    64 << 10, // 1,024 stream names fit into one URL
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// lastOfChunks ends the connection behind a request whose body comes in chunks. It may have said a length as well, which net/http
+// does not show: who stands between and counts by that takes what follows for another's request (RFC 9112, 6.1).
+func lastOfChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // serves reports whether interval is configured.

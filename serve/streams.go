@@ -30,6 +30,7 @@ func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
@@ -80,14 +81,18 @@ type wanted struct {
 }
 
 // wantedBy reads /ws/<name>/<name>…, or /stream?streams=<name>/<name>…, either with revisions=1 and final=settled in its
-// query, or refuses it. Keys that are neither the exchange's nor klined's ask for nothing: the exchange ignores them.
+// query or in front of its path, or refuses it. Keys that are neither the exchange's nor klined's ask for nothing: the exchange
+// ignores them.
 func wantedBy(u *url.URL) (want wanted, refused *apiError) {
 	query := u.Query()
-	routed, list, bare, _ := streamPath(u.Path)
-	if !bare {
-		list = query.Get("streams")
+	at, _ := streamsAt(u.Path)
+	if !at.bare {
+		at.list = query.Get("streams")
 	}
-	want = wanted{combined: !bare, private: routed == "private"}
+	for key, values := range at.front {
+		query[key] = append(values, query[key]...)
+	}
+	want = wanted{combined: !at.bare, private: at.routed == "private"}
 	if want.revisions, refused = oneOf(query, "revisions", "0", "1"); refused != nil {
 		return want, refused
 	}
@@ -97,7 +102,7 @@ func wantedBy(u *url.URL) (want wanted, refused *apiError) {
 	if query.Has("listenKey") {
 		return want, userDataElsewhere()
 	}
-	for name := range strings.SplitSeq(list, "/") {
+	for name := range strings.SplitSeq(at.list, "/") {
 		if name == "" {
 			continue
 		}
@@ -120,29 +125,57 @@ func oneOf(query url.Values, name, off, on string) (bool, *apiError) {
 	return query.Get(name) == on, nil
 }
 
-// streamPath takes a path apart that leads to streams: /ws and what is below it, whose frames are bare, and /stream, each behind
+// streamsPath is a path that leads to streams, taken apart.
+type streamsPath struct {
+	front  url.Values // klined's own parameters
+	routed string     // the exchange's prefix, or none
+	list   string     // of names
+	bare   bool       // its frames are
+}
+
+// streamsAt takes a path apart that leads to streams: /ws and what is below it, whose frames are bare, and /stream, each behind
 // one of the exchange's prefixes or none. One with slashes too many, as addresses have that are put together, leads to the same.
-func streamPath(path string) (routed, list string, bare, ok bool) {
-	first, list, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+// In front of it all klined's own parameters may stand, as in a query: /final=settled&revisions=1/market/ws. A client that puts its
+// addresses together from a base cannot send them otherwise.
+func streamsAt(path string) (at streamsPath, ok bool) {
+	first, rest, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	if strings.Contains(first, "=") {
+		if at.front, ok = ownParameters(first); !ok {
+			return at, false
+		}
+		first, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
+	}
 	switch first {
 	case "market", "public", "private":
-		routed = first
-		first, list, _ = strings.Cut(strings.TrimLeft(list, "/"), "/")
+		at.routed = first
+		first, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
 	}
 	switch first {
 	case "ws":
-		return routed, list, true, true
+		at.list, at.bare = rest, true
+		return at, true
 	case "stream":
-		return routed, "", false, strings.Trim(list, "/") == ""
+		return at, strings.Trim(rest, "/") == ""
 	}
-	return "", "", false, false
+	return at, false
+}
+
+// ownParameters reads a query of klined's own parameters, and of nothing else.
+func ownParameters(text string) (own url.Values, ok bool) {
+	own, err := url.ParseQuery(text)
+	for key := range own {
+		if key != "revisions" && key != "final" {
+			return own, false
+		}
+	}
+	return own, err == nil
 }
 
 // streamsBefore serves the paths of streams, and leaves the others to next. A ServeMux would redirect those with slashes
 // too many, and WebSocket clients do not follow.
 func (s *Server) streamsBefore(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, _, _, ok := streamPath(r.URL.Path); ok {
+		if _, ok := streamsAt(r.URL.Path); ok {
 			s.serveStreams(w, r)
 			return
 		}

@@ -206,7 +206,7 @@ func (s *Server) udfSearch(w http.ResponseWriter, _ *http.Request, params url.Va
 		writeUDF(w, hits)
 		return
 	}
-	text := strings.ToUpper(strings.TrimSpace(params.Get("query")))
+	text := strings.ToUpper(udfBare(strings.TrimSpace(params.Get("query"))))
 	begin := 0 // hits that begin with text
 	for sym := range s.carried {
 		at := strings.Index(strings.ToUpper(sym.Name), text)
@@ -226,15 +226,20 @@ func (s *Server) udfSearch(w http.ResponseWriter, _ *http.Request, params url.Va
 
 // udfNamed finds the symbol that a request names, with its exchange before it or without.
 func (s *Server) udfNamed(params url.Values) (market.Symbol, error) {
-	name := params.Get("symbol")
-	if exchange, rest, ok := strings.Cut(name, ":"); ok && strings.EqualFold(exchange, udfExchange) {
-		name = rest
-	}
+	name := udfBare(params.Get("symbol"))
 	sym, ok := s.symbol(upper(name))
 	if !ok {
 		return sym, &apiError{status: http.StatusNotFound, msg: "unknown_symbol " + strconv.Quote(name)}
 	}
 	return sym, nil
+}
+
+// udfBare is a name without the exchange before it, which charts write there, into their search too.
+func udfBare(name string) string {
+	if exchange, rest, ok := strings.Cut(name, ":"); ok && strings.EqualFold(exchange, udfExchange) {
+		return rest
+	}
+	return name
 }
 
 // carried calls yield with each symbol that is served now and goes on trading.

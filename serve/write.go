@@ -45,6 +45,11 @@ func (c *client) wrote(batch []*frame) {
 	c.mu.Lock()
 	c.passedLocked(batch...)
 	c.mu.Unlock()
+	c.measured(batch)
+}
+
+// measured observes the marks of a batch that has gone out.
+func (c *client) measured(batch []*frame) {
 	for _, f := range batch {
 		if f.mark != nil && f.mark.done.CompareAndSwap(false, true) {
 			c.measure(f.mark)
@@ -71,7 +76,6 @@ func (c *client) hand(batch []*frame, n int) {
 func (c *client) drain(batch []*frame, n int) {
 	defer c.hub.running.Done()
 	for {
-		c.await()
 		if len(batch) > 0 {
 			if rest, err := c.send(batch, n); err != nil {
 				c.giveUp(rest, err)
@@ -93,17 +97,7 @@ func (c *client) drain(batch []*frame, n int) {
 	}
 }
 
-// await gives the next write its time.
-func (c *client) await() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ending {
-		c.timed = true
-		_ = c.conn.SetWriteDeadline(time.Now().Add(unreadFor))
-	}
-}
-
-// send writes the frames of batch from the n-th byte on; the memory it takes for that is counted. Where it fails, rest is what is left of the frame that was cut.
+// send writes the frames of batch from the n-th byte on. Where it fails, rest is what is left of the frame that was cut.
 func (c *client) send(batch []*frame, n int) (rest []byte, err error) {
 	buf, _ := c.hub.buffers.Get().(*[]byte)
 	if buf == nil {
@@ -112,17 +106,28 @@ func (c *client) send(batch []*frame, n int) (rest []byte, err error) {
 	defer c.hub.buffers.Put(buf)
 	data := appendFrames((*buf)[:0], batch)
 	*buf = data
-	c.hub.queued.Add(int64(len(data)))
-	defer c.hub.queued.Add(-int64(len(data)))
+	c.await(batch, len(data))
 	m, err := c.conn.Write(data[n:])
+	c.mu.Lock()
+	c.sentLocked()
+	c.mu.Unlock()
 	if err != nil {
-		c.mu.Lock()
-		c.passedLocked(batch...)
-		c.mu.Unlock()
 		return cut(batch, n+m), err
 	}
-	c.wrote(batch)
+	c.measured(batch)
 	return nil, nil
+}
+
+// await gives the write of batch its time, and counts the memory that it is joined in.
+func (c *client) await(batch []*frame, joined int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sending, c.joined = batch, joined
+	c.hub.queued.Add(int64(joined))
+	if !c.ending {
+		c.timed = true
+		_ = c.conn.SetWriteDeadline(time.Now().Add(unreadFor))
+	}
 }
 
 // cut is what is left of the frame in which a write of batch stopped after n bytes.
@@ -147,7 +152,6 @@ func (c *client) giveUp(rest []byte, err error) {
 		return
 	}
 	c.slow() // unless something else ends it
-	_ = c.conn.SetWriteDeadline(time.Now().Add(farewellFor))
 	c.farewell(rest)
 }
 
@@ -160,6 +164,7 @@ func (c *client) farewell(rest []byte) {
 		_ = c.conn.Close()
 		return
 	}
+	_ = c.conn.SetWriteDeadline(time.Now().Add(farewellFor))
 	payload := binary.BigEndian.AppendUint16(nil, uint16(code))
 	bye := control(ws.OpClose, append(payload, reason...))
 	if _, err := c.conn.Write(append(append([]byte(nil), rest...), bye.data...)); err != nil {

@@ -64,7 +64,7 @@ func malformed(format string, args ...any) *refusal {
 // parseRequest reads a control message as strictly as the exchange does.
 func parseRequest(message []byte) (req request, bad *refusal) {
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(message, &fields); err != nil {
+	if err := json.Unmarshal(message, &fields); err != nil || fields == nil {
 		return req, notJSON(message, err)
 	}
 	if id := fields["id"]; validID(id) {
@@ -72,19 +72,30 @@ func parseRequest(message []byte) (req request, bad *refusal) {
 	}
 	name, ok := fields["method"]
 	if !ok {
-		return req, malformed("missing field `method` at line 1 column %d", len(bytes.TrimRight(message, " \r\n\t")))
+		return req, malformed("missing field `method` %s", place(message, len(bytes.TrimRight(message, " \r\n\t"))))
 	}
 	if err := json.Unmarshal(name, &req.method); err != nil || !slices.Contains(methods, req.method) {
 		return req, malformed("unknown variant `%s`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, "+
-			"`SET_PROPERTY`, `GET_PROPERTY` at line 1 column %d", trimQuotes(name), bytes.Index(message, name)+len(name))
+			"`SET_PROPERTY`, `GET_PROPERTY` %s", trimQuotes(name), place(message, bytes.Index(message, name)+len(name)))
 	}
 	if req.id == "" {
 		return req, malformed("request ID must be an unsigned integer")
 	}
-	if params, ok := fields["params"]; ok && json.Unmarshal(params, &req.params) != nil {
-		return req, malformed("invalid type: expected a sequence at line 1 column %d", bytes.Index(message, params)+1)
+	return req, req.read(fields["params"])
+}
+
+// read takes the params; what the exchange says of those that are no array is not known.
+func (r *request) read(params json.RawMessage) *refusal {
+	broken := len(params) > 0 && json.Unmarshal(params, &r.params) != nil
+	switch {
+	case (r.method == "SUBSCRIBE" || r.method == "UNSUBSCRIBE") && r.params == nil:
+		return malformed("params must be an array of stream names")
+	case broken:
+		return malformed("params must be an array")
+	case r.method == "LIST_SUBSCRIPTIONS" && len(r.params) > 0:
+		return malformed("too many parameters")
 	}
-	return req, nil
+	return nil
 }
 
 // validID reports whether id is an unsigned integer, which is what the exchange documents, or a string, which its own connectors
@@ -107,8 +118,13 @@ func notJSON(message []byte, err error) *refusal {
 	if errors.As(err, &syntax) {
 		column = int(syntax.Offset)
 	}
-	line := 1 + bytes.Count(message[:min(max(column-1, 0), len(message))], []byte("\n"))
-	return &refusal{3, fmt.Sprintf("Invalid JSON: expected value at line %d column %d", line, max(column, 1)), true}
+	return &refusal{3, "Invalid JSON: expected value " + place(message, column), true}
+}
+
+// place says where in a message something ends, as the exchange does.
+func place(message []byte, at int) string {
+	before := message[:min(at, len(message))]
+	return fmt.Sprintf("at line %d column %d", 1+bytes.Count(before, []byte("\n")), len(before)-1-bytes.LastIndexByte(before, '\n'))
 }
 
 // answer does what a well-formed request asks for and gives the result as JSON.
@@ -130,7 +146,7 @@ func (e *Exchange) change(c *conn, req request) ([]byte, *refusal) {
 	names := make([]string, len(req.params))
 	for i, p := range req.params {
 		if json.Unmarshal(p, &names[i]) != nil || p[0] != '"' {
-			return nil, malformed("invalid type: %s, expected a string", p)
+			return nil, malformed("params must be an array of stream names")
 		}
 	}
 	e.mu.Lock()
@@ -176,11 +192,11 @@ func (e *Exchange) property(c *conn, req request) ([]byte, *refusal) {
 		want = 2
 	}
 	var name string
-	if len(req.params) == 0 || json.Unmarshal(req.params[0], &name) != nil || req.params[0][0] != '"' {
-		return nil, malformed("property name must be a string")
-	}
 	if len(req.params) > want {
 		return nil, malformed("too many parameters")
+	}
+	if len(req.params) == 0 || json.Unmarshal(req.params[0], &name) != nil || req.params[0][0] != '"' {
+		return nil, malformed("property name must be a string")
 	}
 	if name != "combined" {
 		return nil, &refusal{code: 0, msg: "Unknown property"}

@@ -35,7 +35,7 @@ func sentOnce(q url.Values, names ...string) *apiError {
 	return nil
 }
 
-// symbolOf is the symbol that a parameter names, in any case.
+// symbolOf is the symbol that a parameter names, its ASCII letters in any case.
 func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
 	value := q.Get(name)
 	if value == "" {
@@ -43,7 +43,7 @@ func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s := e.byName[strings.ToUpper(value)]; s != nil && !s.gone {
+	if s := e.byName[upper(value)]; s != nil && !s.gone {
 		return s, nil
 	}
 	return nil, refuse(-1121, "Invalid symbol.")
@@ -51,10 +51,11 @@ func (e *Exchange) symbolOf(q url.Values, name string) (*symbol, *apiError) {
 
 // pairOf is the contract of a pair that is of a type and trades, or else one that is delisted; nil where there is none.
 func (e *Exchange) pairOf(pair, contract string) (found *symbol) {
+	pair = upper(pair)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range e.symbols {
-		if !s.gone && s.pair == strings.ToUpper(pair) && s.contract == contract && (found == nil || s.status == statusTrading) {
+		if !s.gone && s.pair == pair && s.contract == contract && (found == nil || s.status == statusTrading) {
 			found = s
 		}
 	}
@@ -95,23 +96,35 @@ func windowOf(q url.Values, usual, most int) (w window, bad *apiError) {
 	if w.limit, bad = limitOf(q, usual, most); bad != nil {
 		return w, bad
 	}
-	if w.start, bad = timeOf(q, "startTime"); bad != nil {
+	start, started, bad := number(q, "startTime")
+	if bad != nil {
 		return w, bad
 	}
-	if w.end, bad = timeOf(q, "endTime"); bad != nil {
+	end, ended, bad := number(q, "endTime")
+	if bad != nil {
 		return w, bad
 	}
-	if w.start != 0 && w.end != 0 && w.start > w.end {
+	if started && ended && start > end {
 		return w, refuse(-1023, "Start time is greater than end time.")
 	}
+	w.start, w.end = timeOf(start, started), timeOf(end, ended)
 	return w, nil
 }
 
-// timeOf reads a time; 0 where it was not sent.
-func timeOf(q url.Values, name string) (market.Time, *apiError) {
-	n, sent, bad := number(q, name)
+// timeOf is a time that was sent; 0 is one that was not.
+func timeOf(n int64, sent bool) market.Time {
 	if !sent {
-		return 0, bad
+		return 0
 	}
-	return market.Time(min(max(n, 1), int64(maxStart))), nil
+	return market.Time(min(max(n, 1), int64(maxStart)))
+}
+
+// upper is a name with its ASCII letters in upper case: all others are taken as they are.
+func upper(name string) string {
+	return strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' {
+			return c + 'A' - 'a'
+		}
+		return c
+	}, name)
 }

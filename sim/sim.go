@@ -47,6 +47,7 @@ type Options struct {
 	Tape     *Tape         // is played instead of a market that is made up: Symbols, Rate, Start, Straddle and Burn are the tape's. nil: none is
 	Speed    float64       // so many times as fast as it was recorded; 0 is 1
 	Latency  time.Duration // one-way, in the mean; frames keep their order
+	Faults   []FaultAt     // happen by themselves, in this order; of ReadFaults
 	Log      *slog.Logger  // nil is silence
 }
 
@@ -58,6 +59,7 @@ type Exchange struct {
 	limiter *limiter
 	shelf   shelf
 	handler http.Handler
+	script  []FaultAt    // that are to come; only Run's
 	skew    atomic.Int64 // ms that its clock has been stepped by; written under mu
 
 	mu      sync.Mutex // guards what follows, and the live part of every symbol
@@ -89,7 +91,7 @@ func New(opt Options) (*Exchange, error) {
 	if opt.Start == 0 {
 		opt.Start = market.TimeOf(began)
 	}
-	e := &Exchange{opt: opt, began: began, log: opt.Log, byName: make(map[string]*symbol), conns: make(map[int]*conn)}
+	e := &Exchange{opt: opt, began: began, log: opt.Log, script: opt.Faults, byName: make(map[string]*symbol), conns: make(map[int]*conn)}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -180,7 +182,7 @@ func (e *Exchange) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		timer.Reset(e.step())
+		timer.Reset(min(e.playScript(), e.step()))
 	}
 }
 

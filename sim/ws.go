@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
@@ -119,9 +120,10 @@ func (e *Exchange) delay(slow, lost bool) time.Duration {
 // read takes what the client sends, until the connection ends.
 func (e *Exchange) read(c *conn, r io.Reader) {
 	var message []byte
+	state := ws.StateServerSide
 	for {
 		h, err := ws.ReadHeader(r)
-		if err != nil || !h.Masked || h.Rsv != 0 || h.Length > maxMessage-int64(len(message)) {
+		if err != nil || ws.CheckHeader(h, state) != nil || h.Length > maxMessage-int64(len(message)) {
 			return
 		}
 		payload := make([]byte, h.Length)
@@ -140,14 +142,18 @@ func (e *Exchange) read(c *conn, r io.Reader) {
 			return
 		}
 		switch h.OpCode {
-		case ws.OpPing:
-			c.pong()
+		case ws.OpPing: // no sign of life: those are pongs
 			c.control(ws.OpPong, payload)
 		case ws.OpPong:
 			c.pong()
 		case ws.OpText, ws.OpBinary, ws.OpContinuation:
-			if message = append(message, payload...); !h.Fin {
+			message = append(message, payload...)
+			if state = ws.StateServerSide; !h.Fin {
+				state = state.Set(ws.StateFragmented)
 				continue
+			}
+			if !utf8.Valid(message) {
+				return
 			}
 			if !e.control(c, message) {
 				c.close(closePolicy, "Invalid request")

@@ -44,7 +44,9 @@ func TestControlMessages(t *testing.T) {
 		{`{"method":"SUBSCRIBE","params":["btcusdt@aggTrade"],"id":"e0190da38f13ab8d353c5e3a7d5c1ed5 and more"}`, `{"error":{"code":2,"msg":"Invalid request: request ID must be an unsigned integer"}}`, true},
 		{`{"method":"SUBSCRIBE","params":["btcusdt@aggTrade"],"id":-1}`, `{"error":{"code":2,"msg":"Invalid request: request ID must be an unsigned integer"}}`, true},
 		{`{"method":"SUBSCRIBE","params":["btcusdt@aggTrade"]}`, `{"error":{"code":2,"msg":"Invalid request: request ID must be an unsigned integer"}}`, true},
-		{`{"method":"SUBSCRIBE","params":[7],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: invalid type: 7, expected a string"},"id":1}`, true},
+		{`{"method":"SUBSCRIBE","params":[7],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: params must be an array of stream names"},"id":1}`, true},
+		{`{"method":"SUBSCRIBE","id":1}`, `{"error":{"code":2,"msg":"Invalid request: params must be an array of stream names"},"id":1}`, true},
+		{`{"method":"LIST_SUBSCRIPTIONS","params":[1],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: too many parameters"},"id":1}`, true},
 		{`{"method":"SUBSCRIBER","params":["btcusdt@aggTrade"],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: unknown variant ` + "`SUBSCRIBER`, " + variant + ` at line 1 column 22"},"id":1}`, true},
 		{`{"params":["btcusdt@aggTrade"],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: missing field ` + "`method`" + ` at line 1 column 38"},"id":1}`, true},
 		{`{"method":`, `{"error":{"code":3,"msg":"Invalid JSON: expected value at line 1 column 10"}}`, true},
@@ -120,7 +122,10 @@ func TestPings(t *testing.T) {
 		}
 		_ = ws.WriteFrame(s.conn, ws.MaskFrame(ws.NewPingFrame([]byte("hello"))))
 		same(t, "answer", <-s.frames, "pong hello")
-		time.Sleep(10 * time.Minute)
+		for range 10 { // a ping is no pong
+			_ = ws.WriteFrame(mute.conn, ws.MaskFrame(ws.NewPingFrame(nil)))
+			time.Sleep(time.Minute)
+		}
 		<-mute.over
 		select {
 		case <-s.over:
@@ -136,6 +141,32 @@ func TestPings(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		<-s.over
 	})
+}
+
+// TestBadFrames: frames that no client may send end the connection.
+func TestBadFrames(t *testing.T) {
+	fragment := ws.NewFrame(ws.OpText, false, []byte("{"))
+	for name, frames := range map[string][]ws.Frame{
+		"reserved op code":        {ws.NewFrame(0x3, true, nil)},
+		"long ping":               {ws.NewPingFrame(make([]byte, 126))},
+		"ping in fragments":       {ws.NewFrame(ws.OpPing, false, nil)},
+		"continuation of nothing": {ws.NewFrame(ws.OpContinuation, true, nil)},
+		"two messages in one":     {fragment, fragment},
+		"not UTF-8":               {ws.NewTextFrame([]byte{0xff})},
+	} {
+		served(t, quiet(), func(t *testing.T, e *Exchange, v *visitor) {
+			s := v.dial("/ws")
+			for _, f := range frames {
+				_ = ws.WriteFrame(s.conn, ws.MaskFrame(f))
+			}
+			synctest.Wait()
+			select {
+			case <-s.over:
+			default:
+				t.Errorf("%s: the connection goes on", name)
+			}
+		})
+	}
 }
 
 // TestDelivery holds who hears a stream: only path, case and name that are right.

@@ -3,13 +3,17 @@
 //	{"stream":"btcusdt@aggTrade","data":{…}}            as it came
 //	1626992741.06217: {"stream":…}                      behind the receiver's clock, in seconds
 //	1721347021434994132 {"stream":…}                    or in milli-, micro- or nanoseconds, told by its size
+//	2024-07-18T23:57:01.434994132Z {"stream":…}         or as a date, of UTC where it names no zone
 //	1721347021434994132 trades-0.1 {"e":"aggTrade",…}   or behind the clock and one word: what a Recorder writes
+//
+// Behind clock and word may stand a colon, comma, semicolon, bar or tab for the space.
 package tape
 
 import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -77,19 +81,27 @@ func split(line []byte) ([]byte, time.Time) {
 		return data, time.Time{}
 	}
 	at, n := clock(data)
+	if date, length := dated(data); length > 0 {
+		at, n = date, length
+	}
 	if n == 0 {
 		return nil, time.Time{}
 	}
-	data = bytes.TrimLeft(bytes.TrimPrefix(data[n:], []byte(":")), " \t")
-	if !isFrame(data) {
-		_, data, _ = bytes.Cut(data, []byte(" "))
-		data = bytes.TrimLeft(data, " \t")
+	data = behind(data, n)
+	if word := bytes.IndexAny(data, separators); !isFrame(data) && word >= 0 {
+		data = behind(data, word)
 	}
 	if !isFrame(data) {
 		return nil, time.Time{}
 	}
 	return data, at
 }
+
+// separators may stand between clock, word and frame.
+const separators = ":,;| \t"
+
+// behind is what follows the first n bytes of a line and what separates them.
+func behind(line []byte, n int) []byte { return bytes.TrimLeft(line[n:], separators) }
 
 // leftOut reads a recorder's mark; 0 where the line is none.
 func leftOut(line []byte) int64 {
@@ -138,4 +150,24 @@ func clock(line []byte) (time.Time, int) {
 		}
 	}
 	return time.Unix(whole, frac), n
+}
+
+// dated reads the date and time that a line begins with, as in 2024-07-18T23:57:01.434Z, 2024-07-18 23:57:01,434 or with a zone
+// like +02:00, and how long it is, 0 where there is none.
+func dated(line []byte) (time.Time, int) {
+	const layout = "2006-01-02T15:04:05"
+	if len(line) < len(layout) || line[4] != '-' {
+		return time.Time{}, 0
+	}
+	n := len(layout)
+	for n < len(line) && strings.IndexByte("0123456789.,+-:Z", line[n]) >= 0 {
+		n++
+	}
+	text := strings.Replace(strings.TrimRight(string(line[:n]), separators), " ", "T", 1)
+	for _, zone := range []string{"Z07:00", "Z0700", ""} {
+		if t, err := time.Parse(layout+zone, text); err == nil {
+			return t, len(text)
+		}
+	}
+	return time.Time{}, 0
 }

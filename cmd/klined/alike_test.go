@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,12 +25,14 @@ func TestAlike(t *testing.T) {
 	if raced {
 		t.Skip("markets are run without the race detector: make test does both")
 	}
+	first := seed(t)
+	t.Logf("KLINED_SEED=%d go test -run '^TestAlike$' ./cmd/klined", first)
 	synctest.Test(t, func(t *testing.T) {
 		o := options(t, market.SourceTrade)
 		m := startMarket(t, sim.Options{Symbols: 12, Rate: 30, Seed: 5, Start: at(t, "2027-01-05T09:57:20Z")}, o)
 		defer m.end()
 		m.until(at(t, "2027-01-05T10:01:30Z"))
-		a := &alike{m: m, carriedOnly: true}
+		a := &alike{m: m, carriedOnly: true, random: rand.New(rand.NewPCG(first, 0))}
 		a.all(t)
 		a.prices(t)
 		if err := m.stopServer(); err != nil {
@@ -48,6 +51,7 @@ func TestAlike(t *testing.T) {
 type alike struct {
 	m           *fakeMarket
 	carriedOnly bool // the server may say of what it does not carry that it is not there
+	random      *rand.Rand
 
 	asked, refused, rows int
 }
@@ -55,7 +59,7 @@ type alike struct {
 // all asks everything.
 func (a *alike) all(t *testing.T) {
 	a.asked, a.refused, a.rows = 0, 0, 0
-	for _, q := range a.questions() {
+	for _, q := range append(a.questions(), randomly(a.random, 40, a.m.x.Now())...) {
 		if a.asked++; a.asked%60 == 0 { // the exchange allows so much a minute
 			a.m.until(market.OneMinute.Ceil(a.m.x.Now()) + 30*market.Second)
 		}

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,8 +17,8 @@ import (
 )
 
 // TestBot asks as a bot does that follows all symbols in three intervals, within the second after a boundary that all three share:
-// with startTime, packed, over 20 connections. Every answer is as long as asked, has the kline that has just closed, and ends
-// with the running one; nobody waits for longer than that close.
+// with startTime, packed, over 20 connections. Every answer is as long as asked, has the kline that has just closed as the exchange
+// has it for good, and ends with the running one; nobody waits for longer than that close.
 func TestBot(t *testing.T) {
 	if raced {
 		t.Skip("make test runs it without the race detector, too")
@@ -44,11 +44,19 @@ func TestBot(t *testing.T) {
 					asking.Go(func() {
 						time.Sleep(after)
 						began := time.Now()
-						if err := askAsBot(client, m.judge.server, symbol, iv, boundary); err != nil {
+						closed, err := askAsBot(client, m.judge.server, symbol, iv, boundary)
+						if err != nil {
 							t.Errorf("%s %s, %s after %s: %v", symbol, iv, after, boundary, err)
+							return
 						}
-						if took := time.Since(began); after+took > time.Second && took > 100*time.Millisecond {
+						took := time.Since(began)
+						if after+took > time.Second && took > 100*time.Millisecond {
 							t.Errorf("%s %s, %s after %s: took %s", symbol, iv, after, boundary, took)
+						}
+						time.Sleep(2*time.Second - after - took)
+						truth, err := m.judge.rows(m.judge.exchange, "/sim/truth", symbol, iv, closed.open, iv.Next(closed.open))
+						if err != nil || len(truth) != 1 || closed != truth[0] {
+							t.Errorf("%s %s, %s after %s: closed %v, the exchange's %v, %v", symbol, iv, after, boundary, closed, truth, err)
 						}
 					})
 				}
@@ -83,30 +91,35 @@ func (m *fakeMarket) windowed() int {
 	return status.Store.Series
 }
 
-// askAsBot asks for 100 klines up to the one that opens at a boundary, or contains it, and looks whether they are all there.
-func askAsBot(client *http.Client, server, symbol string, iv market.Interval, boundary market.Time) error {
+// askAsBot asks for 100 klines up to the one that opens at a boundary, or contains it, looks whether they are all there, and gives
+// the last one that has closed.
+func askAsBot(client *http.Client, server, symbol string, iv market.Interval, boundary market.Time) (closed row, err error) {
 	const limit = 100
 	last := iv.Ordinal(boundary)
 	answer, err := client.Get(fmt.Sprintf("%s/fapi/v1/klines?symbol=%s&interval=%s&limit=%d&startTime=%d", server, url.QueryEscape(symbol), iv, limit,
 		iv.OpenAt(last-limit+1)))
 	if err != nil {
-		return err
+		return row{}, err
 	}
 	defer answer.Body.Close()
-	var rows [][]json.RawMessage
-	if err := json.NewDecoder(answer.Body).Decode(&rows); err != nil {
-		return fmt.Errorf("status %d: %w", answer.StatusCode, err)
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return row{}, err
+	}
+	rows, err := parseRows(body)
+	if err != nil {
+		return row{}, fmt.Errorf("status %d: %w", answer.StatusCode, err)
 	}
 	if !answer.Uncompressed {
-		return errors.New("it was not packed")
+		return row{}, errors.New("it was not packed")
 	}
-	for i, row := range rows {
-		if want := strconv.FormatInt(int64(iv.OpenAt(last-limit+1+int64(i))), 10); string(row[0]) != want {
-			return fmt.Errorf("row %d opens at %s, want %s", i, row[0], want)
+	for i, r := range rows {
+		if want := iv.OpenAt(last - limit + 1 + int64(i)); r.open != want {
+			return row{}, fmt.Errorf("row %d opens at %s, want %s", i, r.open, want)
 		}
 	}
 	if len(rows) != limit {
-		return fmt.Errorf("%d rows, want %d", len(rows), limit)
+		return row{}, fmt.Errorf("%d rows, want %d", len(rows), limit)
 	}
-	return nil
+	return rows[limit-2], nil
 }

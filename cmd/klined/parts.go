@@ -288,7 +288,7 @@ type gap struct {
 	Last     int64         `json:"last"`
 	SeenAt   market.Time   `json:"seen_at"`
 	State    feed.GapState `json:"state"`
-	HealedAt market.Time   `json:"healed_at,omitempty"`
+	HealedAt market.Time   `json:"healed_at"` // 0 while it is open
 }
 
 // gaps are the recent ones, youngest first.
@@ -304,11 +304,11 @@ func (s *server) gaps() []gap {
 type standing struct {
 	Symbol    string      `json:"symbol"`
 	State     feed.State  `json:"state"`
-	Reason    string      `json:"reason,omitempty"` // why it is not whole
-	LastID    int64       `json:"last_id"`          // of its last trade in order; −1 before it
-	LastTrade market.Time `json:"last_trade_at"`    // 0 before it
-	LastClose market.Time `json:"last_close_at"`    // the end of its last closed kline; 0 before the first
-	Gaps      int         `json:"gaps"`             // open ones
+	Reason    string      `json:"reason"`        // why it is not whole; empty where it is
+	LastID    int64       `json:"last_id"`       // of its last trade in order; −1 before it
+	LastTrade market.Time `json:"last_trade_at"` // 0 before it
+	LastClose market.Time `json:"last_close_at"` // the end of its last closed kline; 0 before the first
+	Gaps      int         `json:"gaps"`          // open ones
 }
 
 // standings are those of all symbols that are carried.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,7 +26,7 @@ type pastOptions struct {
 	proxy      proxyFlag
 	symbols    []string // nil: all
 	intervals  []market.Interval
-	from, to   market.Time // 0: as usual
+	from, to   market.Time // once ranges has been called, what is looked at; before that unasked where the flags are
 
 	texts struct{ symbols, intervals, from, to string }
 
@@ -34,6 +35,9 @@ type pastOptions struct {
 
 // usualIntervals are the exchange's own.
 var usualIntervals = intervalList(market.ExchangeIntervals())
+
+// unasked stands for a time that is left to the command.
+const unasked market.Time = math.MinInt64
 
 // usualPast is how far back these commands look where nothing else is asked for: as far as serve keeps minutes.
 const usualPast = 30 * market.Day
@@ -62,13 +66,13 @@ func (o *pastOptions) parse() (err error) {
 	if err != nil {
 		return fmt.Errorf("--intervals: %w", err)
 	}
-	if o.to, err = parseInstant("to", o.texts.to, 0); err != nil {
+	if o.to, err = parseInstant("to", o.texts.to, unasked); err != nil {
 		return err
 	}
-	if o.from, err = parseInstant("from", o.texts.from, 0); err != nil {
+	if o.from, err = parseInstant("from", o.texts.from, unasked); err != nil {
 		return err
 	}
-	if o.from >= o.to && o.to != 0 {
+	if o.from >= o.to && o.from != unasked && o.to != unasked {
 		return fmt.Errorf("--from %s is not before --to %s", o.texts.from, o.texts.to)
 	}
 	if o.restWeight < 20 || o.restWeight > 2400 {
@@ -125,18 +129,17 @@ func (a archived) Klines(ctx context.Context, series market.Series, span market.
 
 // ranges are those that o asks for of the symbols; now is the exchange's time.
 func (o *pastOptions) ranges(ids []market.SymbolID, now market.Time) (ranges []market.Range, err error) {
-	from, to := o.from, o.to
-	if to == 0 {
-		to = now
+	if o.to == unasked {
+		o.to = now
 	}
-	if from == 0 {
-		from = to - usualPast
+	if o.from == unasked {
+		o.from = o.to - usualPast
 	}
-	if from >= min(to, now) {
-		return nil, fmt.Errorf("--from %s: it is %s at the exchange", from, now)
+	if o.from >= min(o.to, now) {
+		return nil, fmt.Errorf("--from %s: it is %s at the exchange", o.from, now)
 	}
 	for _, iv := range o.intervals {
-		span := market.Span{From: iv.Ceil(from), To: min(iv.Ceil(to), iv.Open(now))}
+		span := market.Span{From: iv.Ceil(o.from), To: min(iv.Ceil(o.to), iv.Open(now))}
 		for _, id := range ids {
 			if !span.Empty() {
 				ranges = append(ranges, market.Range{Series: market.Series{Symbol: id, Interval: iv}, Span: span})

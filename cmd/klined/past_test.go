@@ -320,3 +320,31 @@ func TestPastRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestPastTimes: what is not asked for is the last 30 days, or those before --to; what is asked for is taken at its word.
+func TestPastTimes(t *testing.T) {
+	now := at(t, "2027-03-10T12:00:30Z")
+	for _, c := range []struct{ from, to, want string }{
+		{"", "", "2027-02-08T12:00:30.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"2027-03-01", "", "2027-03-01T00:00:00.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"", "2027-03-01", "2027-01-30T00:00:00.000Z 2027-03-01T00:00:00.000Z <nil>"},
+		{"1970-01-01", "", "1970-01-01T00:00:00.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"2027-03-11", "", "--from 2027-03-11T00:00:00.000Z: it is 2027-03-10T12:00:30.000Z at the exchange"},
+		{"0", "0", "--from 0 is not before --to 0"},
+		{"2027-03-02", "2027-03-01", "--from 2027-03-02 is not before --to 2027-03-01"},
+	} {
+		o := pastOptions{restWeight: 1200, rest: "http://exchange"}
+		o.texts.symbols, o.texts.intervals, o.texts.from, o.texts.to = "all", "1m", c.from, c.to
+		err := o.parse()
+		if err == nil {
+			_, err = o.ranges(nil, now)
+		}
+		got := fmt.Sprint(o.from, " ", o.to, " ", err)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("--from %s --to %s: %s, want %s", c.from, c.to, got, c.want)
+		}
+	}
+}

@@ -18,11 +18,11 @@ const replayHelp = `Reads trades from files and prints their klines.
 What a file holds is told by its content: the exchange's archive CSV of aggTrades or trades, with a header or without,
 in milliseconds or microseconds, or lines of frames as received, bare or wrapped, behind a clock or not; each plain,
 gzip, zstd or zip with one file in it. Several files are read in order and taken together: all tapes of a folder that
-klined serve --record wrote, for instance, where each trade came over two connections.
+klined serve --record wrote, for instance, where each trade came over two connections. - is what comes on stdin.
 
 Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
 come. Ids that are missing, rows that cannot be read, lines without a frame and what a tape says it left out are reported on stderr. Where the input
-holds both aggTrades and trades of a symbol, the aggTrades count.
+holds both aggTrades and trades of a symbol, the trades count, or the aggTrades where these stand for more.
 
 Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09.zip. Several
 symbols or intervals need --out, where each series becomes a file like BTCUSDT-1m.csv (1M is written 1mo, as in the
@@ -72,6 +72,7 @@ func newReplayCommand() *cobra.Command {
 
 // parse reads what the flags hold as text.
 func (o *replayOptions) parse(intervals string) error {
+	o.symbol = strings.ToUpper(o.symbol)
 	for name := range strings.SplitSeq(intervals, ",") {
 		iv, err := market.ParseInterval(strings.TrimSpace(name))
 		if err != nil {
@@ -141,8 +142,11 @@ func someNames(books []*book) string {
 	return strings.Join(names, ", ")
 }
 
-// openInput opens a file to read; a folder is none.
+// openInput opens a file to read; a folder is none, and - is what comes on stdin.
 func openInput(name string) (*os.File, error) {
+	if name == "-" {
+		return os.Stdin, nil
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -85,6 +85,25 @@ func (b *book) fold(iv market.Interval) []market.Kline {
 	return folded
 }
 
+// fills is how many of the exchange's trades the book's records stand for.
+func (b *book) fills() int64 {
+	var n int64
+	for _, k := range b.klines {
+		n += k.TradeCount
+	}
+	return n
+}
+
+// before reports whether the book counts, and not the other one of its symbol. Trades are the exact ones, but they may be of a
+// part of the time only, or the aggTrades may: where the trades are not nearly all that the aggTrades stand for, these count. They
+// stand for burnt ids, too, so that nearly is 99 in 100.
+func (b *book) before(other *book) bool {
+	if b.source == market.SourceAggTrade {
+		return !other.before(b)
+	}
+	return 100*b.fills() >= 99*other.fills()
+}
+
 // report says what was dropped and what is missing.
 func (b *book) report(say func(format string, args ...any)) {
 	if b.duplicates > 0 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -219,15 +218,16 @@ func (in *replayInput) frame(decoders [2]*binance.Decoder, frame []byte) error {
 	return nil
 }
 
-// chosen are the books to write, by symbol. Where a symbol has aggTrades, its trades are left out.
+// chosen are the books to write, by symbol. Where a symbol has both its aggTrades and its trades, one is left out.
 func (in *replayInput) chosen() []*book {
 	var books []*book
 	for key, b := range in.books {
 		if b.trades == 0 {
 			continue
 		}
-		if agg := in.books[bookKey{key.symbol, market.SourceAggTrade}]; key.source == market.SourceTrade && agg != nil && agg.trades > 0 {
-			in.report("%s: %s left out, for the input holds its aggTrades", key.symbol, counted(b.trades, "trade"))
+		other := in.books[bookKey{key.symbol, 1 - key.source}]
+		if other != nil && other.trades > 0 && !b.before(other) {
+			in.report("%s: %s left out, for the input holds its %ss", key.symbol, counted(b.trades, key.source.String()), other.source)
 			continue
 		}
 		books = append(books, b)
@@ -254,7 +254,7 @@ func (in *replayInput) digits(books []*book) error {
 	if in.o.exchangeInfo == "" {
 		return nil
 	}
-	body, err := os.ReadFile(in.o.exchangeInfo)
+	body, err := readText(in.o.exchangeInfo)
 	if err != nil {
 		return err
 	}
@@ -271,6 +271,26 @@ func (in *replayInput) digits(books []*book) error {
 		b.priceDigits, b.qtyDigits = listings[i].PriceDigits, listings[i].QtyDigits
 	}
 	return nil
+}
+
+// readText reads a file whole, plain or packed.
+func readText(name string) (text []byte, err error) {
+	f, err := openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	lines, err := tape.NewLines(name, f)
+	for err == nil {
+		var line []byte
+		if line, err = lines.Next(); err == nil {
+			text = append(append(text, line...), '\n')
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return text, err
 }
 
 // badRows counts the rows of a file that could not be read, and shows the first.

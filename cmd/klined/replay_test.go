@@ -128,8 +128,11 @@ func TestReplay(t *testing.T) {
 		{"clocks, other frames, other lines", map[string]string{"x": "wss://host/stream\n1.5: " + one + "# note\n" +
 			`{"e":"bookTicker","u":1,"s":"BTCUSDT"}` + "\n" + `{"result":null,"id":1}` + "\n"}, "x",
 			replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n", stderr: "x: 2 lines without a frame skipped\n"}},
-		{"aggTrades win over trades", map[string]string{"x": tradeFrame("BTCUSDT", 7, "1", "1", "MARKET", 60000) + one}, "x",
-			replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n",
+		{"trades, where all are there", map[string]string{"x": one + tradeFrame("BTCUSDT", 7, "1", "1", "MARKET", 60000)}, "x",
+			replayed{stdout: "60000,1,1,1,1,1,119999,1,1,1,1,0\n", stderr: "BTCUSDT: 1 aggTrade left out, for the input holds its trades\n"}},
+		{"aggTrades, where they stand for more", map[string]string{"x": tradeFrame("BTCUSDT", 7, "1", "1", "MARKET", 60000) + one +
+			aggFrame("BTCUSDT", 2, "10.70", "1.5", 60000, true)}, "x",
+			replayed{stdout: "60000,10.50,10.70,10.50,10.70,3.5,119999,37.050,2,2.0,21.000,0\n",
 				stderr: "BTCUSDT: 1 trade left out, for the input holds its aggTrades\n"}},
 		{"archive and frames", map[string]string{agg: agg1, "x": aggFrame("BTCUSDT", 2, "10.70", "1.5", 119999, true)}, agg + " x",
 			replayed{stdout: "60000,10.50,10.70,10.50,10.70,3.5,119999,37.050,4,2.0,21.000,0\n"}},
@@ -148,6 +151,8 @@ func TestReplay(t *testing.T) {
 		{"digits of exchangeInfo", map[string]string{agg: agg1, "info": `{"symbols":[{"symbol":"BTCUSDT","pricePrecision":2,"quantityPrecision":3}]}`},
 			agg + " --exchange-info info", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2.000,119999,21.00000,3,2.000,21.00000,0\n"}},
 		{"digits of one symbol", map[string]string{agg: agg1, "info": `{"symbol":"BTCUSDT","pricePrecision":2,"quantityPrecision":3}`},
+			agg + " --exchange-info info", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2.000,119999,21.00000,3,2.000,21.00000,0\n"}},
+		{"digits of an exchangeInfo that is packed", map[string]string{agg: agg1, "info": gz(`{"symbol":"BTCUSDT","pricePrecision":2,"quantityPrecision":3}`)},
 			agg + " --exchange-info info", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2.000,119999,21.00000,3,2.000,21.00000,0\n"}},
 		{"digits of exchangeInfo too few: nothing is rounded", map[string]string{agg: agg1, "info": `{"symbol":"BTCUSDT","pricePrecision":0,"quantityPrecision":0}`},
 			agg + " --exchange-info info", replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21,3,2,21,0\n"}},
@@ -218,6 +223,15 @@ func TestReplayStatus(t *testing.T) {
 	if err := os.WriteFile("x", []byte(aggs+"4,1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile("in", []byte(gz(aggs)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open("in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(stdin *os.File) { os.Stdin = stdin }(os.Stdin)
+	os.Stdin = in
 	for _, c := range []struct {
 		args   string
 		status int
@@ -225,6 +239,7 @@ func TestReplayStatus(t *testing.T) {
 		stderr string
 	}{
 		{"replay x --symbol A", 1, klineHeader + rows, fmt.Sprintf("klined: x: line 4, byte %d: truncated line\n", len(aggs))},
+		{"replay - --symbol btcusdt", 0, klineHeader + rows, ""},
 		{"replay none", 1, "", "klined: open none: no such file or directory\n"},
 		{"replay", 2, "", "klined: replay: which files?\n"},
 		{"replay x --interval 7m", 2, "", "klined: --interval: interval \"7m\": 7 must divide 60\n"},

@@ -25,6 +25,7 @@ type simOptions struct {
 	start   string
 	latency float64 // ms
 	tapes   []string
+	faults  string
 }
 
 func (o *simOptions) bind(f *pflag.FlagSet) {
@@ -38,6 +39,7 @@ func (o *simOptions) bind(f *pflag.FlagSet) {
 	f.Float64Var(&o.latency, "latency", 0, "`MS` of latency one way, with a tail")
 	f.StringArrayVar(&o.tapes, "tape", nil, "play the frames of `FILE` instead; more files may follow")
 	f.Float64Var(&o.Speed, "speed", 1, "play the tape `X` times as fast as it was recorded")
+	f.StringVar(&o.faults, "faults", "", "let the faults in `FILE` happen, each at its time")
 	for _, name := range []string{"straddle", "burn"} {
 		f.Lookup(name).DefValue = "as measured on the real exchange"
 	}
@@ -63,6 +65,9 @@ func newSimCommand() *cobra.Command {
 			if err := o.play(cmd.Flags(), files); err != nil {
 				return err
 			}
+			if err := o.readFaults(); err != nil {
+				return err
+			}
 			o.Log = (&serveOptions{LogFormat: "text"}).logger(cmd.ErrOrStderr())
 			return runSim(cmd.Context(), o, network{}, cmd.OutOrStdout())
 		},
@@ -86,6 +91,8 @@ refused with 503. There are no aggTrades and trades by REST, and no archive: wha
 
 A fault is JSON, {"kind":"silence","symbol":"BTCUSDT","seconds":30}; what is left out is any, or each in turn. A path of
 REST is the archive's where it begins with /data. delay is how many seconds an answer takes (5, at most 60), ms is milliseconds.
+--faults takes a file of faults, a line each or as a list, that happen by themselves: {"at":30,"kind":"disconnect"} half a minute
+after the start.
 
 list announces a new symbol, which trades after so many seconds; without them it is there at once. Its symbol is a name like
 NEWUSDT, in any script, or NEWUSDT_261225 for a quarterly contractType (PERPETUAL; TRADIFI_PERPETUAL, CURRENT_QUARTER, NEXT_QUARTER);
@@ -105,6 +112,9 @@ func (o *simOptions) play(f *pflag.FlagSet, more []string) error {
 		}
 		return nil
 	}
+	if o.Speed == 0 { // which sim.Options take for the default
+		return &usageError{errors.New("--speed 0: want more than 0")}
+	}
 	for _, name := range []string{"symbols", "rate", "start", "straddle", "burn"} {
 		if f.Changed(name) {
 			return &usageError{fmt.Errorf("--%s with --tape: it is the tape's", name)}
@@ -115,6 +125,22 @@ func (o *simOptions) play(f *pflag.FlagSet, more []string) error {
 	return err
 }
 
+// readFaults reads the faults that are to happen.
+func (o *simOptions) readFaults() error {
+	if o.faults == "" {
+		return nil
+	}
+	f, err := openInput(o.faults)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if o.Faults, err = sim.ReadFaults(f); err != nil {
+		return &usageError{fmt.Errorf("--faults %s: %w", o.faults, err)}
+	}
+	return nil
+}
+
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {
 	if err := checkHostPort("listen", o.listen); err != nil {
@@ -122,6 +148,9 @@ func (o *simOptions) parse() error {
 	}
 	if o.Symbols < 2 || o.Symbols > 1000 {
 		return fmt.Errorf("--symbols %d: want 2 to 1000", o.Symbols)
+	}
+	if o.Rate == 0 { // which sim.Options take for the default
+		return errors.New("--rate 0: want more than 0")
 	}
 	o.Latency = time.Duration(o.latency * float64(time.Millisecond))
 	if o.start == "" {

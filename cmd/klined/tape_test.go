@@ -72,9 +72,12 @@ func replayedRows(t *testing.T, name string) map[market.Time]string {
 	return all
 }
 
-// TestSimTapeRefused: what cannot go together, or cannot be played, is said at once.
-func TestSimTapeRefused(t *testing.T) {
+// TestSimRefused: what cannot go together, or cannot be played, is said at once.
+func TestSimRefused(t *testing.T) {
 	t.Chdir(t.TempDir())
+	if err := os.WriteFile("faults", []byte(`{"kind":"disconnect","at":3}{"kind":"disconect"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   string
 		status int
@@ -83,6 +86,12 @@ func TestSimTapeRefused(t *testing.T) {
 		{"sim --speed 2", 2, "klined: --speed: there is no --tape to play\n"},
 		{"sim --tape none --rate 5", 2, "klined: --rate with --tape: it is the tape's\n"},
 		{"sim --tape none", 1, "klined: open none: no such file or directory\n"},
+		{"sim --tape none --speed 0", 2, "klined: --speed 0: want more than 0\n"},
+		{"sim --rate 0", 2, "klined: --rate 0: want more than 0\n"},
+		{"demo --rate 0", 2, "klined: --rate 0: want more than 0\n"},
+		{"sim --faults none", 1, "klined: open none: no such file or directory\n"},
+		{"sim --faults faults", 2, "klined: --faults faults: fault 2: unknown kind \"disconect\": want disconnect, silence, drop, " +
+			"duplicate, reorder, garbage, rest_429, rest_418, rest_500, rest_slow, rest_wrong, archive_wrong, clock_skew, list, delist or clear\n"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), strings.Fields(c.args), nil, &stdout, &stderr); status != c.status || stderr.String() != c.stderr {

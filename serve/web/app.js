@@ -10,7 +10,10 @@ import { Status } from "./status.js";
 import { followTheme } from "./theme.js";
 
 const setup = JSON.parse(element("setup").textContent);
-let digits = new Map(setup.symbols); // of prices, by symbol
+const priceOf = (scale, move) => ({ digits: Math.round(Math.log10(scale)), tick: move / scale });
+// How prices are written, and what lies between two, by symbol: of all that are listed, and of those that have ended and are looked at.
+let prices = new Map(setup.symbols.map(([name, digits, move]) => [name, priceOf(10 ** digits, move)]));
+let listed = new Set(prices.keys());
 const dialogs = [element("picker"), element("status"), element("help")];
 
 const chart = new Chart(element("chart"), {
@@ -48,9 +51,12 @@ const feed = new Feed({
   },
 });
 
-const status = new Status();
+const status = new Status(() => listSymbols().catch(() => {}));
 const toggleTheme = followTheme(() => chart.paint());
-const openPicker = makePicker(() => [...digits.keys()], listSymbols, (symbol) => go(symbol, series.interval));
+const openPicker = makePicker(() => [...prices.keys()], listSymbols, (symbol) => {
+  history.pushState(null, ""); // the way back to the symbol before
+  go(symbol, series.interval);
+});
 
 /** Shows another series. */
 function go(symbol, interval) {
@@ -63,18 +69,26 @@ function go(symbol, interval) {
     else button.removeAttribute("aria-current");
   }
   element("intervals").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  header.hover(undefined);
+  header.begin();
   const lower = symbol.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
-  series.open(symbol, interval, digits.get(symbol));
+  series.open(symbol, interval, prices.get(symbol));
+  showEnded();
   feed.follow(`${lower}@kline_${interval}`);
 }
 
 /** Learns which symbols there are by now: the exchange lists new ones and ends old ones while the page is open. Fails where the server does. */
 async function listSymbols() {
-  const { symbol, pricescale } = await ask("udf/symbol_info");
-  const shown = digits.get(series.symbol);
-  digits = new Map(symbol.map((name, i) => [name, Math.round(Math.log10(pricescale[i]))]));
-  if (!digits.has(series.symbol)) digits.set(series.symbol, shown); // it has ended, and stays for who looks at it
+  const { symbol, pricescale, minmovement } = await ask("udf/symbol_info");
+  const shown = prices.get(series.symbol);
+  prices = new Map(symbol.map((name, i) => [name, priceOf(pricescale[i], minmovement[i])]));
+  listed = new Set(symbol);
+  if (!prices.has(series.symbol)) prices.set(series.symbol, shown);
+  showEnded();
+}
+
+/** Says that the exchange has ended the symbol that is shown. */
+function showEnded() {
+  element("ended").hidden = listed.has(series.symbol);
 }
 
 /** Measures how far the exchange's clock is ahead of ours. */
@@ -112,15 +126,15 @@ async function goWanted() {
     // not an address of ours
   }
   const [symbol, interval] = named.split("/");
-  if (symbol && !digits.has(symbol)) {
+  if (symbol && !prices.has(symbol)) {
     const { hash } = location;
-    const { name, pricescale } = await ask(`udf/symbols?symbol=${encodeURIComponent(symbol)}`).catch(() => ({}));
+    const { name, pricescale, minmov } = await ask(`udf/symbols?symbol=${encodeURIComponent(symbol)}`).catch(() => ({}));
     if (hash !== location.hash) return; // somebody has gone elsewhere meanwhile
-    if (name === symbol) digits.set(name, Math.round(Math.log10(pricescale)));
+    if (name === symbol) prices.set(name, priceOf(pricescale, minmov));
   }
-  const first = digits.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0][0];
+  const first = prices.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0][0];
   go(
-    digits.has(symbol) ? symbol : series.symbol || first,
+    prices.has(symbol) ? symbol : series.symbol || first,
     setup.intervals.includes(interval) ? interval : series.interval || (setup.intervals.includes("1m") ? "1m" : setup.intervals[0]),
   );
 }

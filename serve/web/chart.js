@@ -20,6 +20,7 @@ export class Chart {
   #volumes;
   #klines = []; // by time
   #colours = {};
+  #line; // the colour of the last price's line and label
   #on;
 
   /** onHover(kline | undefined) follows the crosshair; onEarlier() asks for klines before the first; onScroll(away) says
@@ -67,9 +68,9 @@ export class Chart {
     return range !== null && range.from < range.to - range.from;
   }
 
-  /** Shows another series: its klines, its digits, and its end. */
-  begin(klines, precision, seconds) {
-    this.#prices.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
+  /** Shows another series: its klines, its prices' digits and steps, and its end. */
+  begin(klines, { digits, tick }, seconds) {
+    this.#prices.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: tick } });
     this.#chart.applyOptions({ timeScale: { timeVisible: true, secondsVisible: seconds } });
     this.#prices.priceScale().applyOptions({ autoScale: true });
     this.show(klines);
@@ -88,6 +89,7 @@ export class Chart {
     });
     this.#prices.setData(prices);
     this.#volumes.setData(volumes);
+    this.#paintLine();
   }
 
   /** Takes in a newer version of a kline, or the next one. */
@@ -104,6 +106,15 @@ export class Chart {
     }
     this.#prices.update(this.#price(kline), older);
     this.#volumes.update(this.#volume(kline), older);
+    this.#paintLine();
+  }
+
+  /** Forgets all klines but the last n, unless others are in view; says whether it has. */
+  trim(n) {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    if (!range || range.from < this.#klines.length - n) return false;
+    this.show(this.#klines.slice(-n));
+    return true;
   }
 
   /** The kline that opens at a time of the chart. */
@@ -132,6 +143,7 @@ export class Chart {
   /** Takes the colours of the style sheet. */
   paint() {
     this.#colours = { up: colour("up"), down: colour("down"), gap: colour("amber"), upTint: colour("up", 0.28), downTint: colour("down", 0.28), gapTint: colour("amber", 0.4) };
+    Object.assign(this.#colours, { upLabel: colour("up-label"), downLabel: colour("down-label"), gapLabel: colour("amber-label") });
     const { up, down } = this.#colours;
     const [muted, line, grid] = [colour("muted"), colour("line"), colour("grid")];
     const crosshair = { color: muted, labelBackgroundColor: colour("label") };
@@ -145,6 +157,15 @@ export class Chart {
     });
     this.#prices.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down });
     this.show(this.#klines);
+  }
+
+  // The label's text is white: its ground is darker than the klines where they are bright.
+  #paintLine() {
+    const { gapLabel, downLabel, upLabel } = this.#colours;
+    const { last } = this;
+    const priceLineColor = last?.gap ? gapLabel : last?.close < last?.open ? downLabel : upLabel;
+    if (priceLineColor !== this.#line) this.#prices.applyOptions({ priceLineColor });
+    this.#line = priceLineColor;
   }
 
   #find(time) {

@@ -22,6 +22,13 @@ const two = (n) => String(n).padStart(2, "0");
 /** A count with its thousands set apart. */
 export const count = (n) => Math.round(n).toLocaleString("en-US");
 
+/** A decimal with its thousands set apart, and all its digits. */
+export function grouped(text) {
+  const [whole, part] = text.split(".");
+  const set = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  return part === undefined ? set : `${set}.${part}`;
+}
+
 /** A time in UTC: "20:41:07" where it is of the same day as now, else "11-25 20:41". */
 export function clock(ms, now) {
   const [at, today] = [ms, now].map((time) => new Date(time).toISOString());

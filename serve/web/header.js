@@ -1,6 +1,6 @@
 // The line above the chart: price, the two latest klines, the connection; and the legend in the chart.
 
-import { clock, count, countdown, duration, element, make, move, percent, write } from "./dom.js";
+import { clock, count, countdown, duration, element, grouped, make, move, percent, write } from "./dom.js";
 import { standingOf } from "./kline.js";
 
 const quietAfter = 5000; // ms without an event
@@ -47,6 +47,12 @@ export class Header {
     if (this.#lags.length > lags) this.#lags.shift();
   }
 
+  /** Another series is to be shown. */
+  begin() {
+    delete element("price").dataset.move;
+    this.hover(undefined);
+  }
+
   /** The crosshair is on a kline, or on none. */
   hover(kline) {
     this.#hovered = kline;
@@ -59,10 +65,7 @@ export class Header {
     const price = element("price");
     write(price, last ? last.text.c : "–");
     document.title = last ? `${last.text.c} ${this.#series.symbol} · klined` : `${this.#series.symbol} · klined`;
-    if (before !== undefined && last && before !== last.close) {
-      price.dataset.move = move(before, last.close);
-      setTimeout(() => delete price.dataset.move, 250);
-    }
+    if (before !== undefined && last && before !== last.close) price.dataset.move = move(before, last.close);
     const change = element("change");
     write(change, last ? percent(last.open, last.close) : "");
     change.dataset.move = last ? move(last.open, last.close) : "";
@@ -97,7 +100,7 @@ export class Header {
     }
     legend.dataset.move = move(kline.open, kline.close);
     const { o, h, l, c, v, n } = kline.text;
-    const pairs = { O: o, H: h, L: l, C: c, Vol: v, Trades: count(n) };
+    const pairs = { O: o, H: h, L: l, C: c, Vol: grouped(v), Trades: count(n) };
     const values = Object.entries(pairs).map(([name, text]) => make("span", {}, `${name} `, make("b", {}, text)));
     const state = make("span", { class: "state", "data-state": kline.state, "data-gap": kline.gap }, standingOf(kline));
     legend.replaceChildren(...values, make("b", {}, percent(kline.open, kline.close)), state);

@@ -95,7 +95,7 @@ function settled({ at_once: once, checked }) {
     ["settled, read again", ...spans.map(whole(checked))],
   ];
   const shown = once.start.compared + checked.start.compared > 0 ? rows : [];
-  const made = table(["", "Last hour", "Last day", "In all"], shown, "No minute has been compared with the exchange's own yet.");
+  const made = table(["Value", "Last hour", "Last day", "In all"], shown, "No minute has been compared with the exchange's own yet.");
   made.classList.add("figures");
   return section("Equal to the exchange's klines, at once", made);
 }

@@ -7,6 +7,8 @@ const fewRows = 10; // rows that are taken in one by one
 const retryAfter = 3000; // ms, where the server does not say
 const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled, and after a reconnect
 const lookEvery = 5000; // ms without an event, until the latest klines are asked for
+const most = 12_000; // klines that are kept of a series that goes on: some 2 kB each
+const fewer = 8000; // that are left then
 const shownFor = 400; // ms that another series stays in view while this one is being loaded
 
 export class Series {
@@ -14,7 +16,7 @@ export class Series {
   interval = "";
   #chart;
   #on;
-  #digits = 0;
+  #price; // how its prices are written
   #fresh = false; // nothing of it is shown yet
   #loading = null; // the AbortController of what is being loaded
   #again = false; // the latest klines are asked for once more after that
@@ -40,9 +42,9 @@ export class Series {
   }
 
   /** Shows another series; it appears when its klines are here. */
-  open(symbol, interval, digits) {
+  open(symbol, interval, price) {
     Object.assign(this, { symbol, interval });
-    this.#digits = digits;
+    this.#price = price;
     this.#fresh = true;
     this.#first = false;
     this.#heard = 0;
@@ -85,13 +87,15 @@ export class Series {
       return;
     }
     const before = this.#chart.last?.close;
-    if (this.#take(klineOfEvent(event.k))) this.#on.onChange(before);
+    if (!this.#take(klineOfEvent(event.k))) return;
+    if (this.#chart.klines.length > most && this.#chart.trim(fewer)) this.#first = false;
+    this.#on.onChange(before);
   }
 
   // Takes another series out of view, where this one is not here yet.
   #clear() {
     if (!this.#fresh) return;
-    this.#chart.begin([], this.#digits, this.interval.endsWith("s"));
+    this.#chart.begin([], this.#price, this.interval.endsWith("s"));
     this.#on.onChange();
   }
 
@@ -112,7 +116,7 @@ export class Series {
       const klines = await this.#fetch({ limit }, signal);
       if (this.#fresh) {
         this.#fresh = false;
-        this.#chart.begin(klines, this.#digits, this.interval.endsWith("s"));
+        this.#chart.begin(klines, this.#price, this.interval.endsWith("s"));
       } else {
         this.#join(klines);
       }

@@ -10,13 +10,17 @@ const listsEvery = 5; // reads of the status between two of the lists
 
 export class Status {
   #reachable = false;
+  #onEnded;
+  #ended; // how many symbols had ended
   #timer = 0;
   #reads = 0;
   #seen = []; // the two latest statuses, with when they came
   #stale = true; // nothing has come since the server was lost
   #lists = { symbols: [], gaps: [], differences: [] };
 
-  constructor() {
+  /** onEnded() is called when other symbols than before have ended. */
+  constructor(onEnded) {
+    this.#onEnded = onEnded;
     element("status").addEventListener("close", () => this.#next());
   }
 
@@ -53,6 +57,9 @@ export class Status {
         this.#seen = [...(this.#stale ? [] : this.#seen), { at, status }].slice(-2);
         this.#stale = false;
         this.#show();
+        const { ended = 0 } = status.symbols;
+        if (ended !== (this.#ended ?? ended)) this.#onEnded();
+        this.#ended = ended;
       } catch {
         this.#lost();
       }

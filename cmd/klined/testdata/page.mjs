@@ -74,6 +74,8 @@ async function searches() {
   await page.keyboard.press('Enter')
   await until('the other symbol is shown', () => /^[01]\.\d{6}$/.test(document.getElementById('price').textContent))
   check('its name', (await text('symbol-name')) === '币安人生USDT', decodeURIComponent(page.url()))
+  await page.goBack()
+  await until('the way back leads to the symbol before', () => document.getElementById('symbol-name').textContent === 'BTCUSDT' && location.hash.startsWith('#BTCUSDT/'))
   await page.goto(`${address}/#BTCUSDT/1h`)
   done('searches')
 }
@@ -239,9 +241,33 @@ async function unlisted() {
   })
   await page.goto(`${address}/#ETHUSDT/1m`)
   await until('the symbol is shown', () => document.getElementById('symbol-name').textContent === 'ETHUSDT' && /\d settled/.test(document.getElementById('loaded').textContent))
+  check('it is said to have ended', await page.locator('#ended').isVisible())
+  await page.goto(`${address}/#BTCUSDT/1m`)
+  await until('one that has not', () => document.getElementById('symbol-name').textContent === 'BTCUSDT' && document.getElementById('ended').hidden)
   await page.close()
   page = usual
   done('shows a symbol that is in no list')
+}
+
+/** A page that stays open for hours: seconds come and come, and the oldest leave. */
+async function lasts() {
+  const usual = page
+  page = await open()
+  await page.route('**/klined/v1/klines*limit=1000', async (route) => {
+    const response = await route.fetch()
+    const rows = await response.json()
+    const [first] = rows
+    const before = Array.from({ length: 12_500 }, (_, i) => [first[0] - 1000 * (12_500 - i), ...first.slice(1, 6), first[0] - 1000 * (12_500 - i) + 999, ...first.slice(7)])
+    await route.fulfill({ response, json: [...before, ...rows] })
+  })
+  await page.goto(`${address}/#BTCUSDT/1s`)
+  await until('as many as are kept', () => {
+    const n = document.getElementById('loaded').textContent.match(/([\d,]+) closed/)?.[1].replaceAll(',', '')
+    return n >= 7999 && n < 9000
+  })
+  await page.close()
+  page = usual
+  done('keeps so many klines and no more')
 }
 
 async function survives() {
@@ -273,7 +299,7 @@ async function survives() {
 }
 
 try {
-  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, unlisted, survives]) await part()
+  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, unlisted, lasts, survives]) await part()
   check('no faults', faults.length === 0, ...faults)
   done('no errors')
 } catch (error) {

@@ -1,6 +1,6 @@
 // The npm package `binance`: see both.mjs.
 import { DefaultLogger, USDMClient, WebsocketClient } from 'binance'
-import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, hearSettled, refusals, settledBase, shape, windows } from './both.mjs'
 
 const show = (e) => ({ code: e.code, message: e.message, body: e.body })
 
@@ -8,9 +8,12 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   const client = new USDMClient({ baseUrl: `http://${host}` })
   const { same, rows } = notes
   subscribe(host, { 'btcusdt@kline_1m': hear(notes, 'kline 1m'), '1000pepeusdt@kline_1m': hear(notes, 'kline 1m of a name with digits') })
+  subscribe(settledBase(host, isKlined), { 'btcusdt@kline_1m': hearSettled(notes, 'kline 1m, final when settled', isKlined) })
   listen(host, ['btcusdt@aggTrade'], 'usdmMarket', hearFacts(notes, 'aggTrade', (e) => e.a))
   listen(host, ['ethusdt@trade'], 'usdmPublic', hearFacts(notes, 'trade', (e) => e.t))
   listen(host, ['btcusdt@miniTicker'], 'usdmMarket', hearFacts(notes, 'miniTicker', (e) => e.E))
+  listen(host, ['btcusdt@markPrice@1s'], 'usdmMarket', hearFacts(notes, 'markPrice', (e) => e.E))
+  listen(host, ['ethusdt@bookTicker'], 'usdmPublic', hearFacts(notes, 'bookTicker', (e) => e.u))
   if (isKlined) subscribe(host, { 'btcusdt@kline_1s': hearOwn(notes, 'kline 1s') })
   same.exchangeInfo = { ...(await client.getExchangeInfo()), serverTime: 0 }
   same.ping = await client.testConnectivity()

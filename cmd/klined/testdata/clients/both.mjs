@@ -28,6 +28,15 @@ export function hear(notes, name) {
   return (k) => (k.x ? heard.closed.push(k) : heard.running++)
 }
 
+// settledBase is the base address of streams, without its scheme, from which klined's klines are final when they are settled.
+export const settledBase = (host, isKlined) => (isKlined ? `${host}/final=settled` : host)
+
+// hearSettled is hear from there: what klined closes otherwise has not come.
+export function hearSettled(notes, name, isKlined) {
+  const take = hear(notes, name)
+  return (k) => (!isKlined || !k.x || k.st === 'settled') && take(k)
+}
+
 // hearOwn is hear for klines of 1s.
 export function hearOwn(notes, name) {
   const opens = (notes.own[name] = [])
@@ -67,7 +76,14 @@ export function windows(now) {
     'limit 1500': { limit: 1500 },
     'startTime': { startTime: this_ - 700 * minute },
     'startTime within a minute': { startTime: this_ - 7 * minute - 1, limit: 3 },
+    'startTime and limit 1500': { startTime: this_ - 2000 * minute, limit: 1500 },
+    'the beginning': { startTime: 1, limit: 5 },
     'endTime': { endTime: this_ - 10 * minute, limit: 20 },
+    'endTime alone': { endTime: this_ - 10 * minute },
+    'endTime in the future': { endTime: this_ + 10 * minute, limit: 5 },
+    'before the beginning': { startTime: 1, endTime: 1000, limit: 5 },
+    'one moment': { startTime: this_ - 10 * minute, endTime: this_ - 10 * minute, limit: 5 },
+    'between two moments': { startTime: this_ - 10 * minute + 1, endTime: this_ - 9 * minute - 1, limit: 5 },
     'both': { startTime: this_ - 30 * minute, endTime: this_ - 10 * minute },
     'both, more than the limit': { startTime: this_ - 90 * minute, endTime: this_ - 10 * minute, limit: 7 },
     'the future': { startTime: this_ + 10 * minute },

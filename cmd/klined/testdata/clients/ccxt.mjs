@@ -30,6 +30,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
     rows[name] = await exchange.fetchOHLCV('BTC/USDT:USDT', '1m', w.startTime, w.limit, w.endTime ? { until: w.endTime } : {})
     rows[`raw, ${name}`] = await exchange.fapiPublicGetKlines({ symbol: 'ETHUSDT', interval: '1m', ...w })
   }
+  rows.paginate = await exchange.fetchOHLCV('BTC/USDT:USDT', '1m', now - 1100 * minute, 1100, { paginate: true })
   for (const timeframe of ['1h', '1d', '1w', '1M']) rows[timeframe] = await exchange.fetchOHLCV('SOL/USDT:USDT', timeframe, undefined, 99)
   for (const contractType of ['PERPETUAL', 'CURRENT_QUARTER']) {
     rows[`contract, ${contractType}`] = await exchange.fapiPublicGetContinuousKlines({ pair: 'BTCUSDT', contractType, interval: '1m', limit: 9 })
@@ -39,6 +40,10 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   same.price = shape(await exchange.fapiPublicGetTickerPrice({ symbol: 'BTCUSDT' }))
   same.prices = (await exchange.fapiPublicV2GetTickerPrice()).map(shape)
+  same.ticker = Object.keys((await exchange.fetchTicker('BTC/USDT:USDT')).info)
+  same.book = (await exchange.fetchOrderBook('BTC/USDT:USDT', 5)).asks.length
+  same.openInterest = Object.keys(await exchange.fetchOpenInterest('BTC/USDT:USDT'))
+  same.fundingRate = Object.keys((await exchange.fetchFundingRate('BTC/USDT:USDT')).info)
   same.lastPrices = Object.keys(await exchange.fetchLastPrices())
   await notes.refused('aggTrades of last week', show, () => exchange.fetchTrades('BTC/USDT:USDT', now - 7 * 24 * 60 * minute, 100))
   same.trades = Object.keys((await exchange.fetchTrades('BTC/USDT:USDT', undefined, 1))[0].info)
@@ -59,6 +64,11 @@ async function watch(exchange, isKlined, soon, notes) {
   }
   follow('1m', (row) => (live.running++, rows.set(row[0], row))).catch(() => {}) // ends when the client does
   if (isKlined) follow('1s', (row) => own.set(row[0], row)).catch(() => {})
+  const several = (notes.facts['klines of several symbols'] = [])
+  const followSeveral = async () => {
+    for (;;) for (const name of Object.keys(await exchange.watchOHLCVForSymbols([['ETH/USDT:USDT', '1m'], ['XRP/USDT:USDT', '5m']]))) several.push([name, 'came'])
+  }
+  followSeveral().catch(() => {})
   const trade = hearFacts(notes, 'trade', (t) => t.info.t)
   const trades = async () => {
     for (;;) for (const t of await exchange.watchTrades('BTC/USDT:USDT')) trade(t)

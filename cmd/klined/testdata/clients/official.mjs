@@ -1,6 +1,6 @@
 // @binance/derivatives-trading-usds-futures: see both.mjs.
 import { DerivativesTradingUsdsFutures } from '@binance/derivatives-trading-usds-futures'
-import { both, contractRefusals, hear, hearFacts, hearOwn, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, hearSettled, refusals, settledBase, shape, windows } from './both.mjs'
 
 const klinesTo = (take) => (e) => take(e.k)
 const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
@@ -10,6 +10,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
     configurationRestAPI: { basePath: `http://${host}`, retries: 0, timeout: 10_000 },
     configurationWebsocketStreams: { wsURL: `ws://${host}` },
   })
+  const patient = new DerivativesTradingUsdsFutures({ configurationWebsocketStreams: { wsURL: `ws://${settledBase(host, isKlined)}` } })
   const rest = client.restAPI
   const data = async (call) => (await call).data()
   const { same, rows } = notes
@@ -23,6 +24,9 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   streams.individualSymbolMiniTickerStream({ symbol: 'btcusdt' }).on('message', hearFacts(notes, 'miniTicker', (e) => e.E))
   streams.allMarketMiniTickersStream().on('message', hearFacts(notes, 'miniTickers', (all) => `${all[0].E} ${all[0].s}`))
   if (isKlined) streams.klineCandlestickStreams({ symbol: 'ethusdt', interval: '1s' }).on('message', klinesTo(hearOwn(notes, 'kline 1s')))
+  ;(await patient.websocketStreams.connect())
+    .klineCandlestickStreams({ symbol: 'btcusdt', interval: '1m' })
+    .on('message', klinesTo(hearSettled(notes, 'kline 1m, final when settled', isKlined)))
   same.exchangeInfo = { ...(await data(rest.exchangeInformation())), serverTime: 0 }
   same.ping = await data(rest.testConnectivity())
   same.time = Math.abs((await data(rest.checkServerTime())).serverTime - now) < 30 * 1000

@@ -68,12 +68,18 @@ func listen(host string) *notes {
 		return func(e *futures.WsKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }
 	}
 	failed := func(err error) { fmt.Fprintln(os.Stderr, host, err) }
-	one, many := take("kline 1m"), take("kline 1m, combined")
+	one, many, multi := take("kline 1m"), take("kline 1m, combined"), take("kline 1m, of several intervals")
 	_, _, err := futures.WsKlineServe("BTCUSDT", "1m", one, failed)
 	must(err)
 	_, _, err = futures.WsCombinedKlineServe(map[string]string{"ETHUSDT": "1m", "XRPUSDT": "1m"}, func(e *futures.WsKlineEvent) {
 		if e.Symbol == "XRPUSDT" {
 			many(e)
+		}
+	}, failed)
+	must(err)
+	_, _, err = futures.WsCombinedKlineServeMultiInterval(map[string][]string{"SOLUSDT": {"1m", "1M"}}, func(e *futures.WsKlineEvent) {
+		if e.Kline.Interval == "1m" {
+			multi(e)
 		}
 	}, failed)
 	must(err)
@@ -83,6 +89,8 @@ func listen(host string) *notes {
 		func(e *futures.WsContinuousKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }, failed)
 	must(err)
 	_, _, err = futures.WsAggTradeServe("BTCUSDT", func(e *futures.WsAggTradeEvent) { n.fact("aggTrade", e.AggregateTradeID, e) }, failed)
+	must(err)
+	_, _, err = futures.WsAllMiniMarketTickerServe(func(all futures.WsAllMiniMarketTickerEvent) { n.fact("miniTickers", all[0].Time, all) }, failed)
 	must(err)
 	_, _, err = futures.WsMiniMarketTickerServe("BTCUSDT", func(e *futures.WsMiniMarketTickerEvent) { n.fact("miniTicker", e.Time, e) }, failed)
 	must(err)
@@ -125,7 +133,11 @@ func (n *notes) ask(host string, now int64) {
 		"limit 1500":                btc().Limit(1500),
 		"startTime":                 btc().StartTime(open - 700*minute),
 		"startTime within a minute": btc().StartTime(open - 7*minute - 1).Limit(3),
+		"the beginning":             btc().StartTime(1).Limit(5),
 		"endTime":                   btc().EndTime(open - 10*minute).Limit(20),
+		"endTime alone":             btc().EndTime(open - 10*minute),
+		"before the beginning":      btc().StartTime(1).EndTime(1000).Limit(5),
+		"one moment":                btc().StartTime(open - 10*minute).EndTime(open - 10*minute).Limit(5),
 		"both":                      btc().StartTime(open - 30*minute).EndTime(open - 10*minute),
 		"both, more than the limit": btc().StartTime(open - 90*minute).EndTime(open - 10*minute).Limit(7),
 		"the future":                btc().StartTime(open + 10*minute),
