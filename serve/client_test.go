@@ -106,6 +106,20 @@ func TestTooManyStreams(t *testing.T) {
 	})
 }
 
+// TestLongNames: a name longer than any is acknowledged, as all are, and not kept.
+func TestLongNames(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *world, listen *pipes) {
+		longest := strings.Repeat("x", 128)
+		p := connect(t, listen, "/ws/"+longest+"y")
+		if got := p.ask(`{"method":"SUBSCRIBE","params":["` + longest + `","y` + longest + `"],"id":1}`); got != `{"result":null,"id":1}` {
+			t.Error(got)
+		}
+		if got := p.ask(`{"method":"LIST_SUBSCRIPTIONS","id":2}`); got != `{"result":["`+longest+`"],"id":2}` {
+			t.Error(got)
+		}
+	})
+}
+
 // TestSteadyMessages: as many a second as may come go on for ever.
 func TestSteadyMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *world, listen *pipes) {
