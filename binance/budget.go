@@ -2,6 +2,7 @@ package binance
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -125,7 +126,7 @@ func (b *Budget) wait(ctx context.Context, class market.Class, w *turn) error {
 		case <-w.granted:
 			return nil
 		case <-ctx.Done():
-			return b.giveUp(class, w, ctx.Err())
+			return b.giveUp(class, w, b.tooLong(ctx.Err()))
 		case <-patience:
 			return b.refuse(class, w)
 		case <-look.C:
@@ -266,6 +267,16 @@ func (b *Budget) refuse(class market.Class, w *turn) error {
 	refusal := b.error()
 	b.mu.Unlock()
 	return b.giveUp(class, w, refusal)
+}
+
+// tooLong is why a turn was taken back by who waited for it. Where that is a time that has passed, it says what was waited for.
+func (b *Budget) tooLong(why error) error {
+	if why != context.DeadlineExceeded {
+		return why
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fmt.Errorf("%w: %w", b.error(), why)
 }
 
 // error says why the exchange may not be asked, and until when. mu is held.

@@ -166,8 +166,12 @@ func TestBudgetGivesUpWithItsContext(t *testing.T) {
 		defer cancel()
 		var done sync.WaitGroup
 		done.Go(func() {
-			if err := b.acquire(ctx, market.ClassStart, 15); !errors.Is(err, context.DeadlineExceeded) || since() != time.Second {
+			err := b.acquire(ctx, market.ClassStart, 15)
+			if !errors.Is(err, context.DeadlineExceeded) || since() != time.Second {
 				t.Errorf("%v at %s", err, since())
+			}
+			if want := "the request weight of this minute is used up; again in 59s: context deadline exceeded"; Explain("http://exchange", err).Error() != want {
+				t.Errorf("%v, want %s", Explain("http://exchange", err), want)
 			}
 		})
 		synctest.Wait()

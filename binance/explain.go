@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"klined/market"
 )
 
 // others are hosts of the exchange that are taken for those of its USDⓈ-M futures.
@@ -148,7 +150,9 @@ func wanted(address string) string {
 func ofNetwork(_ string, err error) string {
 	var dns *net.DNSError
 	var timeout net.Error
+	var budget *market.BudgetError
 	switch {
+	case errors.As(err, &budget): // it was not even asked
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "there is no such name: is it spelt right? With --proxy the proxy resolves it"
 	case errors.As(err, &dns):

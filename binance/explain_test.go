@@ -59,8 +59,6 @@ func TestExplain(t *testing.T) {
 	secure := httptest.NewUnstartedServer(nil)
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	page := answering(200, "<html>please sign in</html>")
 	const restricted = `{"code":0,"msg":"Service unavailable from a restricted location according to 'b. Eligibility'"}`
 	servers := []*httptest.Server{secure, page}
@@ -86,7 +84,7 @@ func TestExplain(t *testing.T) {
 		{"a certificate of nobody's", secure.URL, nil, "SSL_CERT_FILE", "SSL_CERT_FILE"},
 		{"TLS where there is none", strings.Replace(page.URL, "http:", "https:", 1), nil, "no TLS at that port", "no TLS at that port"},
 		{"none where there is TLS", strings.Replace(secure.URL, "https:", "http:", 1), nil, "want https", "and wss for streams"},
-		{"nobody", closed.URL, nil, "nothing listens there", "nothing listens there"},
+		{"nobody", "http://127.0.0.1:1", nil, "nothing listens there", "nothing listens there"},
 		{"no such name", "http://exchange.invalid", failing(&net.DNSError{Err: "no such host", Name: "exchange.invalid", IsNotFound: true}), "is it spelt right?", "is it spelt right?"},
 		{"no names at all", "http://exchange.invalid", failing(&net.DNSError{Err: "server misbehaving", Name: "exchange.invalid", IsTemporary: true}), "cannot resolve names just now", "cannot resolve names"},
 		{"silence", "http://exchange.invalid", failing(&net.OpError{Op: "dial", Err: context.DeadlineExceeded}), "only --proxy leads out of", "only --proxy"},

@@ -122,7 +122,7 @@ func (r *REST) get(ctx context.Context, class market.Class, endpoint string, wei
 			}
 		}
 		var refusal *market.BudgetError
-		if !errors.As(err, &refusal) || class == market.ClassClients {
+		if !errors.As(err, &refusal) || class == market.ClassClients || ctx.Err() != nil {
 			return nil, 0, fmt.Errorf("GET %s: %w", question(endpoint, query), err)
 		}
 	}

@@ -284,7 +284,7 @@ func TestOverTCP(t *testing.T) {
 		sent++
 		until("the one who reads has it", func() bool { return reads.come.Load() == sent })
 	}
-	for sent*200_100 < clientQueued {
+	for (sent+1)*200_100 < clientQueued {
 		deliver()
 	}
 	close(late.read)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of one client.
@@ -22,6 +23,7 @@ const (
 	livesFor      = 24 * time.Hour
 	farewellFor   = 2 * time.Second  // for a close frame, and for the other side's
 	writeAtOnce   = 32 << 10         // bytes joined into one write, about
+	unsentAtMost  = 2 * writeAtOnce  // bytes that the kernel takes of them before it can send them
 	maxMessage    = 512 << 10        // 10,000 names fit
 	maxMessages   = 64 << 20         // of all clients, unfinished, beyond the first readAtOnce of each
 	maxUnread     = 16 << 20         // read and thrown away of one that is being closed
@@ -90,12 +92,23 @@ func newClient(h *hub, conn net.Conn, in *bufio.Reader, want wanted) *client {
 	}
 	if conn, ok := conn.(syscall.Conn); ok {
 		c.raw, _ = conn.SyscallConn()
+		keepShort(c.raw)
 	}
 	c.combined.Store(want.combined)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(pingEvery, c.keepAlive)
 	return c
+}
+
+// keepShort bounds what the kernel holds of a socket's bytes that it cannot send yet. By itself it takes megabytes: what lies there is
+// not replaced by newer state, and counts for nobody. It is a hint: where the kernel does not take it, it does as it did.
+func keepShort(raw syscall.RawConn) {
+	if raw != nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentAtMost)
+		})
+	}
 }
 
 // enqueue queues f, which comes by s. An open kline, and the close of it, takes the place of that subscription's open

@@ -248,6 +248,8 @@ func TestFrames(t *testing.T) {
 		{"not UTF-8", []ws.Frame{ws.MaskFrame(ws.NewTextFrame([]byte{0xff}))}, "1007 not UTF-8"},
 		{"closes", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "bye")))}, "4000"},
 		{"closes with nothing", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(nil))}, "1000"},
+		{"closes with half a code", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame([]byte{3}))}, "1002 bad close frame"},
+		{"closes with a code beyond all", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(5000, "")))}, "1002 bad close frame"},
 		{"closes with a code that cannot be", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1005, "")))}, "1002 bad close frame"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,26 +240,38 @@ func dialSmall(ctx context.Context, network, address string) (net.Conn, error) {
 	}}).DialContext(ctx, network, address)
 }
 
-// takers connects clients to w, each with a way of its own to take the streams.
-func (w *world) takers(t *testing.T, seed uint64, streams []string) []*taker {
+// served is w behind a socket that lets connections through as through does; its address.
+func (w *world) served(t *testing.T, through func(net.Listener) net.Listener) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := NewHTTPServer(w.Handler(), w.log)
-	go func() { _ = server.Serve(small{l}) }()
+	go func() { _ = server.Serve(through(l)) }()
 	t.Cleanup(func() { _ = server.Close() })
+	return l.Addr().String()
+}
+
+// dialStreams connects to such an address.
+func dialStreams(t *testing.T, address, path string) net.Conn {
+	conn, _, _, err := ws.Dialer{NetDial: dialSmall}.Dial(t.Context(), "ws://"+address+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// takers connects clients to w, each with a way of its own to take the streams.
+func (w *world) takers(t *testing.T, seed uint64, streams []string) []*taker {
+	address := w.served(t, func(l net.Listener) net.Listener { return small{l} })
 	takers := make([]*taker, 8)
 	for i := range takers {
 		k := &taker{random: rand.New(rand.NewPCG(seed, uint64(i))), revisions: i%2 == 1, back: make(chan struct{})}
 		if i >= len(takers)/2 {
 			k.leaves = 20 + k.random.IntN(100)
 		}
-		address := fmt.Sprint("ws://", l.Addr(), "/stream?revisions=", i%2, "&streams=", strings.Join(streams, "/"))
-		if k.conn, _, _, err = (ws.Dialer{NetDial: dialSmall}).Dial(t.Context(), address); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = k.conn.Close() })
+		k.conn = dialStreams(t, address, fmt.Sprint("/stream?revisions=", i%2, "&streams=", strings.Join(streams, "/")))
 		takers[i] = k
 	}
 	for end := time.Now().Add(20 * time.Second); w.hub.taken() < len(takers)*len(streams); time.Sleep(time.Millisecond) {
@@ -343,5 +356,44 @@ func (w *world) tell(random *rand.Rand, coins []*told, takers []*taker) {
 			w.publish(s.series, s.heal(0, strconv.Itoa(price)))
 		}
 		w.publish(s.series, open(s.minute, lastPrice))
+	}
+}
+
+// TestWaitsHere: what a client does not take waits in its queue, where newer state replaces it, and not in the kernel: there it would be
+// megabytes.
+func TestWaitsHere(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other kernels take the hint for polls alone")
+	}
+	w := newWorld(t, stdClock{})
+	w.facts = map[string]func(bool){"btcusdt@depth": func(bool) {}}
+	dialStreams(t, w.served(t, func(l net.Listener) net.Listener { return l }), "/ws/btcusdt@depth")
+	for w.subscribersOf("btcusdt@depth") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	w.hub.clientsMu.Lock()
+	var c *client
+	for c = range w.hub.clients {
+	}
+	w.hub.clientsMu.Unlock()
+	const size = 10_000
+	for sent := 0; ; sent += size {
+		if sent > 10*unsentAtMost {
+			t.Fatalf("%d bytes have left, and nothing waits", sent)
+		}
+		w.Deliver("btcusdt@depth", make([]byte, size))
+		for {
+			c.mu.Lock()
+			waits, written := len(c.sending) > 0, !c.busy
+			c.mu.Unlock()
+			if waits {
+				t.Logf("%d bytes had left when one waited", sent)
+				return
+			}
+			if written {
+				break
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 }

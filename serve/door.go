@@ -2,6 +2,7 @@ package serve
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"klined/market"
@@ -26,6 +27,7 @@ func (s *Server) door(next http.Handler) http.Handler {
 		case refused != nil:
 			s.turnAway(w, refused)
 		case !trusted && s.limits(r):
+			w.Header().Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(s.weights.of(address(r))))
 			s.turnAway(w, tooManyOfAddress(s.opt.Clock.Now()))
 		default:
 			if trusted {
@@ -62,11 +64,10 @@ func (s *Server) admitted(r *http.Request) (trusted bool, refused *apiError) {
 	return false, tokenWanted()
 }
 
-// turnAway answers a request that may not pass; pages of others may read why.
+// turnAway answers a request that may not pass; pages of others may read why, and for how long.
 func (s *Server) turnAway(w http.ResponseWriter, refused *apiError) {
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("X-Content-Type-Options", "nosniff")
+	s.openHeader(h)
 	if refused.status == http.StatusUnauthorized {
 		h.Add("WWW-Authenticate", `Bearer realm="klined"`)
 		h.Add("WWW-Authenticate", `Basic realm="klined", charset="UTF-8"`)

@@ -118,17 +118,21 @@ func zip(level int) func(http.Handler) http.HandlerFunc {
 	return wrap
 }
 
-// open opens next to every origin: where it sends who wrote a slash too many elsewhere, too. Answers are dated by the
-// exchange's time: by it who reads klines, a klined for one, tells those that are over from the running one.
+// open opens next to every origin: where it sends who wrote a slash too many elsewhere, too.
 func (s *Server) open(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Date", s.opt.Clock.Now().Std().Format(http.TimeFormat))
+		s.openHeader(w.Header())
 		next.ServeHTTP(w, r)
 	})
+}
+
+// openHeader lets pages of every origin read an answer. It is dated by the exchange's time: by it who reads klines, a klined for
+// one, tells those that are over from the running one.
+func (s *Server) openHeader(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Date", s.opt.Clock.Now().Std().Format(http.TimeFormat))
 }
 
 // getOnly lets GET and HEAD through. Other methods are the exchange's, or refused.

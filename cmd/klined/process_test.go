@@ -156,7 +156,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 func offset(t *testing.T, j *judge) time.Duration {
 	t.Helper()
 	best, off := time.Hour, time.Duration(0)
-	for range 5 {
+	for range 20 {
 		sent := time.Now()
 		body, err := j.get(j.exchange, "/fapi/v1/time", nil)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -255,7 +254,7 @@ func (in *replayInput) digits(books []*book) error {
 	if in.o.exchangeInfo == "" {
 		return nil
 	}
-	body, err := os.ReadFile(in.o.exchangeInfo)
+	body, err := readText(in.o.exchangeInfo)
 	if err != nil {
 		return err
 	}
@@ -272,6 +271,26 @@ func (in *replayInput) digits(books []*book) error {
 		b.priceDigits, b.qtyDigits = listings[i].PriceDigits, listings[i].QtyDigits
 	}
 	return nil
+}
+
+// readText reads a file whole, plain or packed.
+func readText(name string) (text []byte, err error) {
+	f, err := openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	lines, err := tape.NewLines(name, f)
+	for err == nil {
+		var line []byte
+		if line, err = lines.Next(); err == nil {
+			text = append(append(text, line...), '\n')
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return text, err
 }
 
 // badRows counts the rows of a file that could not be read, and shows the first.

@@ -152,6 +152,8 @@ func TestReplay(t *testing.T) {
 			agg + " --exchange-info info", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2.000,119999,21.00000,3,2.000,21.00000,0\n"}},
 		{"digits of one symbol", map[string]string{agg: agg1, "info": `{"symbol":"BTCUSDT","pricePrecision":2,"quantityPrecision":3}`},
 			agg + " --exchange-info info", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2.000,119999,21.00000,3,2.000,21.00000,0\n"}},
+		{"digits of an exchangeInfo that is packed", map[string]string{agg: agg1, "info": gz(`{"symbol":"BTCUSDT","pricePrecision":2,"quantityPrecision":3}`)},
+			agg + " --exchange-info info", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2.000,119999,21.00000,3,2.000,21.00000,0\n"}},
 		{"digits of exchangeInfo too few: nothing is rounded", map[string]string{agg: agg1, "info": `{"symbol":"BTCUSDT","pricePrecision":0,"quantityPrecision":0}`},
 			agg + " --exchange-info info", replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21,3,2,21,0\n"}},
 		{"not in exchangeInfo", map[string]string{agg: agg1, "info": `{"symbol":"ETHUSDT"}`}, agg + " --exchange-info info",

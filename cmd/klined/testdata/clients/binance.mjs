@@ -12,6 +12,8 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   listen(host, ['btcusdt@aggTrade'], 'usdmMarket', hearFacts(notes, 'aggTrade', (e) => e.a))
   listen(host, ['ethusdt@trade'], 'usdmPublic', hearFacts(notes, 'trade', (e) => e.t))
   listen(host, ['btcusdt@miniTicker'], 'usdmMarket', hearFacts(notes, 'miniTicker', (e) => e.E))
+  listen(host, ['btcusdt@markPrice@1s'], 'usdmMarket', hearFacts(notes, 'markPrice', (e) => e.E))
+  listen(host, ['ethusdt@bookTicker'], 'usdmPublic', hearFacts(notes, 'bookTicker', (e) => e.u))
   if (isKlined) subscribe(host, { 'btcusdt@kline_1s': hearOwn(notes, 'kline 1s') })
   same.exchangeInfo = { ...(await client.getExchangeInfo()), serverTime: 0 }
   same.ping = await client.testConnectivity()
