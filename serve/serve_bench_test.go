@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,4 +153,37 @@ func TestEncodeAllocates(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { topic.encode(&u, "btcusdt@kline_1m", plain, true, true, nil) }); n > 3 {
 		t.Errorf("an event: %v allocations", n)
 	}
+}
+
+// TestDeliveryAllocates: a close takes its frame, however many take it.
+func TestDeliveryAllocates(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:00:30")))
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	const clients = 100
+	done := make(chan struct{})
+	defer close(done)
+	for range clients {
+		c := prompt{&writes{done: done}, null}
+		w.hub.start(c, bufio.NewReader(c), wanted{names: []string{"btcusdt@kline_1m"}})
+	}
+	for w.hub.taken() < clients {
+		time.Sleep(time.Millisecond)
+	}
+	changes := market.Changes{Updates: []market.Update{{Series: minutes(btc), Kline: busyRun(at("12:00:00"), 1)[0]}}}
+	n := testing.AllocsPerRun(200, func() {
+		u := &changes.Updates[0]
+		u.OpenTime = u.Interval.Next(u.OpenTime)
+		w.Publish(&changes)
+		for w.hub.queued.Load() > 0 {
+			runtime.Gosched()
+		}
+	})
+	if n > clients/10 {
+		t.Errorf("%v allocations for %d clients", n, clients)
+	}
+	t.Logf("%v allocations", n)
 }
