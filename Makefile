@@ -7,13 +7,18 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 3000x
+TIMEOUT  := 20m
 LINT     := bin/golangci-lint
 # The race detector needs a C compiler; where there is none, the tests say so and run without it.
 RACE     := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
 .PHONY: check fmt vet lint test fuzz build release release-check e2e soak size bench clean
 
-check: fmt vet lint test fuzz build e2e
+# e2e mostly waits for real minutes. Beside it, and behind it in the queue for the processors, runs what only computes.
+check: fmt vet lint build
+	@nice -n 19 $(MAKE) --no-print-directory test fuzz & computes=$$!; \
+	$(MAKE) --no-print-directory e2e; waits=$$?; \
+	wait $$computes && exit $$waits
 
 fmt:
 	@files=$$(find . -name '*.go' -not -path './bin/*' -not -path '*/node_modules/*' | xargs gofmt -l); \
@@ -31,15 +36,17 @@ lint: $(LINT)
 $(LINT): tools/go.mod tools/go.sum
 	go -C tools build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# go test gives up after TIMEOUT: a slow machine takes longer than its ten minutes.
+#
 # cmd/klined runs exchange, server and clients in one bubble of fake time. There the race runtime itself aborts now and
-# then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one, and the others run beside it, and then what is too
-# long under the race detector, without it. What dashboard and alerts ask for is read with Prometheus's own parser, in a module
-# of its own.
+# then with more than one processor (tsan_rtl.cpp: kEpochLast): it gets one. Beside it runs what is too long under the race
+# detector, without it, and then, with it, the others. What dashboard and alerts ask for is read with Prometheus's own parser,
+# in a module of its own.
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: testing without the race detector"
-	go test $(RACE) -cpu 1 ./cmd/klined & alone=$$!; \
-	go test $(RACE) $$(go list ./... | grep -v -e /cmd/klined -e '^klined$$') && \
-	go test . ./cmd/klined ./store ./bench ./feed ./sim ./binance; others=$$?; \
+	go test $(RACE) -timeout $(TIMEOUT) -cpu 1 ./cmd/klined & alone=$$!; \
+	go test -timeout $(TIMEOUT) . ./cmd/klined ./store ./bench ./feed ./history ./sim ./binance && \
+	go test $(RACE) -timeout $(TIMEOUT) $$(go list ./... | grep -v -e /cmd/klined -e '^klined$$'); others=$$?; \
 	wait $$alone && exit $$others
 	go -C tools/promql test -count=1 ./...
 

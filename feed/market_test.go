@@ -3,7 +3,6 @@ package feed
 import (
 	"cmp"
 	"context"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -195,7 +194,7 @@ type event struct {
 }
 
 func newPlayer(t interface{ Fatal(...any) }, p *tape, intervals []market.Interval) *player {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	y := &player{tape: p, now: tapeBegin, last: map[market.Update]market.Kline{}, ahead: map[market.SymbolID]market.Time{},
 		takes: map[market.SymbolID][]taking{}}
 	o := Options{Intervals: intervals, Source: p.source, Lanes: 1, Clock: y, Metrics: health.NewMetrics(),

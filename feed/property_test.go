@@ -53,6 +53,9 @@ func disjoint(spans []market.Span) (kept []market.Span) {
 // truth, so that each that lacks a trade carries it; and where nothing is missing, or REST has brought it, nothing is
 // marked.
 func TestRandomMarkets(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		p, _ := drawTape(t)
 		intervals := rapid.SampledFrom(intervalSets).Draw(t, "intervals")

@@ -90,6 +90,9 @@ const relayBegins = 10 * market.Second
 // TestRandomTakers: where connections drop or lie, and whenever somebody begins to take a symbol's trades, they come without a
 // hole as soon as nothing is held that had come before, and until they are left.
 func TestRandomTakers(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		p := newTape(rapid.Uint64().Draw(t, "market"), market.SourceAggTrade, rapid.IntRange(1, 3).Draw(t, "symbols"), 4, [2][]market.Span{})
 		drop := rapid.SampledFrom([]float64{0, 0.05, 0.4}).Draw(t, "drop")

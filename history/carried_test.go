@@ -53,6 +53,9 @@ func TestCarriedLater(t *testing.T) {
 // TestDroppedUnknown: the exchange does not know a symbol any more that was dropped before it was settled: after a day it is left
 // alone. One that waits to become whole, and is dropped, waits no longer.
 func TestDroppedUnknown(t *testing.T) {
+	if raceEnabled {
+		t.Skip("days of looking whether there is work: make test runs it without the race detector")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		at(5*time.Hour + 10*time.Second)
 		r := newRig(market.OneMinute)

@@ -106,6 +106,20 @@ func TestTooManyStreams(t *testing.T) {
 	})
 }
 
+// TestLongNames: a name longer than any is acknowledged, as all are, and not kept.
+func TestLongNames(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *world, listen *pipes) {
+		longest := strings.Repeat("x", 128)
+		p := connect(t, listen, "/ws/"+longest+"y")
+		if got := p.ask(`{"method":"SUBSCRIBE","params":["` + longest + `","y` + longest + `"],"id":1}`); got != `{"result":null,"id":1}` {
+			t.Error(got)
+		}
+		if got := p.ask(`{"method":"LIST_SUBSCRIPTIONS","id":2}`); got != `{"result":["`+longest+`"],"id":2}` {
+			t.Error(got)
+		}
+	})
+}
+
 // TestSteadyMessages: as many a second as may come go on for ever.
 func TestSteadyMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *world, listen *pipes) {
@@ -234,6 +248,8 @@ func TestFrames(t *testing.T) {
 		{"not UTF-8", []ws.Frame{ws.MaskFrame(ws.NewTextFrame([]byte{0xff}))}, "1007 not UTF-8"},
 		{"closes", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "bye")))}, "4000"},
 		{"closes with nothing", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(nil))}, "1000"},
+		{"closes with half a code", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame([]byte{3}))}, "1002 bad close frame"},
+		{"closes with a code beyond all", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(5000, "")))}, "1002 bad close frame"},
 		{"closes with a code that cannot be", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1005, "")))}, "1002 bad close frame"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

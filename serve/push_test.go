@@ -296,7 +296,7 @@ func TestSlowClients(t *testing.T) {
 		bubble(t, func(t *testing.T, w *world, listen *pipes) {
 			slow, other := connect(t, listen, "/ws/btcusdt@kline_1m"), connect(t, listen, "/ws/btcusdt@kline_1m")
 			slow.hold(true)
-			n := clientQueued/250 + 1000
+			n := 4<<20/250 + 1000
 			for i := range n {
 				w.publish(minutes(btc), closed(i, "1"))
 				if i%1000 == 0 {

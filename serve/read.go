@@ -182,12 +182,15 @@ func (c *client) handle(message []byte) {
 
 // closed answers a close frame with its own code.
 func (c *client) closed(payload []byte) {
-	if len(payload) < 2 {
+	if len(payload) == 0 {
 		c.shut(ws.StatusNormalClosure, "")
 		return
 	}
-	code := ws.StatusCode(binary.BigEndian.Uint16(payload))
-	if code < 3000 && ws.CheckCloseFrameData(code, string(payload[2:])) != nil {
+	var code ws.StatusCode // one byte is none
+	if len(payload) >= 2 {
+		code = ws.StatusCode(binary.BigEndian.Uint16(payload))
+	}
+	if code > 4999 || code < 3000 && ws.CheckCloseFrameData(code, string(payload[min(2, len(payload)):])) != nil {
 		c.shut(ws.StatusProtocolError, "bad close frame")
 		return
 	}

@@ -146,14 +146,14 @@ func (c *conn) wake() {
 	}
 }
 
-// write is the writer: it sends batches when they are due, and pings, and ends the connection when its time is over.
+// write is the writer: it sends batches when they are due, and pings, and ends the connection when its time is over. An alarm
+// of its own signals what only time brings, so that it waits for one thing.
 func (c *conn) write(clock func() market.Time) {
 	defer c.abort()
-	ping, life := time.NewTicker(pingEvery), time.NewTimer(lifetime)
-	defer ping.Stop()
-	defer life.Stop()
-	due := time.NewTimer(lifetime)
-	defer due.Stop()
+	ping, end := time.Now().Add(pingEvery), time.Now().Add(lifetime)
+	rings := ping
+	alarm := time.AfterFunc(pingEvery, c.tell)
+	defer alarm.Stop()
 	for {
 		data, wait, over := c.take()
 		switch {
@@ -166,15 +166,26 @@ func (c *conn) write(clock func() market.Time) {
 			c.give(data)
 			continue
 		}
-		due.Reset(wait)
-		select {
-		case <-c.signal:
-		case <-due.C:
-		case <-ping.C:
-			c.control(ws.OpPing, strconv.AppendInt(nil, int64(clock()), 10))
-		case <-life.C:
+		now := time.Now()
+		switch {
+		case !now.Before(end):
+			end = now.Add(lifetime)
 			c.close(closeNormal, "")
+			continue
+		case !now.Before(ping):
+			ping = ping.Add(pingEvery)
+			c.control(ws.OpPing, strconv.AppendInt(nil, int64(clock()), 10))
+			continue
 		}
+		next := now.Add(wait)
+		if ping.Before(next) {
+			next = ping
+		}
+		if next.Before(rings) || !now.Before(rings) {
+			rings = next
+			alarm.Reset(next.Sub(now))
+		}
+		<-c.signal
 	}
 }
 

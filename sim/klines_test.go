@@ -14,6 +14,9 @@ import (
 
 // TestKlineStreams holds that every kline is closed once, in order and at its time, and equals the truth.
 func TestKlineStreams(t *testing.T) {
+	if raceEnabled {
+		t.Skip("a market of a quarter of an hour: make test runs it without the race detector")
+	}
 	opt := Options{Symbols: 40, Rate: 25, Seed: 5, Start: mustTime(t, "2027-02-28T12:52:00Z")}
 	served(t, opt, func(t *testing.T, e *Exchange, v *visitor) {
 		names := []string{"btcusdt", "1000pepeusdt", "dentusdt", e.byName[e.symbols[24].name].lower}

@@ -16,6 +16,9 @@ func busy() Options {
 }
 
 func TestFillsDependOnSeedAndStartAlone(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	end := at + 70*market.Second
 	one, two := newExchange(t, busy()), newExchange(t, busy())
 	one.advanceTo(end)
@@ -42,6 +45,9 @@ func TestFillsDependOnSeedAndStartAlone(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	opt := busy()
 	opt.Rate = 200
 	e := newExchange(t, opt)
@@ -57,6 +63,9 @@ func TestRate(t *testing.T) {
 // TestAggTradesAreRuns holds the rule of aggregation: consecutive fills of one price and side within 100 ms of the
 // first, and no two aggTrades that the rule would have made one.
 func TestAggTradesAreRuns(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it runs in one goroutine: make test runs it without the race detector")
+	}
 	for _, share := range []float64{0, 0.0005, 0.01} {
 		opt := busy()
 		opt.Rate, opt.Straddle, opt.Burn = 400, share, share

@@ -91,18 +91,19 @@ func (p *path) levels(hour int64, out *[61]int64) {
 	}
 }
 
-// count is how many fills a minute has. A sparse symbol trades at least once an hour, and every symbol in its first
-// minute.
-func (p *path) count(minute int64, bits uint64) int64 {
+// mood is what an hour's activity is drawn from.
+func (p *path) mood(hour int64) uint64 { return mix(p.key ^ uint64(hour)*0xd6e8feb86659fd93) }
+
+// count is how many fills a minute has, by its hour's mood. A sparse symbol trades at least once an hour, and every symbol
+// in its first minute.
+func (p *path) count(minute int64, mood, bits uint64) int64 {
 	if p.flat {
 		return 0
 	}
-	hour := minute / 60
-	mood := mix(p.key ^ uint64(hour)*0xd6e8feb86659fd93)
 	n := p.rate * int64(128+mood&255) >> 8 // half to one and a half, by the hour
 	n = n * int64(64+bits&255*3/2) >> 8    // a quarter to one and three quarters, by the minute
 	n = (n + int64(bits>>8&0xffff)) >> 16
-	if n == 0 && (p.sparse && minute == hour*60+int64(mood>>32%60) || minute == p.begin) {
+	if n == 0 && (p.sparse && minute%60 == int64(mood>>32%60) || minute == p.begin) {
 		n = 1
 	}
 	return n
@@ -119,10 +120,11 @@ func (p *path) hour(hour int64, out *[60]row) {
 	if p.flat {
 		carried = p.mid
 	}
+	mood := p.mood(hour)
 	for i := range out {
 		minute := hour*60 + int64(i)
 		bits := p.bits(minute)
-		n := p.count(minute, bits)
+		n := p.count(minute, mood, bits)
 		r := &out[i]
 		if n == 0 {
 			if carried < 0 {
@@ -141,8 +143,9 @@ func (p *path) hour(hour int64, out *[60]row) {
 func (p *path) closeBefore(hour int64) int64 {
 	var level [61]int64
 	for back := hour - 1; back*60+59 >= p.begin; back-- {
+		mood := p.mood(back)
 		for minute := back*60 + 59; minute >= back*60; minute-- {
-			if p.count(minute, p.bits(minute)) > 0 {
+			if p.count(minute, mood, p.bits(minute)) > 0 {
 				p.levels(back, &level)
 				return level[minute-back*60+1]
 			}
@@ -175,10 +178,9 @@ func (p *path) fill(r *row, bits uint64) {
 	}
 	r.volume = v
 	part := int64(64 + draw>>26&127) // takers bought a quarter to three quarters
-	for _, at := range [...]struct{ price, qty int64 }{{r.o, atO}, {r.h, atH}, {r.l, atL}, {r.c, v - atO - atH - atL}} {
-		bought := at.qty * part >> 8
-		r.quote += at.price * at.qty
-		r.buyVolume += bought
-		r.buyQuote += at.price * bought
-	}
+	atC := v - atO - atH - atL
+	r.quote = r.o*atO + r.h*atH + r.l*atL + r.c*atC
+	atO, atH, atL, atC = atO*part>>8, atH*part>>8, atL*part>>8, atC*part>>8
+	r.buyVolume = atO + atH + atL + atC
+	r.buyQuote = r.o*atO + r.h*atH + r.l*atL + r.c*atC
 }

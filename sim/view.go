@@ -50,10 +50,16 @@ func (v *view) day(open market.Time) row {
 	defer v.s.pastMu.Unlock()
 	r, known := v.s.days[open]
 	if !known {
-		r = v.minute(open)
-		for at := open + market.Minute; at < open+market.Day; at += market.Minute {
-			n := v.minute(at)
-			r.follow(&n)
+		for hour := int64(open / market.Hour); hour < int64((open+market.Day)/market.Hour); hour++ {
+			v.hour = hour
+			v.s.path.hour(hour, &v.drawn)
+			for i := range v.drawn {
+				if r.open == 0 {
+					r = v.drawn[i]
+				} else {
+					r.follow(&v.drawn[i])
+				}
+			}
 		}
 		v.s.days[open] = r
 	}

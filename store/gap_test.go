@@ -35,6 +35,9 @@ func lives(t *testing.T) *Store {
 // TestLacking: a kline of a minute or longer that lacks trades is kept, and missing, until a version without the mark is
 // there; Close and crashes change nothing of that. Below a minute there is nothing to wait for.
 func TestLacking(t *testing.T) {
+	if raced {
+		t.Skip("forty stores, one after the other: make test runs it without the race detector")
+	}
 	const closed, settled = market.StateClosed, market.StateSettled
 	type step struct {
 		name string

@@ -43,6 +43,28 @@ func (o *outbox) put(series market.Series, h *held) {
 	}
 }
 
+// putRun is put for each of run. A page of rising open times that fits between two neighbours goes in at once: pages come from the
+// newest to the oldest, and one kline at a time each would move all that is there.
+func (o *outbox) putRun(series market.Series, run []held) {
+	if len(run) == 0 {
+		return
+	}
+	rows := o.rows[series]
+	i, found := find(rows, run[0].OpenTime)
+	fits := !found && (i == len(rows) || run[len(run)-1].OpenTime < rows[i].OpenTime)
+	for n := 1; n < len(run) && fits; n++ {
+		fits = run[n-1].OpenTime < run[n].OpenTime
+	}
+	if fits {
+		o.rows[series] = slices.Insert(rows, i, run...)
+		o.n += len(run)
+		return
+	}
+	for i := range run {
+		o.put(series, &run[i])
+	}
+}
+
 // absorb takes in all of p; where both have a version as good, o's stays.
 func (o *outbox) absorb(p *outbox) {
 	for series, rows := range p.rows {

@@ -24,7 +24,9 @@ func (s *Store) Put(changes *market.Changes) {
 	}
 	for i := range changes.Updates {
 		u := &changes.Updates[i]
-		s.take(u.Series, &u.Kline)
+		if h, ok := s.take(u.Series, &u.Kline); ok {
+			s.pending.put(u.Series, &h)
+		}
 	}
 	s.differs(changes.Differ)
 	ended := s.complete.advance(changes.Lane, changes.UpTo, s.opts.Intervals[0])
@@ -48,9 +50,13 @@ func (s *Store) Fetched(series market.Series, span market.Span, rows []market.Kl
 	}
 	s.complete.known.add(series, span)
 	s.complete.holes.remove(series, span)
+	run := make([]held, 0, len(rows))
 	for i := range rows {
-		s.take(series, &rows[i])
+		if h, ok := s.take(series, &rows[i]); ok {
+			run = append(run, h)
+		}
 	}
+	s.pending.putRun(series, run)
 	s.taken(true)
 }
 
@@ -81,17 +87,17 @@ func (s *Store) EndLive(symbol market.SymbolID) {
 	s.taken(true)
 }
 
-// take puts one kline into the outbox.
-func (s *Store) take(series market.Series, k *market.Kline) {
+// take is one kline as the outbox takes it; ok is false where it is not kept. All but the outbox knows of it by then.
+func (s *Store) take(series market.Series, k *market.Kline) (h held, ok bool) {
 	if _, kept := s.upserts[series.Interval]; !kept || k.State < market.StateClosed || k.OpenTime < s.complete.retention.from[series.Interval] {
-		return
+		return held{}, false
 	}
-	h := held{Kline: *k}
+	h = held{Kline: *k}
 	whole := market.Span{From: k.OpenTime, To: series.Interval.Next(k.OpenTime)}
 	if err := s.check(series, &h); err != nil {
 		s.complete.holes.add(series, whole)
 		s.refuse(series, k, err)
-		return
+		return held{}, false
 	}
 	// A kline that is known to lack trades is kept, and asked for again. Whatever else was lost was no better than what
 	// comes after it.
@@ -100,8 +106,8 @@ func (s *Store) take(series market.Series, k *market.Kline) {
 	} else if !k.Gap {
 		s.complete.holes.remove(series, whole)
 	}
-	s.pending.put(series, &h)
 	s.window.take(series, k)
+	return h, true
 }
 
 // check reports why h cannot be kept, and sets its digits.

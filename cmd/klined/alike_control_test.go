@@ -15,6 +15,9 @@ import (
 // TestAlikeControl sends exchange and server the same control messages: they answer and end alike, byte for byte. Ids beyond 64 bits
 // and 36 characters are the server's alone, and whether error 4 has an id is not known.
 func TestAlikeControl(t *testing.T) {
+	if raced {
+		t.Skip("markets are run without the race detector: make test does both")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		m := startMarket(t, sim.Options{Symbols: 2, Rate: 1, Seed: 5, Start: at(t, "2027-01-05T09:57:20Z")}, options(t, market.SourceAggTrade, market.OneMinute))
 		defer m.end()

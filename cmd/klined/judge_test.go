@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"klined/feed"
@@ -123,17 +124,27 @@ func (j *judge) rows(base, path, symbol string, iv market.Interval, from, to mar
 }
 
 func parseRows(body []byte) ([]row, error) {
-	var raw [][]json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil {
-		return nil, fmt.Errorf("%s: %w", body, err)
+	text := string(bytes.TrimSpace(body))
+	inner, begun := strings.CutPrefix(text, "[[")
+	inner, ended := strings.CutSuffix(inner, "]]")
+	switch {
+	case text == "[]":
+		return nil, nil
+	case !begun || !ended || !json.Valid(body):
+		return nil, fmt.Errorf("no klines: %s", body)
 	}
-	rows := make([]row, len(raw))
-	for i, f := range raw {
-		text := func(n int) string { return string(bytes.Trim(f[n], `"`)) }
-		if err := json.Unmarshal(f[0], &rows[i].open); err != nil {
+	rows := make([]row, 0, strings.Count(inner, "],[")+1)
+	for kline := range strings.SplitSeq(inner, "],[") {
+		f := strings.Split(kline, ",")
+		if len(f) != 12 {
+			return nil, fmt.Errorf("a kline of %d values: %s", len(f), kline)
+		}
+		open, err := strconv.ParseInt(f[0], 10, 64)
+		if err != nil {
 			return nil, err
 		}
-		rows[i] = row{rows[i].open, text(1), text(2), text(3), text(4), text(5), text(7), text(8), text(9), text(10)}
+		value := func(n int) string { return strings.Trim(f[n], `"`) }
+		rows = append(rows, row{market.Time(open), value(1), value(2), value(3), value(4), value(5), value(7), value(8), value(9), value(10)})
 	}
 	return rows, nil
 }

@@ -1,0 +1,6 @@
+//go:build race
+
+package history
+
+// raceEnabled is true under the race detector, which makes everything ten times slower. The longest markets run without it.
+const raceEnabled = true
