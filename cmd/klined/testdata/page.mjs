@@ -23,6 +23,10 @@ const watch = (page) => {
 }
 const open = async () => watch(await (await browser.newContext({ viewport: { width: 1200, height: 800 }, colorScheme: 'light' })).newPage())
 let page = await open()
+const closePage = async () => { // without what it still asks, or that would fail
+  await page.unrouteAll({ behavior: 'ignoreErrors' })
+  await page.close()
+}
 
 const text = (id) => page.locator(`#${id}`).textContent()
 const until = (what, condition, argument) => page.waitForFunction(condition, argument, { polling: 50 }).catch(async (error) => {
@@ -227,6 +231,7 @@ async function withstands() {
   await until('looks', (looks) => window.looks > looks + 3, await page.evaluate(() => window.looks))
   check('what does not settle is not asked for again', asked === 0, asked)
   await shot('withstands')
+  await closePage()
   page = usual
   done('withstands a browser and a server that are not as they should be')
 }
@@ -244,7 +249,7 @@ async function unlisted() {
   check('it is said to have ended', await page.locator('#ended').isVisible())
   await page.goto(`${address}/#BTCUSDT/1m`)
   await until('one that has not', () => document.getElementById('symbol-name').textContent === 'BTCUSDT' && document.getElementById('ended').hidden)
-  await page.close()
+  await closePage()
   page = usual
   done('shows a symbol that is in no list')
 }
@@ -265,7 +270,7 @@ async function lasts() {
     const n = document.getElementById('loaded').textContent.match(/([\d,]+) closed/)?.[1].replaceAll(',', '')
     return n >= 7999 && n < 9000
   })
-  await page.close()
+  await closePage()
   page = usual
   done('keeps so many klines and no more')
 }
