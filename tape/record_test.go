@@ -378,6 +378,8 @@ func BenchmarkWrite(b *testing.B) {
 func FuzzRecord(f *testing.F) {
 	f.Add("trades-0.1", []byte(trade))
 	f.Add("c", []byte(" [1]\n{}\x00"))
+	f.Add(",0", []byte("{0"))
+	f.Add("c", []byte(", {}"))
 	f.Add("#", []byte("left out 7 frames"))
 	f.Add("c", []byte("1721347022001203885 # left out 12 frames"))
 	received := time.Unix(0, 1721347021434994132)

@@ -87,21 +87,34 @@ func split(line []byte) ([]byte, time.Time) {
 	if n == 0 {
 		return nil, time.Time{}
 	}
-	data = behind(data, n)
-	if word := bytes.IndexAny(data, separators); !isFrame(data) && word >= 0 {
-		data = behind(data, word)
+	rest := bytes.TrimLeft(data[n:], separators)
+	if !isFrame(rest) {
+		rest = behindWord(rest, data[n:len(data)-len(rest)])
 	}
-	if !isFrame(data) {
+	if !isFrame(rest) {
 		return nil, time.Time{}
 	}
-	return data, at
+	return rest, at
 }
 
 // separators may stand between clock, word and frame.
-const separators = ":,;| \t"
+const separators = ":,;|" + spaces
 
-// behind is what follows the first n bytes of a line and what separates them.
-func behind(line []byte, n int) []byte { return bytes.TrimLeft(line[n:], separators) }
+const spaces = " \t"
+
+// behindWord is what follows the word that a line begins with. It ends at a space, or, where none stands before it, at what does
+// instead: names of connections and streams may hold any other separator.
+func behindWord(line, before []byte) []byte {
+	ends := spaces
+	if len(before) > 0 && !bytes.ContainsAny(before, spaces) {
+		ends = string(before[:1])
+	}
+	word := bytes.IndexAny(line, ends)
+	if word < 0 {
+		return nil
+	}
+	return bytes.TrimLeft(line[word:], ends+spaces)
+}
 
 // leftOut reads a recorder's mark; 0 where the line is none.
 func leftOut(line []byte) int64 {
