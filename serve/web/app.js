@@ -10,8 +10,9 @@ import { Status } from "./status.js";
 import { followTheme } from "./theme.js";
 
 const setup = JSON.parse(element("setup").textContent);
-const priceOf = (scale, move) => ({ digits: Math.round(Math.log10(scale)), tick: move / scale });
-// How prices are written, and what lies between two, by symbol: of all that are listed, and of those that have ended and are looked at.
+const priceOf = (scale, move) => ({ digits: Math.round(Math.log10(scale)), move });
+// How prices are written, and how many units of their last digit lie between two, by symbol: of all that are listed, and of those that
+// have ended and are looked at.
 let prices = new Map(setup.symbols.map(([name, digits, move]) => [name, priceOf(10 ** digits, move)]));
 let listed = new Set(prices.keys());
 const dialogs = [element("picker"), element("status"), element("help")];
@@ -51,7 +52,7 @@ const feed = new Feed({
   },
 });
 
-const status = new Status(() => listSymbols().catch(() => {}));
+const status = new Status(listSymbols);
 const toggleTheme = followTheme(() => chart.paint());
 const openPicker = makePicker(() => [...prices.keys()], listSymbols, (symbol) => {
   history.pushState(null, ""); // the way back to the symbol before
@@ -82,13 +83,13 @@ async function listSymbols() {
   const shown = prices.get(series.symbol);
   prices = new Map(symbol.map((name, i) => [name, priceOf(pricescale[i], minmovement[i])]));
   listed = new Set(symbol);
-  if (!prices.has(series.symbol)) prices.set(series.symbol, shown);
+  if (shown && !prices.has(series.symbol)) prices.set(series.symbol, shown);
   showEnded();
 }
 
 /** Says that the exchange has ended the symbol that is shown. */
 function showEnded() {
-  element("ended").hidden = listed.has(series.symbol);
+  element("ended").hidden = !series.symbol || listed.has(series.symbol);
 }
 
 /** Measures how far the exchange's clock is ahead of ours. */
@@ -117,7 +118,8 @@ function tellNotice() {
   write(element("notice-text"), `Klines cannot be loaded: ${failure.text.replace(/\.$/, "")}.${again}`);
 }
 
-/** Shows the series that the address names, as far as it is served here: a symbol that has ended is, and is in no list. */
+/** Shows the series that the address names, as far as it is served here: a symbol that has ended is, and is in no list; one that is listed
+ * since the page was loaded is in the list of by now. */
 async function goWanted() {
   let named = "";
   try {
@@ -128,7 +130,8 @@ async function goWanted() {
   const [symbol, interval] = named.split("/");
   if (symbol && !prices.has(symbol)) {
     const { hash } = location;
-    const { name, pricescale, minmov } = await ask(`udf/symbols?symbol=${encodeURIComponent(symbol)}`).catch(() => ({}));
+    const asked = Promise.all([ask(`udf/symbols?symbol=${encodeURIComponent(symbol)}`), listSymbols()]);
+    const [{ name, pricescale, minmov }] = await asked.catch(() => [{}]);
     if (hash !== location.hash) return; // somebody has gone elsewhere meanwhile
     if (name === symbol) prices.set(name, priceOf(pricescale, minmov));
   }
