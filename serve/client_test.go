@@ -203,7 +203,7 @@ func TestLifetime(t *testing.T) {
 				t.Error("no timer for a held close")
 			}
 			w.Close()
-			if got := p.ended(); got != "1001 server is stopping" || p.texts() != nil {
+			if got := p.ended(); got != "1001 server is stopping" {
 				t.Errorf("ended with %q", got)
 			}
 			if w.live.watches(minutes(btc)) {

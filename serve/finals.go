@@ -59,8 +59,13 @@ func (t *klineTopic) improve(r *round, f *finals, at int, u *market.Update, rece
 	t.finish(r, f, u, received)
 }
 
-// hold keeps a close back, at that place in held; the oldest goes out where there are too many.
+// hold keeps a close back, at that place in held; the oldest goes out where there are too many. Its values go out at once all the
+// same, as those of a kline that is not final, unless a later one's have: there are clients that take what they have of a kline as
+// final when the next one begins, whatever x says.
 func (t *klineTopic) hold(r *round, f *finals, at int, u *market.Update) {
+	if t.shown <= u.OpenTime && t.versions.newest == t.series.Interval.Ordinal(u.OpenTime) {
+		t.deliver(r, u, f.first(), running, nil)
+	}
 	f.held = slices.Insert(f.held, at, *u)
 	now := t.hub.clock.Now()
 	if len(f.held) > maxHeld {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/google/go-cmp/cmp"
 
 	"klined/market"
 )
@@ -109,23 +108,9 @@ func TestFinalSettled(t *testing.T) {
 				plain, settled := connect(t, listen, "/ws/"+names), connect(t, listen, "/ws/"+names+"?final=settled")
 				revising := connect(t, listen, "/ws/"+names+"?revisions=1&final=settled")
 				c.play(w)
-				finals := func(p *peer) (out []string) {
-					for _, e := range p.events() {
-						if e != "2.00 open" {
-							out = append(out, e)
-						}
-					}
-					return out
-				}
-				for _, got := range []struct {
-					who  string
-					p    *peer
-					want []string
-				}{{"plain", plain, c.plain}, {"settled", settled, c.settled}, {"revising", revising, c.revising}} {
-					if diff := cmp.Diff(got.want, finals(got.p)); diff != "" {
-						t.Errorf("%s (-want +got):\n%s", got.who, diff)
-					}
-				}
+				wantFinals(t, plain, c.plain...)
+				wantFinals(t, settled, c.settled...)
+				wantFinals(t, revising, c.revising...)
 			})
 		})
 	}
@@ -170,31 +155,67 @@ func TestFinalSettledForNobody(t *testing.T) {
 		wantEvents(t, p)
 		time.Sleep(time.Minute)
 		w.publish(hours, closed(60, "2"))
+		wantEvents(t, p, "2.00 closed")
 		time.Sleep(settleFor)
 		wantEvents(t, p, "2.00 closed x")
 	})
 }
 
-// TestFinalSettledBesideOpenKlines: between its close and the settled version nothing is sent of a kline; the next one's
-// updates go on.
-func TestFinalSettledBesideOpenKlines(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, listen *pipes) {
-		time.Sleep(50 * time.Millisecond)
-		p := connect(t, listen, "/ws/btcusdt@kline_1m?final=settled")
-		w.publish(minutes(btc), open(0, "1"))
-		w.publish(minutes(btc), open(0, "2")) // waits for the tick
-		w.publish(minutes(btc), closed(0, "3"))
-		time.Sleep(200 * time.Millisecond)
-		wantEvents(t, p, "1.00 open")
-		time.Sleep(time.Second)
-		w.publish(minutes(btc), open(1, "4"))
-		wantEvents(t, p, "4.00 open")
-		w.publish(minutes(btc), open(1, "5"))
-		w.publish(minutes(btc), version(0, "6", market.StateSettled, 1, false))
-		wantEvents(t, p, "6.00 settled x")
-		time.Sleep(250 * time.Millisecond)
-		wantEvents(t, p, "5.00 open")
-	})
+// TestClosingValues: the values of a close that is not final yet go out once, at the close, as those of a running kline. A client that
+// does not look at x has them before the next kline begins.
+func TestClosingValues(t *testing.T) {
+	const gap = true
+	for _, c := range []struct {
+		name           string
+		play           func(w *world)
+		plain, settled []string
+	}{
+		{"not settled", func(w *world) {
+			w.publish(minutes(btc), closed(0, "3"))
+			synctest.Wait()
+			w.publish(minutes(btc), open(1, "4"))
+			time.Sleep(250 * time.Millisecond)
+			w.publish(minutes(btc), version(0, "6", market.StateSettled, 1, !gap))
+			time.Sleep(250 * time.Millisecond)
+			w.publish(minutes(btc), open(1, "5"))
+		}, []string{"3.00 closed x", "4.00 open", "5.00 open"}, []string{"3.00 closed", "4.00 open", "6.00 settled x", "5.00 open"}},
+		{"with gap", func(w *world) {
+			w.publish(minutes(btc), version(0, "3", market.StateClosed, 0, gap))
+			synctest.Wait()
+			w.publish(minutes(btc), version(0, "4", market.StateClosed, 1, gap)) // better, and not final either
+			time.Sleep(250 * time.Millisecond)
+			w.publish(minutes(btc), open(1, "5"))
+			time.Sleep(250 * time.Millisecond)
+			w.publish(minutes(btc), version(0, "6", market.StateSettled, 2, !gap))
+		}, []string{"3.00 closed+gap", "5.00 open", "6.00 settled x"}, []string{"3.00 closed+gap", "5.00 open", "6.00 settled x"}},
+		{"settled at once", func(w *world) {
+			w.publish(minutes(btc), version(0, "3", market.StateSettled, 0, !gap))
+		}, []string{"3.00 settled x"}, []string{"3.00 settled x"}},
+		{"a later one has gone out", func(w *world) {
+			time.Sleep(time.Minute + closeWithin)
+			w.publish(minutes(btc), open(1, "4"))
+			time.Sleep(250 * time.Millisecond)
+			w.publish(minutes(btc), version(0, "3", market.StateClosed, 0, gap))
+		}, []string{"2.00 open", "4.00 open"}, []string{"2.00 open", "4.00 open"}},
+		{"a later one has closed", func(w *world) {
+			w.publish(minutes(btc), version(1, "4", market.StateSettled, 0, !gap))
+			w.publish(minutes(btc), version(0, "3", market.StateClosed, 0, gap))
+		}, []string{"4.00 settled x"}, []string{"4.00 settled x"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world, listen *pipes) {
+				time.Sleep(50 * time.Millisecond)
+				plain, settled := connect(t, listen, "/ws/btcusdt@kline_1m"), connect(t, listen, "/ws/btcusdt@kline_1m?final=settled")
+				w.publish(minutes(btc), open(0, "1"))
+				synctest.Wait()
+				w.publish(minutes(btc), open(0, "2")) // waits for the tick, which the close overtakes
+				c.play(w)
+				synctest.Wait()
+				wantEvents(t, plain, append([]string{"1.00 open"}, c.plain...)...)
+				wantEvents(t, settled, append([]string{"1.00 open"}, c.settled...)...)
+			})
+		})
+	}
 }
 
 // TestCloseBeforeOpen: a running kline waits for the close of the one before it, for a while; what is older than that does
@@ -226,8 +247,10 @@ func TestCloseBeforeOpen(t *testing.T) {
 		}, []string{"1.00 settled x", "2.00 open"}},
 		{"it came, and is held", func(w *world, _ *peer) {
 			w.publish(threes, version(3, "1", market.StateClosed, 0, true))
+			synctest.Wait()
+			time.Sleep(250 * time.Millisecond)
 			w.publish(threes, open(6, "2"))
-		}, []string{"2.00 open"}},
+		}, []string{"1.00 closed+gap", "2.00 open"}},
 		{"it does not come", func(w *world, p *peer) {
 			w.publish(threes, open(6, "2"))
 			time.Sleep(closeWithin - time.Millisecond)
@@ -294,7 +317,7 @@ func TestResubscribing(t *testing.T) {
 		again()
 		w.publish(minutes(btc), version(0, "5", market.StateSettled, 2, false))
 		w.publish(minutes(btc), closed(1, "6"))
-		wantEvents(t, p, ack, ack, ack, ack, "4.00 closed x", ack, ack, "6.00 closed x")
+		wantEvents(t, p, ack, ack, "3.00 closed+gap", ack, ack, "4.00 closed x", ack, ack, "6.00 closed x")
 		time.Sleep(time.Second)
 		p.hold(true) // takes one more frame
 		for minute, price := range []string{"7", "8", "9"} {

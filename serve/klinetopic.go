@@ -14,8 +14,9 @@ type klineTopic struct {
 	quoted string        // its symbol's name as a JSON string
 	names  [forms]string // of its streams, as they are asked for; guarded by the hub's subscribing
 
-	subscribers           // its mu guards the rest
-	pushed      time.Time // when a kline went out last
+	subscribers             // its mu guards the rest
+	pushed      time.Time   // when a kline went out last
+	shown       market.Time // open time of the open kline that went out last
 
 	next    market.Update // the open kline that waits for the tick
 	waiting bool          // next is to be pushed
@@ -111,8 +112,8 @@ func (t *klineTopic) early(u *market.Update) bool {
 func (t *klineTopic) push(r *round, u *market.Update, m *mark) {
 	t.waiting = false
 	if len(t.list) > 0 {
-		t.pushed = time.Now()
-		t.deliver(r, u, everybody, m)
+		t.pushed, t.shown = time.Now(), u.OpenTime
+		t.deliver(r, u, everybody, running, m)
 	}
 }
 
@@ -135,34 +136,38 @@ func (t *klineTopic) ended(r *round, u *market.Update, received time.Time) {
 			}
 		case !known:
 			if u.Revision > 0 {
-				t.deliver(r, u, f.revised(), nil)
+				t.deliver(r, u, f.revised(), closing, nil)
 			}
 		case best == unseen:
+			t.overtake(u)
 			if f.final(u) || t.hub.clock.Now() >= f.due(u) {
 				t.finish(r, f, u, received)
 			} else {
 				t.hold(r, f, at, u)
 			}
 		case this.revises(best):
-			t.deliver(r, u, f.revised(), nil)
+			t.deliver(r, u, f.revised(), closing, nil)
 		}
 	}
 }
 
-// finish sends the first close of a kline to those of f. For those who take it when it is closed, it takes the place of
-// the open kline that waits for the tick.
+// overtake lets the close of a kline take the place of the open one that waits for the tick.
+func (t *klineTopic) overtake(u *market.Update) {
+	if t.waiting && t.next.OpenTime <= u.OpenTime {
+		t.waiting = false
+	}
+	if len(t.list) > 0 {
+		t.pushed = time.Now()
+	}
+}
+
+// finish sends the first close of a kline to those of f.
 func (t *klineTopic) finish(r *round, f *finals, u *market.Update, received time.Time) {
 	var m *mark
 	if !f.settled {
-		if t.waiting && t.next.OpenTime <= u.OpenTime {
-			t.waiting = false
-		}
-		if len(t.list) > 0 {
-			t.pushed = time.Now()
-		}
 		m = &mark{received: received, boundary: u.CloseTime() + 1}
 	}
-	t.deliver(r, u, f.first(), m)
+	t.deliver(r, u, f.first(), closing, m)
 }
 
 // audience is who gets a version.
@@ -178,9 +183,9 @@ func (a audience) has(s *subscription) bool {
 	return a.all || s.settled == a.settled && (!a.revision || s.client.revisions)
 }
 
-// deliver queues a version for its audience. It is encoded once for each way of writing it that somebody takes. What goes
-// to everybody is an open kline.
-func (t *klineTopic) deliver(r *round, u *market.Update, to audience, m *mark) {
+// deliver queues a version for its audience, as a close or as one that a newer one replaces. It is encoded once for each way of
+// writing it that somebody takes.
+func (t *klineTopic) deliver(r *round, u *market.Update, to audience, kind kind, m *mark) {
 	var made [forms][2]*frame // bare, wrapped
 	for _, s := range t.list {
 		if !to.has(s) {
@@ -189,27 +194,23 @@ func (t *klineTopic) deliver(r *round, u *market.Update, to audience, m *mark) {
 		wrapped := s.client.combined.Load()
 		made := &made[s.form][index(wrapped)]
 		if *made == nil {
-			*made = t.encode(u, s.name, s.form, wrapped, !to.all, m)
+			*made = t.encode(u, s.name, s.form, wrapped, kind, m)
 		}
 		r.put(s.client, s, *made)
 	}
 }
 
 // encode makes the frame of a kline, as the stream of that name has it.
-func (t *klineTopic) encode(u *market.Update, stream string, form form, wrapped, final bool, m *mark) *frame {
+func (t *klineTopic) encode(u *market.Update, stream string, form form, wrapped bool, kind kind, m *mark) *frame {
 	opt := &t.hub.server.opt
 	sym := opt.Symbols.Get(t.series.Symbol)
 	buf := envelope(stream, wrapped, 500)
 	if form == continuous {
-		buf = appendContinuous(buf, u, t.hub.clock.Now(), &sym, t.quoted, opt.Contract(sym.ID), final)
+		buf = appendContinuous(buf, u, t.hub.clock.Now(), &sym, t.quoted, opt.Contract(sym.ID), kind == closing)
 	} else {
-		buf = appendEvent(buf, u, t.hub.clock.Now(), &sym, t.quoted, final)
+		buf = appendEvent(buf, u, t.hub.clock.Now(), &sym, t.quoted, kind == closing)
 	}
-	f := &frame{data: sealed(buf, wrapped), kind: running, open: u.OpenTime, mark: m}
-	if final {
-		f.kind = closing
-	}
-	return f
+	return &frame{data: sealed(buf, wrapped), kind: kind, open: u.OpenTime, mark: m}
 }
 
 // close ends the timer. What is held then goes out to nobody: the clients are gone, and who asks REST when they are

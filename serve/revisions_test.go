@@ -107,8 +107,8 @@ func TestRevisions(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world, listen *pipes) {
 				plain, asked := connect(t, listen, "/ws/btcusdt@kline_1m"), connect(t, listen, "/ws/btcusdt@kline_1m?revisions=1")
 				c.play(w)
-				wantEvents(t, plain, c.plain...)
-				wantEvents(t, asked, c.asked...)
+				wantFinals(t, plain, c.plain...)
+				wantFinals(t, asked, c.asked...)
 			})
 		})
 	}

@@ -70,7 +70,7 @@ func BenchmarkEncodeEvent(b *testing.B) {
 	u := market.Update{Series: minutes(btc), Kline: busyRun(at("12:00:00"), 1)[0]}
 	b.ReportAllocs()
 	for b.Loop() {
-		t.encode(&u, "btcusdt@kline_1m", plain, true, false, nil)
+		t.encode(&u, "btcusdt@kline_1m", plain, true, running, nil)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestEncodeAllocates(t *testing.T) {
 		t.Error("no rows")
 	}
 	topic, u := newKlineTopic(w.hub, minutes(btc)), market.Update{Series: minutes(btc), Kline: rows[0]}
-	if n := testing.AllocsPerRun(100, func() { topic.encode(&u, "btcusdt@kline_1m", plain, true, true, nil) }); n > 3 {
+	if n := testing.AllocsPerRun(100, func() { topic.encode(&u, "btcusdt@kline_1m", plain, true, closing, nil) }); n > 3 {
 		t.Errorf("an event: %v allocations", n)
 	}
 }

@@ -10,8 +10,9 @@ import { Status } from "./status.js";
 import { followTheme } from "./theme.js";
 
 const setup = JSON.parse(element("setup").textContent);
-const priceOf = (scale, move) => ({ digits: Math.round(Math.log10(scale)), tick: move / scale });
-// How prices are written, and what lies between two, by symbol: of all that are listed, and of those that have ended and are looked at.
+const priceOf = (scale, move) => ({ digits: Math.round(Math.log10(scale)), move });
+// How prices are written, and how many units of their last digit lie between two, by symbol: of all that are listed, and of those that
+// have ended and are looked at.
 let prices = new Map(setup.symbols.map(([name, digits, move]) => [name, priceOf(10 ** digits, move)]));
 let listed = new Set(prices.keys());
 const dialogs = [element("picker"), element("status"), element("help")];
@@ -51,7 +52,7 @@ const feed = new Feed({
   },
 });
 
-const status = new Status(() => listSymbols().catch(() => {}));
+const status = new Status(listSymbols);
 const toggleTheme = followTheme(() => chart.paint());
 const openPicker = makePicker(() => [...prices.keys()], listSymbols, (symbol) => {
   history.pushState(null, ""); // the way back to the symbol before
@@ -96,13 +97,13 @@ async function listSymbols() {
   const shown = prices.get(series.symbol);
   prices = new Map(symbol.map((name, i) => [name, priceOf(pricescale[i], minmovement[i])]));
   listed = new Set(symbol);
-  if (!prices.has(series.symbol)) prices.set(series.symbol, shown);
+  if (shown && !prices.has(series.symbol)) prices.set(series.symbol, shown);
   showEnded();
 }
 
 /** Says that the exchange has ended the symbol that is shown. */
 function showEnded() {
-  element("ended").hidden = listed.has(series.symbol);
+  element("ended").hidden = !series.symbol || listed.has(series.symbol);
 }
 
 /** Measures how far the exchange's clock is ahead of ours. */
@@ -159,12 +160,13 @@ async function goWanted() {
   tellNotice();
 }
 
-/** Finds a symbol by its name, in any case, as {name} or as {wrong}, why not. One that has ended is served, and is in no list. */
+/** Finds a symbol by its name, in any case, as {name} or as {wrong}, why not. One that has ended is served, and is in no list; one that is
+ * listed since the page was loaded is in the list of by now. */
 async function find(text) {
   const upper = text.replace(/[a-z]/g, (letter) => letter.toUpperCase());
   if (prices.has(upper)) return { name: upper };
   try {
-    const { name, pricescale, minmov } = await ask(`udf/symbols?symbol=${encodeURIComponent(upper)}`);
+    const [{ name, pricescale, minmov }] = await Promise.all([ask(`udf/symbols?symbol=${encodeURIComponent(upper)}`), listSymbols()]);
     if (!prices.has(name)) prices.set(name, priceOf(pricescale, minmov));
     return { name };
   } catch ({ message }) {

@@ -14,6 +14,18 @@ function colour(name, alpha = 1) {
   return `rgba(${r}, ${g}, ${b}, ${alpha})`;
 }
 
+/** How prices of so many digits are written, where move units of the last digit lie between two: a place of the chart as the nearest price,
+ * a line of the axis as what it is. (The charts' own format writes 0.0000002 where minMove times ten to the digits is not an integer.) */
+export function priceFormat({ digits, move }) {
+  const one = 10 ** digits; // in units of the last digit
+  return {
+    type: "custom",
+    formatter: (price) => ((Math.round((price * one) / move) * move) / one).toFixed(digits),
+    tickmarksFormatter: (prices) => prices.map((price) => price.toFixed(digits)),
+    base: one % move === 0 ? one / move : one, // the axis' lines are multiples of 1/base; it must be made of twos and fives
+  };
+}
+
 export class Chart {
   #chart;
   #prices;
@@ -33,7 +45,7 @@ export class Chart {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Normal },
       localization: { locale: "en-GB", dateFormat: "yyyy-MM-dd" },
-      timeScale: { rightOffset, barSpacing: innerWidth < 620 ? 6 : 8, minBarSpacing: 0.8 },
+      timeScale: { rightOffset, barSpacing: innerWidth < 720 ? 6 : 8, minBarSpacing: 0.8 },
     });
     this.#prices = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
     this.#prices.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
@@ -69,8 +81,8 @@ export class Chart {
   }
 
   /** Shows another series: its klines, its prices' digits and steps, and its end. */
-  begin(klines, { digits, tick }, seconds) {
-    this.#prices.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: tick } });
+  begin(klines, price, seconds) {
+    this.#prices.applyOptions({ priceFormat: priceFormat(price) });
     this.#chart.applyOptions({ timeScale: { timeVisible: true, secondsVisible: seconds } });
     this.#prices.priceScale().applyOptions({ autoScale: true });
     this.show(klines);
@@ -109,10 +121,10 @@ export class Chart {
     this.#paintLine();
   }
 
-  /** Forgets all klines but the last n, unless others are in view; says whether it has. */
+  /** Forgets all klines but the last n, which it has, unless others are in view; says whether it has. */
   trim(n) {
-    const range = this.#chart.timeScale().getVisibleLogicalRange();
-    if (!range || range.from < this.#klines.length - n) return false;
+    const range = this.#chart.timeScale().getVisibleRange();
+    if (!range || range.from < this.#klines.at(-n).time) return false;
     this.show(this.#klines.slice(-n));
     return true;
   }

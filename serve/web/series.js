@@ -7,7 +7,7 @@ const fewRows = 10; // rows that are taken in one by one
 const retryAfter = 3000; // ms, where the server does not say
 const settlesWithin = 200; // klines from the last one back that are asked for again until they are settled, and after a reconnect
 const lookEvery = 5000; // ms without an event, until the latest klines are asked for
-const most = 12_000; // klines that are kept of a series that goes on: some 2 kB each
+const most = 12_000; // klines that are kept of a series that goes on, unless the oldest are in view: some 2 kB each
 const fewer = 8000; // that are left then
 const shownFor = 400; // ms that another series stays in view while this one is being loaded
 

@@ -18,7 +18,7 @@ export class Status {
   #stale = true; // nothing has come since the server was lost
   #lists = { symbols: [], gaps: [], differences: [] };
 
-  /** onEnded() is called when other symbols than before have ended. */
+  /** onEnded() is called when other symbols than before have ended; where its promise fails, again after the next look. */
   constructor(onEnded) {
     this.#onEnded = onEnded;
     element("status").addEventListener("close", () => this.#next());
@@ -58,8 +58,8 @@ export class Status {
         this.#stale = false;
         this.#show();
         const { ended = 0 } = status.symbols;
-        if (ended !== (this.#ended ?? ended)) this.#onEnded();
-        this.#ended = ended;
+        const same = ended === (this.#ended ?? ended);
+        if (same || (await this.#onEnded().then(() => true, () => false))) this.#ended = ended;
       } catch {
         this.#lost();
       }

@@ -299,22 +299,92 @@ async function withstands() {
   done('withstands a browser and a server that are not as they should be')
 }
 
-/** A symbol that is served and in no list, as those are that have ended. */
+/** A symbol that is not in the page's list: first as one that is listed since, then as one that has ended. */
 async function unlisted() {
   const usual = page
   page = await open()
   await page.addInitScript(() => {
     const { parse } = JSON
     JSON.parse = (text) => parse(text, (key, value) => (key === 'symbols' && Array.isArray(value) ? value.filter(([name]) => name !== 'ETHUSDT') : value))
+    const { setTimeout } = window
+    window.setTimeout = (f, ms) => setTimeout(f, ms === 2000 ? 200 : ms) // reads of the status
   })
   await page.goto(`${address}/#ETHUSDT/1m`)
   await until('the symbol is shown', () => document.getElementById('symbol-name').textContent === 'ETHUSDT' && /\d settled/.test(document.getElementById('loaded').textContent))
-  check('it is said to have ended', await page.locator('#ended').isVisible())
+  check('one that is listed since is not said to have ended', await page.locator('#ended').isHidden())
+  await page.keyboard.press('s')
+  await page.locator('.tile').first().waitFor()
+  let asked = 0
+  await page.route('**/udf/symbol_info', async (route) => { // without it; a list that fails is asked for again
+    if (asked++ < 1) return route.fulfill({ json: { s: 'error', errmsg: 'busy' } })
+    const all = await (await route.fetch()).json()
+    const kept = all.symbol.map((name, i) => i).filter((i) => all.symbol[i] !== 'ETHUSDT')
+    return route.fulfill({ json: Object.fromEntries(Object.entries(all).map(([key, list]) => [key, Array.isArray(list) ? kept.map((i) => list[i]) : list])) })
+  })
+  await page.route('**/klined/v1/status', async (route) => {
+    const status = await (await route.fetch()).json()
+    status.symbols.ended = (status.symbols.ended ?? 0) + 1
+    return route.fulfill({ json: status })
+  })
+  await until('one that has ended is said to have', () => !document.getElementById('ended').hidden)
+  check('the list is asked for until it is here', asked === 2, asked)
+  await page.keyboard.press('Escape')
   await page.goto(`${address}/#BTCUSDT/1m`)
   await until('one that has not', () => document.getElementById('symbol-name').textContent === 'BTCUSDT' && document.getElementById('ended').hidden)
+  await page.goto(`${address}/#ETHUSDT/1m`)
+  await until('one that has ended is found by its address', () => document.getElementById('symbol-name').textContent === 'ETHUSDT' && !document.getElementById('ended').hidden)
   await closePage()
   page = usual
   done('shows a symbol that is in no list')
+}
+
+/** What is drawn, and cannot be read on the page: prices of any digits and step, and a view among holes. */
+async function draws() {
+  const faults = await page.evaluate(async () => {
+    const { Chart, priceFormat } = await import(new URL('web/chart.js', document.baseURI))
+    const place = document.createElement('div')
+    place.style = 'position: fixed; inset: 0; visibility: hidden'
+    document.body.append(place)
+    const chart = LightweightCharts.createChart(place, { width: 400, height: 300 })
+    const series = chart.addSeries(LightweightCharts.CandlestickSeries)
+    const faults = []
+    for (let digits = 0; digits <= 8; digits++) {
+      for (const move of [1, 2, 3, 5, 7, 10, 20, 25, 30, 50, 100, 125, 250, 500, 1000, 2500, 5000, 10_000]) {
+        const text = (units) => {
+          const all = String(units).padStart(digits + 1, '0')
+          return digits === 0 ? all : `${all.slice(0, -digits)}.${all.slice(-digits)}`
+        }
+        series.applyOptions({ priceFormat: priceFormat({ digits, move }) })
+        series.setData([9, 10].map((steps, time) => ({ time, open: +text(steps * move), high: +text(12 * move), low: +text(8 * move), close: +text(steps * move) })))
+        chart.takeScreenshot() // draws the axis
+        const format = series.priceFormatter()
+        for (const steps of [1, 9, 999, 12_345, 98_765_432]) {
+          const [price, one] = [+text(steps * move), move / 10 ** digits]
+          for (const seen of [price, price + 0.4 * one, price - 0.4 * one]) {
+            if (format.format(seen) !== text(steps * move)) faults.push(`${digits} digits, ${move} a step: ${seen} as ${format.format(seen)}, want ${text(steps * move)}`)
+          }
+          const lines = format.formatTickmarks([+text(steps * move + 1)])
+          if (lines[0] !== text(steps * move + 1)) faults.push(`${digits} digits, ${move} a step: a line at ${text(steps * move + 1)} as ${lines[0]}`)
+        }
+      }
+    }
+    chart.remove()
+
+    const own = new Chart(place, { onHover() {}, onEarlier() {}, onScroll() {} })
+    const drawn = () => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)))
+    await drawn() // it has its size
+    const one = { open: 1, high: 1, low: 1, close: 1, volume: 1, text: {}, state: 'closed', gap: false, revision: 0 }
+    own.begin(Array.from({ length: 2000 }, (_, i) => ({ time: 2 * i, end: 2000 * i + 999, ...one })), { digits: 2, move: 1 }, true) // every other second
+    await drawn()
+    own.scroll(-15) // to some 2200 s before the end
+    await drawn()
+    if (own.trim(900)) faults.push('klines in view are forgotten')
+    if (!own.trim(1600) || own.klines.length !== 1600) faults.push('klines before the view are kept')
+    place.remove()
+    return faults
+  })
+  check('prices and klines in view', faults.length === 0, ...faults.slice(0, 5))
+  done('draws prices in their digits and steps')
 }
 
 /** A page that stays open for hours: seconds come and come, and the oldest leave. */
@@ -367,7 +437,7 @@ async function survives() {
 }
 
 try {
-  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, unlisted, lasts, survives]) await part()
+  for (const part of [loads, searches, switches, earlier, status, looks, lives, withstands, unlisted, draws, lasts, survives]) await part()
   check('no faults', faults.length === 0, ...faults)
   done('no errors')
 } catch (error) {
