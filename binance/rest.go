@@ -122,6 +122,9 @@ func (r *REST) get(ctx context.Context, class market.Class, endpoint string, wei
 			}
 		}
 		var refusal *market.BudgetError
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 		if !errors.As(err, &refusal) || class == market.ClassClients || ctx.Err() != nil {
 			return nil, 0, fmt.Errorf("GET %s: %w", question(endpoint, query), err)
 		}

@@ -370,6 +370,22 @@ func TestRESTOverASocket(t *testing.T) {
 	}
 }
 
+// TestRESTStoppedWhileRefused: who stops a question while the exchange refuses it finds both in the error.
+func TestRESTStoppedWhileRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		r := newTestREST(func(*http.Request) (int, map[string]string, string) {
+			stop()
+			return 429, nil, `{"code":-1003,"msg":"Too many requests."}`
+		})
+		_, err := r.Klines(ctx, market.ClassBackfill, minute, market.Span{}, 1)
+		var refusal *market.BudgetError
+		if !errors.Is(err, context.Canceled) || !errors.As(err, &refusal) {
+			t.Error(err)
+		}
+	})
+}
+
 // FuzzRows feeds answers to both row parsers: what they take is JSON, and nothing makes them panic.
 func FuzzRows(f *testing.F) {
 	f.Add([]byte(`[` + klineRow + `]`))

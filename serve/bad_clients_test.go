@@ -269,29 +269,21 @@ func TestOverTCP(t *testing.T) {
 
 	reads, late, never := countFacts(t, l.Addr().String()), countFacts(t, l.Addr().String()), countFacts(t, l.Addr().String())
 	close(reads.read)
-	until := func(what string, is func() bool) {
-		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("waited in vain until ", what)
-			}
-		}
-	}
-	until("all subscribe", func() bool { return w.subscribersOf("btcusdt@aggTrade") == 3 })
+	until(t, "all subscribe", func() bool { return w.subscribersOf("btcusdt@aggTrade") == 3 })
 	fill, sent := strings.Repeat("x", 200_000), int64(0)
 	deliver := func() {
 		w.Deliver("btcusdt@aggTrade", fmt.Appendf(nil, `{"a":%d,"fill":"%s"}`, sent, fill))
 		sent++
-		until("the one who reads has it", func() bool { return reads.come.Load() == sent })
+		until(t, "the one who reads has it", func() bool { return reads.come.Load() == sent })
 	}
 	for (sent+1)*200_100 < clientQueued {
 		deliver()
 	}
 	close(late.read)
-	until("the late one has all", func() bool { return late.come.Load() == sent })
+	until(t, "the late one has all", func() bool { return late.come.Load() == sent })
 	for slowClients(t, w) == 0 && sent < 500 {
 		deliver()
-		until("the late one has it", func() bool { return late.come.Load() == sent })
+		until(t, "the late one has it", func() bool { return late.come.Load() == sent })
 	}
 	close(never.read)
 	if err := <-never.err; err.Error() != "closed: 1008" || sent == 500 || len(late.err)+len(reads.err) > 0 {

@@ -228,10 +228,8 @@ func (c *client) slowLocked() {
 	c.hub.metrics.WSSlowClients.Inc()
 	c.emptyLocked()
 	c.shutLocked(ws.StatusPolicyViolation, "slow client")
-	if len(c.sending) > 0 {
-		c.sentLocked()
-		_ = c.conn.SetWriteDeadline(time.Now()) // its writer lets go at once
-	}
+	c.sentLocked()
+	_ = c.conn.SetWriteDeadline(time.Now()) // who writes, or is about to, lets go at once; the farewell has its own
 }
 
 // sentLocked counts what c's own goroutine is writing no more.

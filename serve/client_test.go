@@ -250,6 +250,7 @@ func TestFrames(t *testing.T) {
 		{"closes with nothing", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(nil))}, "1000"},
 		{"closes with half a code", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame([]byte{3}))}, "1002 bad close frame"},
 		{"closes with a code beyond all", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(5000, "")))}, "1002 bad close frame"},
+		{"closes with its own code and no UTF-8", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(3000, "\xff\xfe")))}, "1002 bad close frame"},
 		{"closes with a code that cannot be", []ws.Frame{ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1005, "")))}, "1002 bad close frame"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

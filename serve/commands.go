@@ -75,6 +75,7 @@ func (c *client) obey(message []byte) {
 }
 
 // combine has frames wrapped from now on, or bare. What waits for c stays as it is, and where it is: newer versions are of the other form.
+// One that is being made meanwhile may come behind the answer, and still in the old form.
 func (c *client) combine(wrapped bool) {
 	c.combined.Store(wrapped)
 	c.mu.Lock()

@@ -274,11 +274,7 @@ func (w *world) takers(t *testing.T, seed uint64, streams []string) []*taker {
 		k.conn = dialStreams(t, address, fmt.Sprint("/stream?revisions=", i%2, "&streams=", strings.Join(streams, "/")))
 		takers[i] = k
 	}
-	for end := time.Now().Add(20 * time.Second); w.hub.taken() < len(takers)*len(streams); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("they do not subscribe")
-		}
-	}
+	until(t, "they subscribe", func() bool { return w.hub.taken() == len(takers)*len(streams) })
 	return takers
 }
 
@@ -368,9 +364,7 @@ func TestWaitsHere(t *testing.T) {
 	w := newWorld(t, stdClock{})
 	w.facts = map[string]func(bool){"btcusdt@depth": func(bool) {}}
 	dialStreams(t, w.served(t, func(l net.Listener) net.Listener { return l }), "/ws/btcusdt@depth")
-	for w.subscribersOf("btcusdt@depth") == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "it subscribes", func() bool { return w.subscribersOf("btcusdt@depth") == 1 })
 	w.hub.clientsMu.Lock()
 	var c *client
 	for c = range w.hub.clients {
@@ -382,18 +376,16 @@ func TestWaitsHere(t *testing.T) {
 			t.Fatalf("%d bytes have left, and nothing waits", sent)
 		}
 		w.Deliver("btcusdt@depth", make([]byte, size))
-		for {
+		waits := false
+		until(t, "it is written, or waits", func() bool {
 			c.mu.Lock()
-			waits, written := len(c.sending) > 0, !c.busy
-			c.mu.Unlock()
-			if waits {
-				t.Logf("%d bytes had left when one waited", sent)
-				return
-			}
-			if written {
-				break
-			}
-			time.Sleep(100 * time.Microsecond)
+			defer c.mu.Unlock()
+			waits = len(c.sending) > 0
+			return waits || !c.busy
+		})
+		if waits {
+			t.Logf("%d bytes had left when one waited", sent)
+			return
 		}
 	}
 }

@@ -80,6 +80,7 @@ func isProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Pa
 
 // probed answers such a request without the token: it learns whether, and nothing of why.
 func (s *Server) probed(w http.ResponseWriter, r *http.Request) {
+	s.openHeader(w.Header())
 	check := s.opt.Health
 	if r.URL.Path == "/readyz" {
 		check = s.opt.Ready

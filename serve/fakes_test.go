@@ -195,6 +195,16 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }, with ...func(*
 	return w
 }
 
+// until waits for what other goroutines do in real time; waiting in vain fails the test. In a bubble synctest.Wait knows better.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain until ", what)
+		}
+	}
+}
+
 // get asks the handler and returns its answer.
 func (w *world) get(url string) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()

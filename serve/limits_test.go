@@ -61,6 +61,8 @@ func TestHTTPBounds(t *testing.T) {
 		{"two lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "", "HTTP/1.1 400", time.Second},
 		{"a length and chunks", "GET /x HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /behind HTTP/1.1\r\n" + host + "\r\n", "",
 			"HTTP/1.1 404", time.Second}, // the chunks count, and nothing behind them is answered, as RFC 9112 has it
+		{"both, and a path that is for WebSocket", "GET /ws HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /behind HTTP/1.1\r\n" + host + "\r\n", "",
+			"HTTP/1.1 426", time.Second},
 		{"no host", "GET / HTTP/1.1\r\n\r\n", "", "HTTP/1.1 400", time.Second},
 		{"a line within a name", "GET /fapi/v1/klines?symbol=A%0d%0aSet-Cookie:x=1 HTTP/1.1\r\n" + host + "Connection: close\r\n\r\n", "", "HTTP/1.1 400", time.Second},
 	} {

@@ -102,6 +102,10 @@ func TestUnknownValues(t *testing.T) {
 				}
 			}
 		}
+		const finale = `{"code":-5000,"msg":"Path /finale=settled/ws is invalid: \"finale\" is neither final nor revisions."}`
+		if status, body := refusedHandshake(t, listen, "/finale=settled/ws"); status != http.StatusNotFound || body != finale {
+			t.Errorf("%d %s", status, body)
+		}
 		for _, query := range []string{"final=closed&revisions=0", "final=settled&revisions=1", "final=&revisions"} {
 			connect(t, listen, "/ws/btcusdt@kline_1m?"+query)
 		}

@@ -190,7 +190,7 @@ func (c *client) closed(payload []byte) {
 	if len(payload) >= 2 {
 		code = ws.StatusCode(binary.BigEndian.Uint16(payload))
 	}
-	if code > 4999 || code < 3000 && ws.CheckCloseFrameData(code, string(payload[min(2, len(payload)):])) != nil {
+	if code > 4999 || ws.CheckCloseFrameData(code, string(payload[min(2, len(payload)):])) != nil {
 		c.shut(ws.StatusProtocolError, "bad close frame")
 		return
 	}

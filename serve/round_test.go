@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"klined/market"
 )
 
@@ -112,6 +114,48 @@ type prompt struct {
 }
 
 func (c prompt) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+
+// TestSlowIsLetGo: what a writer has taken of a slow client's is not counted for it any longer, and not written: at once, though the
+// client reads nothing.
+func TestSlowIsLetGo(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		writing bool // it is being written when the client is found slow; else it has been taken for that
+		got     int  // frames that the client has read before
+	}{{"taken", false, 0}, {"being written", true, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world, listen *pipes) {
+				p := connect(t, listen, "/ws")
+				p.hold(true) // takes one more frame
+				w.hub.clientsMu.Lock()
+				var slow *client
+				for slow = range w.hub.clients {
+				}
+				w.hub.clientsMu.Unlock()
+				for range 3 {
+					slow.enqueue(nil, control(ws.OpText, make([]byte, 1000)))
+				}
+				batch, _ := slow.take(nil)
+				if c.writing {
+					slow.hand(batch, 0)
+					synctest.Wait()
+				}
+				slow.slow()
+				if !c.writing {
+					slow.hand(batch, 0)
+				}
+				synctest.Wait()
+				if n := w.hub.queued.Load(); n != 0 {
+					t.Errorf("%d bytes wait", n)
+				}
+				p.hold(false)
+				if got, ended := len(p.texts()), p.ended(); got != c.got || ended != "1008 slow client" {
+					t.Errorf("%d frames, and then %q", got, ended)
+				}
+			})
+		})
+	}
+}
 
 // TestManyInOneRound: what one round brings all clients together is more than may wait, were it counted for each of them: none of
 // those who take it at once is closed for it.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,9 +102,7 @@ func BenchmarkFanout(b *testing.B) {
 		sinks = append(sinks, s)
 		w.hub.start(s, bufio.NewReader(s), wanted{names: names})
 	}
-	for w.subscribers(intervals) < 100*len(intervals) {
-		time.Sleep(time.Millisecond)
-	}
+	until(b, "all subscribe", func() bool { return w.subscribers(intervals) == 100*len(intervals) })
 	changes := market.Changes{}
 	for _, iv := range intervals {
 		changes.Updates = append(changes.Updates, market.Update{Series: market.Series{Symbol: btc, Interval: iv}, Kline: busyRun(at("12:00:00"), 1)[0]})
@@ -170,17 +167,13 @@ func TestDeliveryAllocates(t *testing.T) {
 		c := prompt{&writes{done: done}, null}
 		w.hub.start(c, bufio.NewReader(c), wanted{names: []string{"btcusdt@kline_1m"}})
 	}
-	for w.hub.taken() < clients {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "all subscribe", func() bool { return w.hub.taken() == clients })
 	changes := market.Changes{Updates: []market.Update{{Series: minutes(btc), Kline: busyRun(at("12:00:00"), 1)[0]}}}
 	n := testing.AllocsPerRun(200, func() {
 		u := &changes.Updates[0]
 		u.OpenTime = u.Interval.Next(u.OpenTime)
 		w.Publish(&changes)
-		for w.hub.queued.Load() > 0 {
-			runtime.Gosched()
-		}
+		until(t, "all have it", func() bool { return w.hub.queued.Load() == 0 })
 	})
 	if n > clients/10 {
 		t.Errorf("%v allocations for %d clients", n, clients)

@@ -19,9 +19,9 @@ const handshakeWithin = 10 * time.Second
 // that its URL names. The prefixes /market, /public and /private make no difference: every stream is served on every path, but
 // for user data on none.
 func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
+	s.openHeader(w.Header())
 	want, refused := wantedBy(r.URL)
 	if refused != nil {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, refused)
 		return
 	}
@@ -30,22 +30,19 @@ func (s *Server) serveStreams(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		w.Header().Set("Connection", "Upgrade")
+		w.Header().Add("Connection", "Upgrade") // beside the "close" of lastOfChunks
 		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusUpgradeRequired, code: -1000, msg: "This path speaks WebSocket."})
 		return
 	}
 	want.who = s.boundOf(r)
 	if want.who != "" && !s.hub.from.enter(want.who, maxWebSocketOfOne) {
 		s.hub.metrics.WSRefused.Inc()
-		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusServiceUnavailable, code: -1008, msg: fmt.Sprintf("Too many WebSocket connections of this address: %d is what it may have.", maxWebSocketOfOne)})
 		return
 	}
 	if !s.hub.admit() {
 		s.hub.left(want.who)
-		w.Header().Set("Access-Control-Allow-Origin", "*")
 		writeError(w, &apiError{status: http.StatusServiceUnavailable, code: -1008, msg: fmt.Sprintf("Too many WebSocket connections: %d is what this server takes.", s.hub.maxClients)})
 		return
 	}
@@ -90,6 +87,9 @@ func wantedBy(u *url.URL) (want wanted, refused *apiError) {
 		at.list = query.Get("streams")
 	}
 	for key, values := range at.front {
+		if key != "revisions" && key != "final" {
+			return want, notInFront(u.Path, key)
+		}
 		query[key] = append(values, query[key]...)
 	}
 	want = wanted{combined: !at.bare, private: at.routed == "private"}
@@ -114,6 +114,11 @@ func wantedBy(u *url.URL) (want wanted, refused *apiError) {
 	return want, nil
 }
 
+// notInFront refuses a path of streams behind something that may not stand there.
+func notInFront(path, key string) *apiError {
+	return &apiError{status: http.StatusNotFound, code: -5000, msg: "Path " + path + " is invalid: " + strconv.Quote(key) + " is neither final nor revisions."}
+}
+
 // oneOf reports whether a parameter of klined's own is on: off where it is not sent or empty. Of several values the first counts.
 func oneOf(query url.Values, name, off, on string) (bool, *apiError) {
 	for _, value := range query[name] {
@@ -127,7 +132,7 @@ func oneOf(query url.Values, name, off, on string) (bool, *apiError) {
 
 // streamsPath is a path that leads to streams, taken apart.
 type streamsPath struct {
-	front  url.Values // klined's own parameters
+	front  url.Values // what stands in front of it all; klined's own parameters may
 	routed string     // the exchange's prefix, or none
 	list   string     // of names
 	bare   bool       // its frames are
@@ -140,7 +145,8 @@ type streamsPath struct {
 func streamsAt(path string) (at streamsPath, ok bool) {
 	first, rest, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
 	if strings.Contains(first, "=") {
-		if at.front, ok = ownParameters(first); !ok {
+		var err error
+		if at.front, err = url.ParseQuery(first); err != nil {
 			return at, false
 		}
 		first, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
@@ -158,17 +164,6 @@ func streamsAt(path string) (at streamsPath, ok bool) {
 		return at, strings.Trim(rest, "/") == ""
 	}
 	return at, false
-}
-
-// ownParameters reads a query of klined's own parameters, and of nothing else.
-func ownParameters(text string) (own url.Values, ok bool) {
-	own, err := url.ParseQuery(text)
-	for key := range own {
-		if key != "revisions" && key != "final" {
-			return own, false
-		}
-	}
-	return own, err == nil
 }
 
 // streamsBefore serves the paths of streams, and leaves the others to next. A ServeMux would redirect those with slashes

@@ -74,6 +74,23 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
+// TestOpenHeader: what is no stream is answered as all else is: readable by every page, and dated by the exchange's time.
+func TestOpenHeader(t *testing.T) {
+	w := newWorld(t, fixedClock(at("12:02:30")))
+	w.gate = newGate(testToken)
+	for url, status := range map[string]int{"/ws": 426, "/ws?revisions=2": 400, "/final=1/stream": 400, "/nothing": 404, "/healthz": 200} {
+		show := []string{"Authorization", "Bearer " + testToken}
+		if url == "/healthz" {
+			show = nil
+		}
+		rec := w.ask("GET", "http://klined"+url, local, show...)
+		h := rec.Header()
+		if rec.Code != status || h.Get("Date") != "Mon, 04 Jan 2027 12:02:30 GMT" || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %v", url, rec.Code, h)
+		}
+	}
+}
+
 // TestBaseAddresses: klined's own parameters reach it through each of the usual clients, which know a base address and nothing of
 // them. What a client makes of its base is its own source's.
 func TestBaseAddresses(t *testing.T) {

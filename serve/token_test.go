@@ -198,7 +198,7 @@ func TestWeightOfAnAddress(t *testing.T) {
 			t.Errorf("%s: %d %s, Retry-After %q", c.name, rec.Code, rec.Body, rec.Header().Get("Retry-After"))
 		}
 		for name, want := range map[string]string{
-			"X-MBX-USED-WEIGHT-1M": "2400", "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After",
+			"Date": "Mon, 04 Jan 2027 12:02:30 GMT", "X-MBX-USED-WEIGHT-1M": "2400", "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After",
 		} {
 			if got := rec.Header().Get(name); c.status == 429 && got != want {
 				t.Errorf("%s: %s %q, want %q", c.name, name, got, want)

@@ -76,12 +76,29 @@ func parseRequest(message []byte) (req request, bad *refusal) {
 	}
 	if err := json.Unmarshal(name, &req.method); err != nil || !slices.Contains(methods, req.method) {
 		return req, malformed("unknown variant `%s`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, "+
-			"`SET_PROPERTY`, `GET_PROPERTY` %s", trimQuotes(name), place(message, bytes.Index(message, name)+len(name)))
+			"`SET_PROPERTY`, `GET_PROPERTY` %s", trimQuotes(name), place(message, methodEnd(message)))
 	}
 	if req.id == "" {
 		return req, malformed("request ID must be an unsigned integer")
 	}
 	return req, req.read(fields["params"])
+}
+
+// methodEnd is where the method of a control message ends: the last one, as json.Unmarshal takes it.
+func methodEnd(message []byte) (end int) {
+	dec := json.NewDecoder(bytes.NewReader(message))
+	_, _ = dec.Token() // it is an object: parseRequest has read it whole
+	for dec.More() {
+		key, _ := dec.Token()
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			break
+		}
+		if key == "method" {
+			end = int(dec.InputOffset())
+		}
+	}
+	return end
 }
 
 // read takes the params; what the exchange says of those that are no array is not known.

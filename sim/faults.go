@@ -177,7 +177,7 @@ func (f *Fault) wrong(field string) string {
 			return "0 or more, and less than a million"
 		}
 	case field == "symbol" && f.Kind == FaultList:
-		return wrongName(strings.ToUpper(f.Symbol), f.Contract)
+		return wrongName(upper(f.Symbol), f.Contract)
 	case field == "contractType" && f.Contract != "" && !slices.Contains(contractTypes, f.Contract):
 		return orList(contractTypes)
 	case field == "percent" && !(f.Percent > 0 && f.Percent <= 100):
@@ -233,7 +233,7 @@ func (e *Exchange) fault(f *Fault) (conns []int, err error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.Symbol = strings.ToUpper(f.Symbol); f.Symbol != "" && f.Kind != FaultList && e.byName[f.Symbol] == nil {
+	if f.Symbol = upper(f.Symbol); f.Symbol != "" && f.Kind != FaultList && e.byName[f.Symbol] == nil {
 		return nil, fmt.Errorf("%s: symbol %q: there is none", f.Kind, f.Symbol)
 	}
 	e.catchUp()

@@ -49,6 +49,8 @@ func TestFaultsAreReadStrictly(t *testing.T) {
 		{`{"kind":"list","contractType":"SPOT"}`, `list: contractType "SPOT": want PERPETUAL, TRADIFI_PERPETUAL, CURRENT_QUARTER or NEXT_QUARTER`},
 		{`{"kind":"delist"}`, `delist: symbol "": there is none`},
 		{`{"kind":"delist","symbol":"NOSUCH"}`, `delist: symbol "NOSUCH": there is none`},
+		{`{"kind":"delist","symbol":"btcuſdt"}`, `delist: symbol "BTCUſDT": there is none`},
+		{`{"kind":"list","symbol":"newuſdt"}`, `list: symbol "newuſdt": want one like NEWUSDT`},
 		{`{"kind":"delist","symbol":"OMGUSDT"}`, `delist: symbol "OMGUSDT": it is delisted`},
 		{`{"kind":"clock_skew"}`, `clock_skew: ms 0: want -3600000 to 3600000, and not 0`},
 		{`{"kind":"clock_skew","ms":-3600001}`, `clock_skew: ms -3600001: want -3600000 to 3600000, and not 0`},
@@ -67,6 +69,8 @@ func TestFaultsAreReadStrictly(t *testing.T) {
 		if status, body := v.post("/sim/faults", `{"kind":"garbage","n":1,"lies":"yes"}`); status != 400 || !strings.Contains(body, `garbage: lies \"yes\"`) {
 			t.Error(status, body)
 		}
+		status, _, body = v.get("/sim/truth?interval=1m&symbol=btcuſdt")
+		same(t, "a letter of another script", fmt.Sprint(status, strings.TrimSpace(body)), `400{"error":"symbol \"btcuſdt\": there is none"}`)
 		_, err := e.Fault(Fault{Kind: FaultREST500, Seconds: 1, Conn: 3})
 		same(t, "a field that the kind does not know", fmt.Sprint(err), `rest_500 has no field "conn": want seconds, path`)
 		same(t, "faults", e.Status().Faults, 0)

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"klined/market"
@@ -188,7 +187,7 @@ func (e *Exchange) getDeviations(r *http.Request) (any, error) {
 
 // simQuery reads the parameters of the control endpoints.
 func (e *Exchange) simQuery(q url.Values) (s *symbol, iv interval, w window, err error) {
-	if s = e.find(strings.ToUpper(q.Get("symbol"))); s == nil {
+	if s = e.find(upper(q.Get("symbol"))); s == nil {
 		return nil, iv, w, fmt.Errorf("symbol %q: there is none", q.Get("symbol"))
 	}
 	w, bad := windowOf(q, 500, math.MaxInt)

@@ -48,6 +48,8 @@ func TestControlMessages(t *testing.T) {
 		{`{"method":"SUBSCRIBE","id":1}`, `{"error":{"code":2,"msg":"Invalid request: params must be an array of stream names"},"id":1}`, true},
 		{`{"method":"LIST_SUBSCRIPTIONS","params":[1],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: too many parameters"},"id":1}`, true},
 		{`{"method":"SUBSCRIBER","params":["btcusdt@aggTrade"],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: unknown variant ` + "`SUBSCRIBER`, " + variant + ` at line 1 column 22"},"id":1}`, true},
+		{`{"method":"method","id":1}`, `{"error":{"code":2,"msg":"Invalid request: unknown variant ` + "`method`, " + variant + ` at line 1 column 18"},"id":1}`, true},
+		{`{"id":null,"method":null}`, `{"error":{"code":2,"msg":"Invalid request: unknown variant ` + "`null`, " + variant + ` at line 1 column 24"}}`, true},
 		{`{"params":["btcusdt@aggTrade"],"id":1}`, `{"error":{"code":2,"msg":"Invalid request: missing field ` + "`method`" + ` at line 1 column 38"},"id":1}`, true},
 		{`{"method":`, `{"error":{"code":3,"msg":"Invalid JSON: expected value at line 1 column 10"}}`, true},
 		{`subscribe`, `{"error":{"code":3,"msg":"Invalid JSON: expected value at line 1 column 1"}}`, true},

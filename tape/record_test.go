@@ -380,6 +380,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add("c", []byte(" [1]\n{}\x00"))
 	f.Add(",0", []byte("{0"))
 	f.Add("c", []byte(", {}"))
+	f.Add("0", []byte("\r{0"))
 	f.Add("#", []byte("left out 7 frames"))
 	f.Add("c", []byte("1721347022001203885 # left out 12 frames"))
 	received := time.Unix(0, 1721347021434994132)

@@ -12,8 +12,9 @@ package tape
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -102,18 +103,21 @@ const separators = ":,;|" + spaces
 
 const spaces = " \t"
 
-// behindWord is what follows the word that a line begins with. It ends at a space, or, where none stands before it, at what does
-// instead: names of connections and streams may hold any other separator.
+// behindWord is what follows the word that a line begins with, where something parts it from what stands before it. It ends at a
+// space, or, where none stands before it, at what does instead: names of connections and streams may hold any other separator.
 func behindWord(line, before []byte) []byte {
+	if len(before) == 0 {
+		return nil
+	}
 	ends := spaces
-	if len(before) > 0 && !bytes.ContainsAny(before, spaces) {
+	if !bytes.ContainsAny(before, spaces) {
 		ends = string(before[:1])
 	}
 	word := bytes.IndexAny(line, ends)
 	if word < 0 {
 		return nil
 	}
-	return bytes.TrimLeft(line[word:], ends+spaces)
+	return bytes.TrimSpace(bytes.TrimLeft(line[word:], ends+spaces))
 }
 
 // leftOut reads a recorder's mark; 0 where the line is none.
@@ -165,21 +169,23 @@ func clock(line []byte) (time.Time, int) {
 	return time.Unix(whole, frac), n
 }
 
+// date is a date, a time and, behind a blank or not, its zone.
+var date = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d+)?)(?:[ \t]?(Z|[+-]\d\d(?::?\d\d)?)\b)?`)
+
 // dated reads the date and time that a line begins with, as in 2024-07-18T23:57:01.434Z, 2024-07-18 23:57:01,434 or with a zone
 // like +02:00, and how long it is, 0 where there is none.
 func dated(line []byte) (time.Time, int) {
-	const layout = "2006-01-02T15:04:05"
-	if len(line) < len(layout) || line[4] != '-' {
+	if len(line) < 5 || line[4] != '-' {
 		return time.Time{}, 0
 	}
-	n := len(layout)
-	for n < len(line) && strings.IndexByte("0123456789.,+-:Z", line[n]) >= 0 {
-		n++
+	part := date.FindSubmatch(line)
+	if part == nil {
+		return time.Time{}, 0
 	}
-	text := strings.Replace(strings.TrimRight(string(line[:n]), separators), " ", "T", 1)
-	for _, zone := range []string{"Z07:00", "Z0700", ""} {
-		if t, err := time.Parse(layout+zone, text); err == nil {
-			return t, len(text)
+	text := fmt.Sprintf("%sT%s%s", part[1], part[2], part[3])
+	for _, zone := range []string{"", "Z07:00", "Z0700", "Z07"} {
+		if t, err := time.Parse("2006-01-02T15:04:05"+zone, text); err == nil {
+			return t, len(part[0])
 		}
 	}
 	return time.Time{}, 0

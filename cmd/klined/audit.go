@@ -78,7 +78,7 @@ func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Wr
 	if err := p.symbols.Restore(st.Symbols()); err != nil {
 		return fmt.Errorf("%s: %w", o.dir, err)
 	}
-	ranges, err := o.ranges(ids, p.clock.Now())
+	asked, ranges, err := o.ranges(ids, p.clock.Now())
 	if err != nil {
 		return &usageError{err}
 	}
@@ -86,7 +86,7 @@ func audit(ctx context.Context, o *auditOptions, n network, stdout, stderr io.Wr
 	shown := show(&done, stderr)
 	audits, unlisted, failed := p.fetcher(nil, nil).Audit(ctx, st, ranges, &done)
 	shown()
-	r := o.report(audits, p.symbols)
+	r := o.report(asked, audits, p.symbols)
 	for _, id := range unlisted {
 		r.Unlisted = append(r.Unlisted, p.symbols.Get(id).Name)
 	}
@@ -195,9 +195,9 @@ type auditPair struct {
 	Official string `json:"official"`
 }
 
-// report puts audits into words.
-func (o *auditOptions) report(audits []*history.Audit, symbols *market.Symbols) *auditReport {
-	r := &auditReport{From: o.from, To: o.to, Intervals: []auditInterval{}, Differences: []auditDifference{}, Unlisted: []string{}}
+// report puts audits of what was asked for into words.
+func (o *auditOptions) report(asked market.Span, audits []*history.Audit, symbols *market.Symbols) *auditReport {
+	r := &auditReport{From: asked.From, To: asked.To, Intervals: []auditInterval{}, Differences: []auditDifference{}, Unlisted: []string{}}
 	for _, a := range audits {
 		differ := make(map[string]int64)
 		for i, name := range market.ValueNames {

@@ -69,7 +69,7 @@ func backfill(ctx context.Context, o *pastOptions, archive string, n network, st
 	}
 	h := p.fetcher(p.store, archived{binance.NewArchive(binance.ArchiveOptions{Base: archive, HTTP: n.download(), Symbols: p.symbols,
 		Metrics: p.metrics, Log: p.log})})
-	ranges, err := o.ranges(ids, p.clock.Now())
+	_, ranges, err := o.ranges(ids, p.clock.Now())
 	if err != nil {
 		return &usageError{err}
 	}

@@ -26,7 +26,7 @@ type pastOptions struct {
 	proxy      proxyFlag
 	symbols    []string // nil: all
 	intervals  []market.Interval
-	from, to   market.Time // once ranges has been called, what is looked at; before that unasked where the flags are
+	from, to   market.Time // unasked where they are left to the command
 
 	texts struct{ symbols, intervals, from, to string }
 
@@ -74,6 +74,9 @@ func (o *pastOptions) parse() (err error) {
 	}
 	if o.from >= o.to && o.from != unasked && o.to != unasked {
 		return fmt.Errorf("--from %s is not before --to %s", o.texts.from, o.texts.to)
+	}
+	if o.to <= 0 && o.to != unasked {
+		return fmt.Errorf("--to %s: want a time after 1970-01-01", o.texts.to)
 	}
 	if o.restWeight < 20 || o.restWeight > 2400 {
 		return fmt.Errorf("--rest-weight %d: want %s", o.restWeight, takes["rest-weight"])
@@ -127,24 +130,26 @@ func (a archived) Klines(ctx context.Context, series market.Series, span market.
 	return rows, err == nil, err
 }
 
-// ranges are those that o asks for of the symbols; now is the exchange's time.
-func (o *pastOptions) ranges(ids []market.SymbolID, now market.Time) (ranges []market.Range, err error) {
+// ranges are those that o asks for of the symbols, and the span that they are of; now is the exchange's time.
+func (o *pastOptions) ranges(ids []market.SymbolID, now market.Time) (asked market.Span, ranges []market.Range, err error) {
+	asked = market.Span{From: o.from, To: min(o.to, now)}
 	if o.to == unasked {
-		o.to = now
+		asked.To = now
 	}
 	if o.from == unasked {
-		o.from = o.to - usualPast
+		asked.From = asked.To - usualPast
 	}
-	if o.from >= min(o.to, now) {
-		return nil, fmt.Errorf("--from %s: it is %s at the exchange", o.from, now)
+	asked.From = max(asked.From, 0) // the exchange knows no time before
+	if asked.Empty() {
+		return asked, nil, fmt.Errorf("--from %s: it is %s at the exchange", o.from, now)
 	}
 	for _, iv := range o.intervals {
-		span := market.Span{From: iv.Ceil(o.from), To: min(iv.Ceil(o.to), iv.Open(now))}
+		span := market.Span{From: iv.Ceil(asked.From), To: min(iv.Ceil(asked.To), iv.Open(now))}
 		for _, id := range ids {
 			if !span.Empty() {
 				ranges = append(ranges, market.Range{Series: market.Series{Symbol: id, Interval: iv}, Span: span})
 			}
 		}
 	}
-	return ranges, nil
+	return asked, ranges, nil
 }

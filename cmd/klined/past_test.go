@@ -121,7 +121,7 @@ func (m *pastMarket) complete() (klines int) {
 
 func (m *pastMarket) ranges(id market.SymbolID) []market.Range {
 	m.t.Helper()
-	ranges, err := m.o.ranges([]market.SymbolID{id}, at(m.t, "2027-03-10T12:00:00Z"))
+	_, ranges, err := m.o.ranges([]market.SymbolID{id}, at(m.t, "2027-03-10T12:00:00Z"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -329,17 +329,24 @@ func TestPastTimes(t *testing.T) {
 		{"2027-03-01", "", "2027-03-01T00:00:00.000Z 2027-03-10T12:00:30.000Z <nil>"},
 		{"", "2027-03-01", "2027-01-30T00:00:00.000Z 2027-03-01T00:00:00.000Z <nil>"},
 		{"1970-01-01", "", "1970-01-01T00:00:00.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"1960-01-01", "", "1970-01-01T00:00:00.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"", "1970-01-02", "1970-01-01T00:00:00.000Z 1970-01-02T00:00:00.000Z <nil>"},
+		{"", "2030-01-01", "2027-02-08T12:00:30.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"2027-03-10", "2030-01-01", "2027-03-10T00:00:00.000Z 2027-03-10T12:00:30.000Z <nil>"},
+		{"", "0", "--to 0: want a time after 1970-01-01"},
+		{"1950-01-01", "1960-01-01", "--to 1960-01-01: want a time after 1970-01-01"},
 		{"2027-03-11", "", "--from 2027-03-11T00:00:00.000Z: it is 2027-03-10T12:00:30.000Z at the exchange"},
 		{"0", "0", "--from 0 is not before --to 0"},
 		{"2027-03-02", "2027-03-01", "--from 2027-03-02 is not before --to 2027-03-01"},
 	} {
 		o := pastOptions{restWeight: 1200, rest: "http://exchange"}
 		o.texts.symbols, o.texts.intervals, o.texts.from, o.texts.to = "all", "1m", c.from, c.to
+		var asked market.Span
 		err := o.parse()
 		if err == nil {
-			_, err = o.ranges(nil, now)
+			asked, _, err = o.ranges(nil, now)
 		}
-		got := fmt.Sprint(o.from, " ", o.to, " ", err)
+		got := fmt.Sprint(asked.From, " ", asked.To, " ", err)
 		if err != nil {
 			got = err.Error()
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,8 @@ klined serve --record wrote, for instance, where each trade came over two connec
 
 Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
 come. Ids that are missing, rows that cannot be read, lines without a frame and what a tape says it left out are reported on stderr. Where the input
-holds both aggTrades and trades of a symbol, the trades count, or the aggTrades where these stand for more.
+holds both aggTrades and trades of a symbol, the trades count, where they fill every kline that the aggTrades have and are at
+least 99 in 100 of those that these stand for; else the aggTrades.
 
 Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT-aggTrades-2026-09.zip. Several
 symbols or intervals need --out, where each series becomes a file like BTCUSDT-1m.csv (1M is written 1mo, as in the
@@ -54,7 +56,7 @@ func newReplayCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if err := o.parse(intervals); err != nil {
+			if err := o.parse(intervals, files); err != nil {
 				return &usageError{err}
 			}
 			return replay(cmd.Context(), o, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -70,8 +72,8 @@ func newReplayCommand() *cobra.Command {
 	return cmd
 }
 
-// parse reads what the flags hold as text.
-func (o *replayOptions) parse(intervals string) error {
+// parse reads what the flags hold as text, and looks at the names of files.
+func (o *replayOptions) parse(intervals string, files []string) error {
 	o.symbol = strings.ToUpper(o.symbol)
 	for name := range strings.SplitSeq(intervals, ",") {
 		iv, err := market.ParseInterval(strings.TrimSpace(name))
@@ -85,6 +87,10 @@ func (o *replayOptions) parse(intervals string) error {
 	}
 	if o.format != "csv" && o.format != "jsonl" {
 		return fmt.Errorf("--format %q: want csv or jsonl", o.format)
+	}
+	files = append(slices.Clone(files), o.exchangeInfo)
+	if first := slices.Index(files, stdinName); first >= 0 && slices.Contains(files[first+1:], stdinName) {
+		return errors.New("- stands twice: stdin can be read once")
 	}
 	return nil
 }
@@ -120,7 +126,7 @@ func replay(ctx context.Context, o replayOptions, files []string, stdout, stderr
 	for _, b := range books {
 		b.report(in.report)
 	}
-	if err := in.digits(books); err != nil {
+	if err := in.digits(ctx, books); err != nil {
 		return err
 	}
 	if err := writeReplay(o, books, stdout); err != nil {
@@ -142,10 +148,13 @@ func someNames(books []*book) string {
 	return strings.Join(names, ", ")
 }
 
-// openInput opens a file to read; a folder is none, and - is what comes on stdin.
-func openInput(name string) (*os.File, error) {
-	if name == "-" {
-		return os.Stdin, nil
+// stdinName stands for what comes on stdin.
+const stdinName = "-"
+
+// openInput opens a file to read, or stdin, which gives ctx's error once ctx has ended; a folder is no file.
+func openInput(ctx context.Context, name string) (io.ReadCloser, error) {
+	if name == stdinName {
+		return openStdin(ctx, os.Stdin), nil
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -156,4 +165,20 @@ func openInput(name string) (*os.File, error) {
 		return nil, fmt.Errorf("%s: is a folder", name)
 	}
 	return f, nil
+}
+
+// openStdin reads in until ctx ends. A read of a pipe or a terminal that stays silent cannot be called off: it is left to a goroutine,
+// which may last as long as the process.
+func openStdin(ctx context.Context, in *os.File) io.ReadCloser {
+	if info, err := in.Stat(); err == nil && info.Mode().IsRegular() {
+		return in // a zip file is read from its end
+	}
+	r, w := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { _ = w.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.Copy(w, in)
+		_ = w.CloseWithError(err)
+		stop()
+	}()
+	return r
 }

@@ -95,11 +95,16 @@ func (b *book) fills() int64 {
 }
 
 // before reports whether the book counts, and not the other one of its symbol. Trades are the exact ones, but they may be of a
-// part of the time only, or the aggTrades may: where the trades are not nearly all that the aggTrades stand for, these count. They
-// stand for burnt ids, too, so that nearly is 99 in 100.
+// part of the time only. These count where each kline that the aggTrades have has trades, and they are nearly all that the aggTrades
+// stand for: 99 in 100, for aggTrades stand for burnt ids, too.
 func (b *book) before(other *book) bool {
 	if b.source == market.SourceAggTrade {
 		return !other.before(b)
+	}
+	for open, k := range other.klines {
+		if own := b.klines[open]; k.TradeCount > 0 && (own == nil || own.TradeCount == 0) {
+			return false
+		}
 	}
 	return 100*b.fills() >= 99*other.fills()
 }

@@ -214,7 +214,7 @@ func TestReplayEqualsEngine(t *testing.T) {
 // realTrades reads the trades of a file, which stand in order.
 func realTrades(t *testing.T, name string) (trades []market.Trade) {
 	t.Helper()
-	f, err := openInput(name)
+	f, err := openInput(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (in *replayInput) book(symbol string, source market.Source) *book {
 
 // readFile takes the trades of one file, as far as it can be read.
 func (in *replayInput) readFile(ctx context.Context, name string) error {
-	f, err := openInput(name)
+	f, err := openInput(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -227,7 +227,11 @@ func (in *replayInput) chosen() []*book {
 		}
 		other := in.books[bookKey{key.symbol, 1 - key.source}]
 		if other != nil && other.trades > 0 && !b.before(other) {
-			in.report("%s: %s left out, for the input holds its %ss", key.symbol, counted(b.trades, key.source.String()), other.source)
+			more := ""
+			if n := b.fills() - other.fills(); n > 0 {
+				more = fmt.Sprintf(", which are %d fewer than these stand for", n)
+			}
+			in.report("%s: %s left out, for the input holds its %ss%s", key.symbol, counted(b.trades, key.source.String()), other.source, more)
 			continue
 		}
 		books = append(books, b)
@@ -250,11 +254,14 @@ func (in *replayInput) nothing() error {
 }
 
 // digits gives each book the digits of its symbol from --exchange-info; without it they stay those that were written.
-func (in *replayInput) digits(books []*book) error {
+func (in *replayInput) digits(ctx context.Context, books []*book) error {
 	if in.o.exchangeInfo == "" {
 		return nil
 	}
-	body, err := readText(in.o.exchangeInfo)
+	body, err := readText(ctx, in.o.exchangeInfo)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
@@ -274,8 +281,8 @@ func (in *replayInput) digits(books []*book) error {
 }
 
 // readText reads a file whole, plain or packed.
-func readText(name string) (text []byte, err error) {
-	f, err := openInput(name)
+func readText(ctx context.Context, name string) (text []byte, err error) {
+	f, err := openInput(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
@@ -87,6 +89,20 @@ func tradeFrame(symbol string, id int, price, qty, kind string, at int) string {
 		at, at, symbol, id, price, qty, kind) + "\n"
 }
 
+// burnt is archive CSV of n trades of the first minute: one aggTrade that stands for all, or the trades, without those that are burnt.
+func burnt(kind string, n int, ids ...int) string {
+	if kind == "agg" {
+		return fmt.Sprintf("%s1,1,1,1,%d,60000,true\n", aggHeader, n)
+	}
+	text := tradeHeader
+	for id := 1; id <= n; id++ {
+		if !slices.Contains(ids, id) {
+			text += fmt.Sprintf("%d,1,1,1,60000,true\n", id)
+		}
+	}
+	return text
+}
+
 func TestReplay(t *testing.T) {
 	const agg, trades = "BTCUSDT-aggTrades-2024-01.csv", "BTCUSDT-trades-2024-01-01.csv"
 	one := aggFrame("BTCUSDT", 1, "10.50", "2", 60000, false)
@@ -134,6 +150,13 @@ func TestReplay(t *testing.T) {
 			aggFrame("BTCUSDT", 2, "10.70", "1.5", 60000, true)}, "x",
 			replayed{stdout: "60000,10.50,10.70,10.50,10.70,3.5,119999,37.050,2,2.0,21.000,0\n",
 				stderr: "BTCUSDT: 1 trade left out, for the input holds its aggTrades\n"}},
+		{"trades without an id that the aggTrades stand for", map[string]string{"a": burnt("agg", 200), "t": burnt("", 200, 7)}, "--symbol A a t",
+			replayed{stdout: "60000,1,1,1,1,199,119999,199,199,0,0,0\n", stderr: "A: 1 aggTrade left out, for the input holds its trades, which are 1 fewer than these stand for\n" +
+				"A: 1 id missing: 7\n"}},
+		{"trades without three of 200", map[string]string{"a": burnt("agg", 200), "t": burnt("", 200, 7, 8, 9)}, "--symbol A a t",
+			replayed{stdout: "60000,1,1,1,1,1,119999,1,200,0,0,0\n", stderr: "A: 197 trades left out, for the input holds its aggTrades\n"}},
+		{"trades without a kline that the aggTrades have", map[string]string{"a": burnt("agg", 200) + "2,1,1,201,201,120000,true\n", "t": burnt("", 200)}, "--symbol A a t",
+			replayed{stdout: "60000,1,1,1,1,1,119999,1,200,0,0,0\n120000,1,1,1,1,1,179999,1,1,0,0,0\n", stderr: "A: 200 trades left out, for the input holds its aggTrades\n"}},
 		{"archive and frames", map[string]string{agg: agg1, "x": aggFrame("BTCUSDT", 2, "10.70", "1.5", 119999, true)}, agg + " x",
 			replayed{stdout: "60000,10.50,10.70,10.50,10.70,3.5,119999,37.050,4,2.0,21.000,0\n"}},
 
@@ -242,6 +265,8 @@ func TestReplayStatus(t *testing.T) {
 		{"replay - --symbol btcusdt", 0, klineHeader + rows, ""},
 		{"replay none", 1, "", "klined: open none: no such file or directory\n"},
 		{"replay", 2, "", "klined: replay: which files?\n"},
+		{"replay - x -", 2, "", "klined: - stands twice: stdin can be read once\n"},
+		{"replay - --exchange-info -", 2, "", "klined: - stands twice: stdin can be read once\n"},
 		{"replay x --interval 7m", 2, "", "klined: --interval: interval \"7m\": 7 must divide 60\n"},
 		{"replay x --symbl A", 2, "", "klined: replay: unknown flag --symbl (did you mean \"symbol\"?)\n"},
 	} {
@@ -250,6 +275,29 @@ func TestReplayStatus(t *testing.T) {
 		if status != c.status || stdout.String() != c.stdout || stderr.String() != c.stderr {
 			t.Errorf("klined %s: status %d, stdout %q, stderr %q", c.args, status, &stdout, &stderr)
 		}
+	}
+}
+
+// TestReplaySilence: a read of stdin that nothing comes on ends when the command is to stop.
+func TestReplaySilence(t *testing.T) {
+	in, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = writer.Close() }()
+	defer func(stdin *os.File) { os.Stdin = stdin }(os.Stdin)
+	os.Stdin = in
+	info := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(info, []byte(aggs), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"replay - --symbol A", "replay --symbol A --exchange-info - " + info, "sim --listen 127.0.0.1:0 --faults -"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		var stdout, stderr bytes.Buffer
+		if status := run(ctx, strings.Fields(args), nil, &stdout, &stderr); status != 1 || stdout.Len() > 0 || !strings.Contains(stderr.String(), context.DeadlineExceeded.Error()) {
+			t.Errorf("klined %s: status %d, stdout %q, stderr %q", args, status, &stdout, &stderr)
+		}
+		cancel()
 	}
 }
 

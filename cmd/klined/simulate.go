@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,7 @@ func newSimCommand() *cobra.Command {
 			if err := o.play(cmd.Flags(), files); err != nil {
 				return err
 			}
-			if err := o.readFaults(); err != nil {
+			if err := o.readFaults(cmd.Context()); err != nil {
 				return err
 			}
 			o.Log = (&serveOptions{LogFormat: "text"}).logger(cmd.ErrOrStderr())
@@ -120,22 +121,30 @@ func (o *simOptions) play(f *pflag.FlagSet, more []string) error {
 			return &usageError{fmt.Errorf("--%s with --tape: it is the tape's", name)}
 		}
 	}
+	files := slices.Concat(o.tapes, more)
+	if slices.Contains(files, stdinName) {
+		return &usageError{errors.New("--tape -: a tape is read twice, which stdin cannot be")}
+	}
 	var err error
-	o.Tape, err = sim.ReadTape(append(o.tapes, more...)...)
+	o.Tape, err = sim.ReadTape(files...)
 	return err
 }
 
 // readFaults reads the faults that are to happen.
-func (o *simOptions) readFaults() error {
+func (o *simOptions) readFaults(ctx context.Context) error {
 	if o.faults == "" {
 		return nil
 	}
-	f, err := openInput(o.faults)
+	f, err := openInput(ctx, o.faults)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if o.Faults, err = sim.ReadFaults(f); err != nil {
+	o.Faults, err = sim.ReadFaults(f)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
 		return &usageError{fmt.Errorf("--faults %s: %w", o.faults, err)}
 	}
 	return nil
