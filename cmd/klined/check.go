@@ -124,7 +124,11 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		return fmt.Sprintf("%s: %d of %d weight used in this minute", s.o.REST, s.budget.Used(), s.o.RESTWeight), nil
 	})
 	offset := s.clock.Offset().Round(time.Millisecond)
-	if found := fmt.Sprintf("the exchange's is %s ahead of this machine's", offset); answers && offset.Abs() > mostOffset {
+	side := "ahead of"
+	if offset < 0 {
+		side = "behind"
+	}
+	if found := fmt.Sprintf("the exchange's is %s %s this machine's", offset.Abs(), side); answers && offset.Abs() > mostOffset {
 		c.warn("clock", fmt.Sprintf("%s: want %s at most, either way; a server starts, and follows the exchange's", found, mostOffset))
 	} else {
 		c.is("clock", func(context.Context) (string, error) {
