@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"klined/health"
 	"klined/market"
@@ -238,7 +240,7 @@ func apiError(status int, body []byte) *APIError {
 	} else {
 		e.Msg = http.StatusText(e.Status)
 		if len(body) > 0 {
-			e.Msg = shown(body)
+			e.Msg = saidInPage(body, e.Msg)
 		}
 	}
 	return e
@@ -296,6 +298,33 @@ func bannedUntil(msg string) (market.Time, bool) {
 	}
 	ms, err := strconv.ParseInt(after[:end], 10, 64)
 	return market.Time(ms), err == nil
+}
+
+// pageTitle and pageTags find, in a page, its title and what is no text.
+var (
+	pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+	pageTags  = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// saidInPage is what a body that is not the exchange's JSON says, in a line: a page's title, or the beginning of its words;
+// without any of them instead.
+func saidInPage(body []byte, instead string) string {
+	const looked = 4 << 10
+	text := strings.ToValidUTF8(string(body[:min(len(body), looked)]), "")
+	if title := pageTitle.FindStringSubmatch(text); title != nil {
+		text = title[1]
+	}
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, pageTags.ReplaceAllString(text, " "))
+	text = strings.Join(strings.Fields(text), " ")
+	if text == "" {
+		return instead
+	}
+	return strings.ToValidUTF8(text[:min(len(text), shownBytes)], "")
 }
 
 // shown is the beginning of a text, quoted, for errors.

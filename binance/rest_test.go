@@ -264,7 +264,10 @@ func TestRESTRefusals(t *testing.T) {
 		}
 	}
 	f("unknown symbol", 400, `{"code":-1121,"msg":"Invalid symbol."}`, "status 400, code -1121: Invalid symbol.")
-	f("firewall", 403, "<html>\n", `status 403: "<html>\n"`)
+	f("firewall", 403, "<html>\n", "status 403: Forbidden")
+	f("a page", 502, "<html>\r\n<head><title>502 Bad\tGateway</title></head>\r\n<body><h1>", "status 502: 502 Bad Gateway")
+	f("a page without a title", 502, "<!DOCTYPE html>\r\n<h1>Bad</h1>\x1b[31m", "status 502: Bad [31m")
+	f("no page", 502, "no\nhealthy upstream\n", "status 502: no healthy upstream")
 	f("overload", 503, "", "status 503: Service Unavailable")
 	f("restricted", 451, `{"code":0,"msg":"Service unavailable from a restricted location"}`, "status 451: Service unavailable from a restricted location")
 }

@@ -59,7 +59,11 @@ func (s *Server) admitted(r *http.Request) (trusted bool, refused *apiError) {
 		s.wrong.add(from, 1)
 	}
 	if s.hub.tells(time.Now()) {
-		s.log.Warn("a client without the token was turned away", "from", r.RemoteAddr, "path", r.URL.Path, "wrong", seen == wrong)
+		reason := "it showed none"
+		if seen == wrong {
+			reason = "it showed another one"
+		}
+		s.log.Warn("a client without the token was turned away", "from", r.RemoteAddr, "path", r.URL.Path, "reason", reason)
 	}
 	return false, tokenWanted()
 }

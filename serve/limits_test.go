@@ -61,6 +61,7 @@ func TestHTTPBounds(t *testing.T) {
 		{"two lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "", "HTTP/1.1 400", time.Second},
 		{"a length and chunks", "GET /x HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /behind HTTP/1.1\r\n" + host + "\r\n", "",
 			"HTTP/1.1 404", time.Second}, // the chunks count, and nothing behind them is answered, as RFC 9112 has it
+		{"a proxy is wanted", "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", "", "HTTP/1.1 405", 2 * time.Minute},
 		{"both, and a path that is for WebSocket", "GET /ws HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /behind HTTP/1.1\r\n" + host + "\r\n", "",
 			"HTTP/1.1 426", time.Second},
 		{"no host", "GET / HTTP/1.1\r\n\r\n", "", "HTTP/1.1 400", time.Second},

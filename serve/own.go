@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -20,7 +21,7 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.Handle("/metrics", promhttp.HandlerFor(s.opt.Metrics.Registry, promhttp.HandlerOpts{DisableCompression: true}))
 	mux.HandleFunc("/klined/v1/status", s.status)
 	mux.HandleFunc("/klined/v1/gaps", listed(s.opt.Gaps))
-	mux.HandleFunc("/klined/v1/symbols", listed(s.opt.Standings))
+	mux.HandleFunc("/klined/v1/symbols", s.symbols)
 	mux.HandleFunc("/klined/v1/differences", s.differences)
 	mux.Handle("/klined/v1/klines", s.counted(klinesQueryWeight, s.ownKlines))
 }
@@ -60,6 +61,18 @@ func listed(list func() any) http.HandlerFunc {
 		}
 		writeValue(w, http.StatusOK, items)
 	}
+}
+
+// symbols answers with how each symbol stands, or the one that is asked for.
+func (s *Server) symbols(w http.ResponseWriter, r *http.Request) {
+	items, symbol := any([]struct{}{}), strings.ToUpper(r.URL.Query().Get("symbol"))
+	if s.opt.Standings != nil {
+		if items = s.opt.Standings(symbol); items == nil {
+			writeError(w, invalidSymbol())
+			return
+		}
+	}
+	writeValue(w, http.StatusOK, items)
 }
 
 // differences answers with the newest ones.

@@ -137,7 +137,12 @@ func TestOwnPaths(t *testing.T) {
 		}
 	}
 	w.opt.Gaps = func() any { return []string{"a gap"} }
-	w.opt.Standings = func() any { return []string{"a standing"} }
+	w.opt.Standings = func(symbol string) any {
+		if symbol == "NOPE" {
+			return nil
+		}
+		return []string{"a standing", symbol}
+	}
 	w.handler = w.routes()
 	if rec := w.get("/readyz"); rec.Code != 503 || rec.Body.String() != "{\n  \"whole\": 3\n}\n" {
 		t.Errorf("/readyz: %d %s", rec.Code, rec.Body)
@@ -145,11 +150,14 @@ func TestOwnPaths(t *testing.T) {
 	ok = true
 	for path, want := range map[string]string{
 		"/healthz": `"ok": true`, "/readyz": `"whole": 3`, "/klined/v1/status": `"version": "test"`, "/metrics": "klined_ws_clients 0",
-		"/klined/v1/gaps": `"a gap"`, "/klined/v1/symbols": `"a standing"`,
+		"/klined/v1/gaps": `"a gap"`, "/klined/v1/symbols": `"a standing"`, "/klined/v1/symbols?symbol=btcusdt": `"BTCUSDT"`,
 	} {
 		if rec := w.get(path); rec.Code != 200 || !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
 		}
+	}
+	if rec := w.get("/klined/v1/symbols?symbol=NOPE"); rec.Code != 400 || !strings.Contains(rec.Body.String(), "-1121") {
+		t.Errorf("a symbol that is not carried: %d %s", rec.Code, rec.Body)
 	}
 	if rec := w.get("/nothing"); rec.Code != 404 {
 		t.Errorf("/nothing: %d", rec.Code)

@@ -103,10 +103,10 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	// Klines are digits: Huffman's code alone makes 31 kB of 66 in 0.2 ms, with matches it is 20 in 0.9.
 	quick := zip(gzip.HuffmanOnly)
-	mux.Handle("/fapi/v1/klines", s.getOnly(quick(s.counted(klinesQueryWeight, s.klines))))
-	mux.Handle("/fapi/v1/continuousKlines", s.getOnly(quick(s.counted(klinesQueryWeight, s.continuousKlines))))
-	mux.Handle("/", s.getOnly(zip(gzip.BestSpeed)(rest)))
-	return s.streamsBefore(s.open(mux))
+	mux.Handle("/fapi/v1/klines", quick(s.counted(klinesQueryWeight, s.klines)))
+	mux.Handle("/fapi/v1/continuousKlines", quick(s.counted(klinesQueryWeight, s.continuousKlines)))
+	mux.Handle("/", zip(gzip.BestSpeed)(rest))
+	return s.streamsBefore(s.open(s.getOnly(mux)))
 }
 
 // zip packs what is worth it, for who takes it, unless it is packed already. It adds Vary each time: no answer goes through two.

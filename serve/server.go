@@ -91,7 +91,7 @@ type Options struct {
 	Settles     bool                               // closed klines are replaced by the exchange's own, some time after their close
 	Status      func() any                         // what /klined/v1/status shows
 	Gaps        func() any                         // what /klined/v1/gaps shows
-	Standings   func() any                         // what /klined/v1/symbols shows
+	Standings   func(symbol string) any            // what /klined/v1/symbols shows: of all, or of the symbol named; nil where there is none
 	Differences func(context.Context) (any, error) // what /klined/v1/differences shows
 	Health      func() (ok bool, detail any)       // what /healthz shows
 	Ready       func() (ok bool, detail any)       // what /readyz shows

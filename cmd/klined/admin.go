@@ -44,7 +44,7 @@ func administer(o *serveOptions, n network, log *slog.Logger) (stop func(), err 
 	if o.Admin == "" {
 		return func() {}, nil
 	}
-	listener, err := n.listen(o.Admin)
+	listener, err := n.listen("admin", o.Admin)
 	if err != nil {
 		return nil, err
 	}

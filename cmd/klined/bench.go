@@ -37,7 +37,7 @@ Rows: ` + strings.Join(bench.Names(), ", ") + ".",
 			}
 			for _, row := range o.Rows {
 				if !slices.Contains(bench.Names(), row) {
-					return &usageError{fmt.Errorf("--rows %q: no such row%s", row, nearest(row, bench.Names()))}
+					return &usageError{fmt.Errorf("--rows %q: no such row%s; there are %s", row, nearest(row, bench.Names()), strings.Join(bench.Names(), ", "))}
 				}
 			}
 			if o.Rounds < 1 || o.Rounds > 100 {

@@ -105,7 +105,7 @@ func (s *server) checkMachine(c *checks, n network) {
 	for _, at := range []struct{ flag, addr string }{{"listen", s.o.Listen}, {"admin", s.o.Admin}} {
 		if at.addr != "" {
 			c.is(at.flag, func(context.Context) (string, error) {
-				listener, err := n.listen(at.addr)
+				listener, err := n.listen(at.flag, at.addr)
 				if err != nil {
 					return "", err
 				}

@@ -66,7 +66,7 @@ func runDemo(ctx context.Context, o serveOptions, so simOptions, stdout io.Write
 	if err != nil {
 		return &usageError{fmt.Errorf("--%w", err)}
 	}
-	listener, err := network{}.listen(so.listen)
+	listener, err := network{}.listen("listen", so.listen)
 	if err != nil {
 		return err
 	}

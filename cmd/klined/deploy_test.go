@@ -79,7 +79,8 @@ func TestUnitToken(t *testing.T) {
 	if found == nil || found[1] != found[3] {
 		t.Fatalf("the unit says %q", found)
 	}
-	values, err := environment([]string{found[2]}, flagNames(newServeCommand().Flags()))
+	flags := flagNames(newServeCommand().Flags())
+	values, err := environment([]string{found[2]}, flags, nil)
 	if err != nil || values["token"].text != "%d/token" {
 		t.Errorf("%s: %v, %v", found[2], values, err)
 	}
@@ -115,7 +116,7 @@ func TestDockerfile(t *testing.T) {
 	}
 	startsServe(t, "Dockerfile", strings.FieldsFunc(last["CMD"], func(r rune) bool { return strings.ContainsRune(`[]", `, r) }))
 	ours := slices.DeleteFunc(strings.Fields(last["ENV"]), func(v string) bool { return !strings.HasPrefix(v, envPrefix) })
-	if values, err := environment(ours, flagNames(newServeCommand().Flags())); err != nil || values["dir"].text != last["VOLUME"] || values["listen"].text == "" {
+	if values, err := environment(ours, flagNames(newServeCommand().Flags()), nil); err != nil || values["dir"].text != last["VOLUME"] || values["listen"].text == "" {
 		t.Errorf("%q: %v, %v", ours, values, err)
 	}
 	if !strings.Contains(strings.Join(lines, "\n"), "/etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt") {

@@ -242,7 +242,7 @@ func testRecipes(t *testing.T, klined string) {
 		{"binance", "recipe.mjs", "```js\nimport { USDMClient", `(?s)17991\d{8},.*x: (true|false)`},
 		{"official", "recipe.mjs", "```js\nimport { DerivativesTradingUsdsFutures", `(?s)17991\d{8},.*x: (true|false)`},
 		{"freqtrade", "freqtrade.json", "```json\n{\n  \"trading_mode\"", `(?s)'BTC/USDT:USDT'.*17991\d{8},.*\n\]\n.*17991\d{8},`},
-		{"lightweight-charts", "chart.mjs", "```js\nconst rows = await", `(?s)setData 500\n.*update 17991\d{5}\n`},
+		{"lightweight-charts", "chart.js", "```js\nconst kline = ", `the chart is right\n`},
 		{"curl", "curl.sh", "```sh\ncurl 'http://127.0.0.1:8080/fapi/v1/klines", `(?s)(\[\[17991\d{8},.*){2}`},
 		{"go-binance", "main.go", "```go\npackage main", `(?s)17991\d{8}.*IsFinal:(true|false)`},
 	} {
@@ -254,24 +254,21 @@ func testRecipes(t *testing.T, klined string) {
 				t.Fatalf("README shows nothing that begins with %q", c.begins)
 			}
 			block, _, _ = strings.Cut(begins[strings.Index(begins, "\n")+1:]+block, "\n```")
-			cmd := recipe(t, c.file, block+"\n")
+			cmd := recipe(t, c.file, block+"\n", klined)
 			printed(t, cmd, regexp.MustCompile(c.want))
 		})
 	}
 }
 
-// recipe is the command that runs what README shows.
-func recipe(t *testing.T, name, text string) *exec.Cmd {
+// recipe is the command that runs what README shows, with klined's address in it.
+func recipe(t *testing.T, name, text, klined string) *exec.Cmd {
 	t.Helper()
 	node, dir := "", t.TempDir()
 	if name != "main.go" && name != "curl.sh" {
 		node, dir = nodeFolder(t)
 	}
 	file := filepath.Join(dir, name)
-	switch name {
-	case "chart.mjs": // the series of a chart, without one; older node has no WebSocket of its own
-		text = "import WebSocket from 'ws'\nconst series = { setData: (bars) => console.log('setData', bars.length), update: (bar) => console.log('update', bar.time) }\n" + text
-	case "curl.sh":
+	if name == "curl.sh" {
 		if _, err := exec.LookPath("curl"); err != nil {
 			t.Skip("needs curl")
 		}
@@ -285,6 +282,13 @@ func recipe(t *testing.T, name, text string) *exec.Cmd {
 		return exec.Command(goProgram(t, file))
 	case "curl.sh":
 		return exec.Command("sh", file)
+	case "chart.js":
+		_, chromium := browser(t)
+		library, err := filepath.Abs("../../serve/web/lightweight-charts.js")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return exec.Command(node, filepath.Join(dir, "chart.mjs"), file, klined, chromium, library)
 	case "freqtrade.json":
 		return exec.Command(node, filepath.Join(dir, "freqtrade.mjs"), file)
 	}

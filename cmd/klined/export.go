@@ -156,6 +156,9 @@ func (o *exportOptions) series(ctx context.Context, r *store.Reader) ([]*stored,
 			names = append(names, sym.Name)
 		}
 		for _, name := range o.symbols {
+			if len(names) == 0 {
+				return nil, fmt.Errorf("store %s has no symbol %q: it is empty", o.dir, name)
+			}
 			if !slices.Contains(names, name) {
 				return nil, fmt.Errorf("store %s has no symbol %q%s", o.dir, name, nearest(name, names))
 			}
@@ -242,6 +245,9 @@ const reportedSeries = 20
 
 // report says of each series what is not complete.
 func (o *exportOptions) report(series []*stored, stderr io.Writer) {
+	if len(series) == 0 {
+		fmt.Fprintf(stderr, "store %s is empty: no symbol has been in it\n", o.dir)
+	}
 	var lines []string
 	for _, s := range series {
 		if line := s.lacks(o.texts.from != "", o.texts.to != ""); line != "" {

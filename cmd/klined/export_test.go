@@ -304,6 +304,23 @@ func TestExportReports(t *testing.T) {
 	}
 }
 
+// TestExportOfNothing: a store in which nothing has been says so.
+func TestExportOfNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := store.Open(store.Options{Dir: dir})
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustExport(t, "store "+dir+" is empty: no symbol has been in it\n", "--dir", dir)
+	status, _, stderr := runExport(t, "--dir", dir, "--symbols", "BTCUSDT")
+	if want := "klined: store " + dir + " has no symbol \"BTCUSDT\": it is empty\n"; status != exitFailed || stderr != want {
+		t.Errorf("status %d, %q, want %q", status, stderr, want)
+	}
+}
+
 // TestExportRefuses: wrong usage and what the store does not have, in one line, with no file made.
 func TestExportRefuses(t *testing.T) {
 	dir, _ := exportStore(t, 3)

@@ -120,6 +120,9 @@ func newHelpCommand(root *cobra.Command) *cobra.Command {
 		Short: "what the commands and their flags are",
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
+			if err == nil && len(rest) > 0 && cmd != root {
+				return &usageError{fmt.Errorf("help: %s has no command %q", cmd.Name(), rest[0])}
+			}
 			if err != nil || len(rest) > 0 {
 				return &usageError{fmt.Errorf("help: unknown command %q%s", args[0], nearest(args[0], commandNames(root)))}
 			}

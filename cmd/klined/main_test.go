@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"klined/bench"
 )
 
 // TestCommandLine: what is asked of klined itself, not of one of its commands. stdout must hold the text.
@@ -16,9 +18,13 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"version", exitDone, versionLine() + "\n", ""},
 		{"--version", exitDone, versionLine() + "\n", ""},
-		{"--verson", exitUsage, "", "klined: unknown flag --verson (did you mean \"version\"?)\n"},
-		{"serve --lanez 2", exitUsage, "", "klined: serve: unknown flag --lanez (did you mean \"lanes\"?)\n"},
+		{"--verson", exitUsage, "", "klined: unknown flag --verson (did you mean \"--version\"?)\n"},
+		{"serve --lanez 2", exitUsage, "", "klined: serve: unknown flag --lanez (did you mean \"--lanes\"?)\n"},
 		{"servee", exitUsage, "", "klined: unknown command \"servee\" (did you mean \"serve\"?)\n"},
+		{"nosuch", exitUsage, "", "klined: unknown command \"nosuch\"\n"},
+		{"help config x", exitUsage, "", "klined: help: config has no command \"x\"\n"},
+		{"help servee", exitUsage, "", "klined: help: unknown command \"servee\" (did you mean \"serve\"?)\n"},
+		{"bench --rows decod", exitUsage, "", "klined: --rows \"decod\": no such row (did you mean \"decode\"?); there are " + strings.Join(bench.Names(), ", ") + "\n"},
 		{"help sim", exitDone, "delay is how many seconds an answer takes (5, at most 60), ms is milliseconds", ""},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -178,7 +178,7 @@ func (s *server) buildServe() (*serve.Server, error) {
 		Prices:       func(ctx context.Context) ([]byte, error) { return s.rest.Prices(ctx, market.ClassClients) },
 		Status:       func() any { return s.status() },
 		Gaps:         func() any { return s.gaps() },
-		Standings:    func() any { return s.standings() },
+		Standings:    s.standingsOf,
 		Differences:  func(ctx context.Context) (any, error) { return s.differences(ctx) },
 		Health:       func() (bool, any) { ok, parts := s.dog.State(); return ok, parts },
 		Ready:        func() (bool, any) { r := s.ready(); return r.Ready, r },
@@ -326,6 +326,18 @@ func (s *server) standings() []standing {
 		all = append(all, standing{Symbol: s.symbols.Get(id).Name, State: feed.Ended, Reason: "the exchange had ended it before klined began", LastID: -1})
 	}
 	return all
+}
+
+// standingsOf are those of all symbols, or of the one named; nil where there is none of that name.
+func (s *server) standingsOf(symbol string) any {
+	all := s.standings()
+	if symbol == "" {
+		return all
+	}
+	if i := slices.IndexFunc(all, func(of standing) bool { return of.Symbol == symbol }); i >= 0 {
+		return all[i : i+1]
+	}
+	return nil
 }
 
 // difference is one entry of /klined/v1/differences: a closed minute of ours that gave way to the exchange's own.

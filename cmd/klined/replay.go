@@ -123,9 +123,7 @@ func replay(ctx context.Context, o replayOptions, files []string, stdout, stderr
 		return fmt.Errorf("the input holds %d symbols (%s): choose one with --symbol, or all with --out",
 			len(books), someNames(books))
 	}
-	for _, b := range books {
-		b.report(in.report)
-	}
+	reportBooks(books, in.report)
 	if err := in.digits(ctx, books); err != nil {
 		return err
 	}

@@ -109,11 +109,25 @@ func (b *book) before(other *book) bool {
 	return 100*b.fills() >= 99*other.fills()
 }
 
-// report says what was dropped and what is missing.
-func (b *book) report(say func(format string, args ...any)) {
-	if b.duplicates > 0 {
-		say("%s: %s dropped", b.symbol, counted(b.duplicates, "duplicate"))
+// reportBooks says what was dropped of all of them, and of each what is missing.
+func reportBooks(books []*book, say func(format string, args ...any)) {
+	var duplicates int64
+	for _, b := range books {
+		duplicates += b.duplicates
 	}
+	switch {
+	case duplicates > 0 && len(books) == 1:
+		say("%s: %s dropped", books[0].symbol, counted(duplicates, "duplicate"))
+	case duplicates > 0:
+		say("%s dropped, of %d symbols", counted(duplicates, "duplicate"), len(books))
+	}
+	for _, b := range books {
+		b.report(say)
+	}
+}
+
+// report says what is missing. Ids of trades may be burnt: given by the exchange to none.
+func (b *book) report(say func(format string, args ...any)) {
 	runs := b.seen.missing()
 	if len(runs) == 0 {
 		return
@@ -134,7 +148,11 @@ func (b *book) report(say func(format string, args ...any)) {
 	if len(runs) > shown {
 		list = append(list, fmt.Sprintf("and %d more runs", len(runs)-shown))
 	}
-	say("%s: %s missing: %s", b.symbol, counted(missing, "id"), strings.Join(list, ", "))
+	orBurnt := ""
+	if b.source == market.SourceTrade {
+		orBurnt = " or burnt"
+	}
+	say("%s: %s missing%s: %s", b.symbol, counted(missing, "id"), orBurnt, strings.Join(list, ", "))
 }
 
 // counted is "1 id" or "2 ids".

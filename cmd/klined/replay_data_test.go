@@ -37,7 +37,7 @@ var realPairs = []struct {
 	minutes        int // fully covered
 	stderr         string
 }{
-	{"pairs/BTCUSDT-trades-2020-12-09T00.csv.gz", "pairs/BTCUSDT-1m-2020-12-09T00.csv", 60, "BTCUSDT: 1 id missing: 307088663\n"},
+	{"pairs/BTCUSDT-trades-2020-12-09T00.csv.gz", "pairs/BTCUSDT-1m-2020-12-09T00.csv", 60, "BTCUSDT: 1 id missing or burnt: 307088663\n"},
 	{"pairs/BTCUSDT-trade-frames-2024-07-18T2357.jsonl.gz", "pairs/BTCUSDT-1m-2024-07-18T2356.csv", 7, ""},
 	{"pairs/ETHUSDT-trade-frames-2024-07-18T2357.jsonl.gz", "pairs/ETHUSDT-1m-2024-07-18T2356.csv", 7, ""},
 }

@@ -152,7 +152,7 @@ func TestReplay(t *testing.T) {
 				stderr: "BTCUSDT: 1 trade left out, for the input holds its aggTrades\n"}},
 		{"trades without an id that the aggTrades stand for", map[string]string{"a": burnt("agg", 200), "t": burnt("", 200, 7)}, "--symbol A a t",
 			replayed{stdout: "60000,1,1,1,1,199,119999,199,199,0,0,0\n", stderr: "A: 1 aggTrade left out, for the input holds its trades, which are 1 fewer than these stand for\n" +
-				"A: 1 id missing: 7\n"}},
+				"A: 1 id missing or burnt: 7\n"}},
 		{"trades without three of 200", map[string]string{"a": burnt("agg", 200), "t": burnt("", 200, 7, 8, 9)}, "--symbol A a t",
 			replayed{stdout: "60000,1,1,1,1,1,119999,1,200,0,0,0\n", stderr: "A: 197 trades left out, for the input holds its aggTrades\n"}},
 		{"trades without a kline that the aggTrades have", map[string]string{"a": burnt("agg", 200) + "2,1,1,201,201,120000,true\n", "t": burnt("", 200)}, "--symbol A a t",
@@ -268,7 +268,7 @@ func TestReplayStatus(t *testing.T) {
 		{"replay - x -", 2, "", "klined: - stands twice: stdin can be read once\n"},
 		{"replay - --exchange-info -", 2, "", "klined: - stands twice: stdin can be read once\n"},
 		{"replay x --interval 7m", 2, "", "klined: --interval: interval \"7m\": 7 must divide 60\n"},
-		{"replay x --symbl A", 2, "", "klined: replay: unknown flag --symbl (did you mean \"symbol\"?)\n"},
+		{"replay x --symbl A", 2, "", "klined: replay: unknown flag --symbl (did you mean \"--symbol\"?)\n"},
 	} {
 		var stdout, stderr bytes.Buffer
 		status := run(t.Context(), strings.Fields(c.args), nil, &stdout, &stderr)
@@ -359,5 +359,29 @@ func TestReplayStops(t *testing.T) {
 	var out bytes.Buffer
 	if err := replay(ctx, o, []string{name}, &out, &out); err != context.Canceled || out.Len() > 0 {
 		t.Errorf("%v, %q", err, &out)
+	}
+}
+
+// TestReplayReports: what two connections brought twice is a line, of however many symbols; ids of trades may be burnt.
+func TestReplayReports(t *testing.T) {
+	of := func(symbol string, source market.Source, ids ...int64) *book {
+		b := newBook(bookKey{symbol, source}, market.OneMinute)
+		for _, id := range ids {
+			b.take(&market.Trade{ID: id})
+		}
+		return b
+	}
+	for _, c := range []struct {
+		want  string
+		books []*book
+	}{
+		{"A: 1 duplicate dropped\nA: 1 id missing: 3\n", []*book{of("A", market.SourceAggTrade, 1, 2, 2, 4)}},
+		{"3 duplicates dropped, of 2 symbols\nB: 2 ids missing or burnt: 6-7\n", []*book{of("A", market.SourceTrade, 1, 1, 1), of("B", market.SourceTrade, 5, 8, 8)}},
+	} {
+		var got strings.Builder
+		reportBooks(c.books, func(format string, args ...any) { fmt.Fprintf(&got, format+"\n", args...) })
+		if got.String() != c.want {
+			t.Errorf("%q, want %q", got.String(), c.want)
+		}
 	}
 }

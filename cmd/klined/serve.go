@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,7 +98,8 @@ func (n network) through(proxy *proxyFlag) network {
 	return n
 }
 
-func (n network) listen(addr string) (net.Listener, error) {
+// listen listens on addr, which the flag named has said.
+func (n network) listen(flag, addr string) (net.Listener, error) {
 	listen := n.Listen
 	if listen == nil {
 		listen = net.Listen
@@ -107,6 +109,9 @@ func (n network) listen(addr string) (net.Listener, error) {
 		family = "tcp4" // 0.0.0.0 would be every IPv6 address, too
 	}
 	l, err := listen(family, addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("cannot listen on %s: %w (--%s takes another)", addr, cause(err), flag)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, cause(err))
 	}
@@ -173,7 +178,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	defer logged(func() { health.Flush(log) })
 
 	// The port and the store first: what is wrong on this machine shows before the exchange is asked.
-	listener, err := n.listen(o.Listen)
+	listener, err := n.listen("listen", o.Listen)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func settle(cmd *cobra.Command, environ []string) error {
 	if !settable(cmd) {
 		return nil
 	}
-	env, err := environment(environ, allFlags(cmd.Root()))
+	env, err := environment(environ, allFlags(cmd.Root()), flagNames(cmd.Flags()))
 	if err != nil {
 		return err
 	}
@@ -107,8 +107,9 @@ func envName(flag string) string {
 // name of klined to all its neighbours.
 var announced = regexp.MustCompile(`^KLINED_(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_[0-9].*)$`)
 
-// environment are the values of variables, by flag; flags are those there may be. What is set to nothing is not set.
-func environment(environ, flags []string) (map[string]setting, error) {
+// environment are the values of variables, by flag; flags are those there may be, own those of the command, of which one may
+// have been meant. What is set to nothing is not set.
+func environment(environ, flags, own []string) (map[string]setting, error) {
 	byName := make(map[string]string, len(flags))
 	for _, flag := range flags {
 		byName[envName(flag)] = flag
@@ -120,7 +121,7 @@ func environment(environ, flags []string) (map[string]setting, error) {
 		switch {
 		case !strings.HasPrefix(name, envPrefix) || announced.MatchString(name) && !known:
 		case !known:
-			hint := closest(strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-")), flags)
+			hint := closest(strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-")), own)
 			if hint != "" {
 				hint = didYouMean(envName(hint))
 			}
@@ -166,7 +167,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
-		return fmt.Errorf("%sunknown flag --%s%s", where, unknown.GetSpecifiedName(), nearest(unknown.GetSpecifiedName(), append(flagNames(cmd.Flags()), "help", "version")))
+		hint := closest(unknown.GetSpecifiedName(), append(flagNames(cmd.Flags()), "help", "version"))
+		if hint != "" {
+			hint = didYouMean("--" + hint)
+		}
+		return fmt.Errorf("%sunknown flag --%s%s", where, unknown.GetSpecifiedName(), hint)
 	}
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
@@ -200,9 +205,9 @@ func nearest(wrong string, names []string) string {
 
 func didYouMean(name string) string { return fmt.Sprintf(" (did you mean %q?)", name) }
 
-// closest is the name most like the wrong one, and another, "" where none is like it.
+// closest is the name most like the wrong one, and another, "" where none is like it: a third of its letters may be wrong.
 func closest(wrong string, names []string) string {
-	best, least := "", len(wrong)/2+2
+	best, least := "", max(1, len(wrong)/3)+1
 	for _, name := range names {
 		if d := distance(wrong, name); d > 0 && d < least {
 			best, least = name, d

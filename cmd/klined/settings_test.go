@@ -77,6 +77,9 @@ func TestSettingsRefused(t *testing.T) {
 		{"serve", "KLINED_PUSHEVERY=1s", "", `unknown environment variable KLINED_PUSHEVERY (did you mean "KLINED_PUSH_EVERY"?)`},
 		{"serve", "KLINED_CHECK=true", "", `unknown environment variable KLINED_CHECK`},
 		{"export", "KLINED_QWERTYUIOP=x", "", `unknown environment variable KLINED_QWERTYUIOP`},
+		{"serve", "KLINED_FOO=1", "", "unknown environment variable KLINED_FOO\n"},
+		{"serve", "KLINED_FORMTA=csv", "", "unknown environment variable KLINED_FORMTA\n"},
+		{"export", "KLINED_FORMTA=csv", "", `unknown environment variable KLINED_FORMTA (did you mean "KLINED_FORMAT"?)`},
 		{"export", "KLINED_FORMAT=xlsx", "", `KLINED_FORMAT "xlsx": want csv, jsonl or parquet`},
 		{"audit", "KLINED_INTERVALS=1s", "", `KLINED_INTERVALS: interval "1s": the exchange has none below a minute`},
 		{"sim", "KLINED_SYMBOLS=1", "", `KLINED_SYMBOLS 1: want 2 to 1000`},
@@ -214,10 +217,10 @@ func TestPrintSettingsThatAreNot(t *testing.T) {
 	}
 }
 
-// TestNearest: a hint names something else than what was wrong.
+// TestNearest: a hint names something else than what was wrong, and like it.
 func TestNearest(t *testing.T) {
-	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT"}
-	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "BTCUSDT"?)`, "x": ""} {
+	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT", "NEWUSDC"}
+	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "NEWUSDC"?)`, "x": "", "NOSUCH": "", "OLDUSDT": ""} {
 		if got := nearest(wrong, names); got != want {
 			t.Errorf("%s: %q, want %q", wrong, got, want)
 		}

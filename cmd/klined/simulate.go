@@ -83,6 +83,10 @@ and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviati
 archive's files of klines, below /data/futures/um/daily and /monthly: a day's from 08:30 UTC of the next day on, a month's
 from the first Monday after it.
 
+/sim/truth takes symbol, interval (of a second or more), startTime, endTime and limit as klines do, and answers as they do: from a
+startTime on all there are, else the last 500. /sim/deviations takes symbol, interval (1m), startTime and endTime, and
+lists why klines of aggTrades differ: the aggTrades that cross a boundary, and the burnt ids.
+
 With --tape it plays the frames that klined serve --record has written, or any file of frames with the time of their receipt, as it
 was received: each trade once, however many connections brought it, other frames as often as they came. What is subscribed to comes
 by the name of its stream. The exchange's clock is the tape's, so a server on it wants --speed 1; at the tape's end the
@@ -175,7 +179,7 @@ func (o *simOptions) parse() error {
 
 // runSim is klined sim, until ctx ends.
 func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) error {
-	listener, err := n.listen(o.listen)
+	listener, err := n.listen("listen", o.listen)
 	if err != nil {
 		return err
 	}

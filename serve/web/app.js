@@ -56,11 +56,25 @@ const status = new Status(listSymbols);
 const toggleTheme = followTheme(() => chart.paint());
 const openPicker = makePicker(() => [...prices.keys()], listSymbols, (symbol) => {
   history.pushState(null, ""); // the way back to the symbol before
+  stepped = -Infinity;
   go(symbol, series.interval);
 });
 
+const stepsWithin = 1000; // ms from one change of the interval to the next that make them one step of the browser's history
+let stepped = -Infinity; // when it was changed last
+
+/** Shows another interval. */
+function change(interval) {
+  if (!series.symbol || interval === series.interval) return;
+  const now = performance.now();
+  if (now - stepped > stepsWithin) history.pushState(null, ""); // the way back to the interval before
+  stepped = now;
+  go(series.symbol, interval);
+}
+
 /** Shows another series. */
 function go(symbol, interval) {
+  wrong = "";
   history.replaceState(null, "", `#${symbol}/${interval}`); // also in place of an address that names none of ours
   if (symbol === series.symbol && interval === series.interval) return;
   write(element("symbol-name"), symbol);
@@ -99,6 +113,9 @@ async function setClock() {
   if (serverTime) header.offset = serverTime - (sent + Date.now()) / 2;
 }
 
+let wrong = ""; // what the address names that is not served here, as sentences
+let wrongFor = 0; // s in view that they are still shown
+
 let failure; // to load klines
 
 function showFailure(next) {
@@ -107,45 +124,63 @@ function showFailure(next) {
   tellNotice();
 }
 
-/** Says why there are no klines, and when they are asked for again. */
+/** Says why there are no klines, and when they are asked for again; or why the address is another than was asked for. */
 function tellNotice() {
-  element("notice").hidden = !failure && !series.empty;
+  element("notice").hidden = !failure && !wrong && !series.empty;
   if (!failure) {
-    write(element("notice-text"), `No klines of ${series.interval} here yet: they begin with the first whole minute.`);
+    write(element("notice-text"), wrong || `No klines of ${series.interval} here yet: they begin with the first whole minute.`);
     return;
   }
-  const again = failure.at > Date.now() ? ` Again in ${duration(failure.at - Date.now() + 999)}.` : "";
+  const again = failure.at > Date.now() ? ` Next try in ${duration(failure.at - Date.now() + 999)}.` : "";
   write(element("notice-text"), `Klines cannot be loaded: ${failure.text.replace(/\.$/, "")}.${again}`);
 }
 
-/** Shows the series that the address names, as far as it is served here: a symbol that has ended is, and is in no list; one that is listed
- * since the page was loaded is in the list of by now. */
+/** Shows the series that the address names, as far as it is served here, and says what is not. */
 async function goWanted() {
+  stepped = -Infinity; // what follows on a way back or forth is a step of its own
+  const { hash } = location;
   let named = "";
   try {
-    named = decodeURIComponent(location.hash.slice(1));
+    named = decodeURIComponent(hash.slice(1));
   } catch {
     // not an address of ours
   }
-  const [symbol, interval] = named.split("/");
-  if (symbol && !prices.has(symbol)) {
-    const { hash } = location;
-    const asked = Promise.all([ask(`udf/symbols?symbol=${encodeURIComponent(symbol)}`), listSymbols()]);
-    const [{ name, pricescale, minmov }] = await asked.catch(() => [{}]);
-    if (hash !== location.hash) return; // somebody has gone elsewhere meanwhile
-    if (name === symbol) prices.set(name, priceOf(pricescale, minmov));
-  }
+  const [asked, length] = named.split("/");
+  const symbol = asked && (await find(asked));
+  if (hash !== location.hash) return; // somebody has gone elsewhere meanwhile
+  const interval = length?.replace(/[SHDW]$/, (letter) => letter.toLowerCase()); // 1M is a month
+  const served = setup.intervals.includes(interval);
   const first = prices.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0][0];
   go(
-    prices.has(symbol) ? symbol : series.symbol || first,
-    setup.intervals.includes(interval) ? interval : series.interval || (setup.intervals.includes("1m") ? "1m" : setup.intervals[0]),
+    symbol?.name ?? (series.symbol || first),
+    served ? interval : series.interval || (setup.intervals.includes("1m") ? "1m" : setup.intervals[0]),
   );
+  wrong = [symbol?.wrong, length && !served && `The interval ${short(length)} is not served here.`].filter(Boolean).join(" ");
+  wrongFor = 10;
+  tellNotice();
 }
+
+/** Finds a symbol by its name, in any case, as {name} or as {wrong}, why not. One that has ended is served, and is in no list; one that is
+ * listed since the page was loaded is in the list of by now. */
+async function find(text) {
+  const upper = text.replace(/[a-z]/g, (letter) => letter.toUpperCase());
+  if (prices.has(upper)) return { name: upper };
+  try {
+    const [{ name, pricescale, minmov }] = await Promise.all([ask(`udf/symbols?symbol=${encodeURIComponent(upper)}`), listSymbols()]);
+    if (!prices.has(name)) prices.set(name, priceOf(pricescale, minmov));
+    return { name };
+  } catch ({ message }) {
+    return { wrong: message.startsWith("unknown_symbol") ? `${short(text)} is not carried here.` : `${short(text)} cannot be looked up: ${message}.` };
+  }
+}
+
+/** What somebody wrote into the address, as much of it as a line holds. */
+const short = (text) => (text.length > 30 ? `${text.slice(0, 30)}…` : text);
 
 /** Shows a longer or a shorter interval. */
 function step(by) {
   const next = setup.intervals[setup.intervals.indexOf(series.interval) + by];
-  if (next) go(series.symbol, next);
+  if (next) change(next);
 }
 
 function openHelp() {
@@ -172,7 +207,7 @@ const keys = {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialogs.some((dialog) => dialog.open)) return;
   const nth = /^[1-9]$/.test(event.key) ? setup.intervals[event.key - 1] : undefined;
-  const act = nth ? () => go(series.symbol, nth) : keys[event.key];
+  const act = nth ? () => change(nth) : keys[event.key];
   if (!act) return;
   event.preventDefault();
   act();
@@ -187,7 +222,7 @@ function begin() {
   }
   setup.intervals.forEach((interval, i) => {
     const button = make("button", { type: "button", title: i < 9 ? `( ${i + 1} )` : undefined }, interval);
-    button.addEventListener("click", () => go(series.symbol, interval));
+    button.addEventListener("click", () => change(interval));
     element("intervals").append(button);
   });
   element("symbol").addEventListener("click", () => openPicker(series.symbol));
@@ -198,7 +233,10 @@ function begin() {
   for (const dialog of dialogs) dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   addEventListener("keydown", onKey);
   addEventListener("hashchange", goWanted);
-  setInterval(tellNotice, 1000);
+  setInterval(() => {
+    if (wrong && !failure && !document.hidden && --wrongFor <= 0) wrong = "";
+    tellNotice();
+  }, 1000);
   setInterval(() => feed.live && !document.hidden && setClock(), 60_000);
   goWanted();
 }

@@ -63,8 +63,9 @@ export function bytes(n) {
 /** Up or down, for colours. */
 export const move = (from, to) => (to > from ? "up" : to < from ? "down" : "");
 
-/** A change in per cent, with its sign. */
+/** A change in per cent, rounded; with its sign, unless that leaves nothing. */
 export function percent(from, to) {
   const change = (100 * (to - from)) / from;
-  return `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(2)} %`;
+  const size = Math.abs(change).toFixed(2);
+  return `${size === "0.00" ? "" : change < 0 ? "−" : "+"}${size} %`;
 }

@@ -67,8 +67,9 @@ export class Header {
     document.title = last ? `${last.text.c} ${this.#series.symbol} · klined` : `${this.#series.symbol} · klined`;
     if (before !== undefined && last && before !== last.close) price.dataset.move = move(before, last.close);
     const change = element("change");
-    write(change, last ? percent(last.open, last.close) : "");
-    change.dataset.move = last ? move(last.open, last.close) : "";
+    const percents = last ? percent(last.open, last.close) : "";
+    write(change, percents);
+    change.dataset.move = { "+": "up", "−": "down" }[percents[0]] ?? "";
     this.#standing("closed", this.#chart.klines.at(-2), (kline) => `${this.#when(kline)} ${standingOf(kline)}`);
     this.#legend();
     this.#tick();
@@ -118,7 +119,7 @@ export class Header {
 
   #lag() {
     const { state } = element("connection").dataset;
-    if (state === "offline") return this.#again > Date.now() ? `again in ${duration(this.#again - Date.now() + 999)}` : "";
+    if (state === "offline") return this.#again > Date.now() ? `retry in ${duration(this.#again - Date.now() + 999)}` : "";
     if (state !== "live" || !this.#heard) return "";
     const quiet = Date.now() - this.#heard;
     if (quiet > quietAfter) return `quiet ${duration(quiet)}`;

@@ -23,7 +23,7 @@ export function headline(status) {
 export function sections(seen, lists) {
   const { status } = seen.at(-1);
   const { now } = status.clock;
-  return [tiles(seen), symbols(status.symbols, lists.symbols, now), settled(status.settled), connections(seen), gaps(status.gaps, lists, now), differences(lists, now)];
+  return [tiles(seen), symbols(status.symbols, lists.symbols, now), settled(status), connections(seen), gaps(status.gaps, lists, now), differences(lists, now)];
 }
 
 // What grew between the two latest statuses, in each second.
@@ -83,10 +83,11 @@ function symbols(states, all, now) {
 
 /** A share in per cent, rounded; 100.00 is all, and nothing less. */
 export const share = (x) => (x === undefined ? "–" : `${(x < 1 ? Math.min(100 * x, 99.99) : 100).toFixed(2)} %`);
+const why = "aggTrade merges fills of up to 100 ms and books them under the first one's time: minutes may differ a little when they close. The exchange's own values then take their place.";
 const spans = ["hour", "day", "start"];
 const values = ["open", "high", "low", "close", "volume", "quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume"];
 
-function settled({ at_once: once, checked }) {
+function settled({ source, settled: { at_once: once, checked } }) {
   const whole = (of) => (span) => share(of[span].compared > 0 ? of[span].equal / of[span].compared : undefined);
   const rows = [
     ["all nine values", ...spans.map(whole(once))],
@@ -97,7 +98,8 @@ function settled({ at_once: once, checked }) {
   const shown = once.start.compared + checked.start.compared > 0 ? rows : [];
   const made = table(["Value", "Last hour", "Last day", "In all"], shown, "No minute has been compared with the exchange's own yet.");
   made.classList.add("figures");
-  return section("Equal to the exchange's klines, at once", made);
+  const merged = source === "aggTrade" && once.start.equal < once.start.compared;
+  return section("Equal to the exchange's klines, at once", ...(merged ? [make("p", { class: "why" }, why)] : []), made);
 }
 
 function connections(seen) {
@@ -105,7 +107,7 @@ function connections(seen) {
   const before = new Map(seen[0].status.connections.map(({ id, frames: n }) => [id, n]));
   const now = status.clock.now - status.clock.offset_ms; // by the server's own clock, as its other times are
   const rows = status.connections.map(({ id, lane, state, streams, up_since: since, last_frame: last, frames: n }) => [
-    id, lane === undefined ? "–" : String(lane), state, count(streams),
+    id, String(lane ?? "–"), state, count(streams),
     seen.length < 2 || !before.has(id) ? "–" : count((1000 * (n - before.get(id))) / (seen[1].at - seen[0].at)),
     last ? duration(now - Date.parse(last)) : "–", since ? clock(Date.parse(since), now) : "–",
   ]);

@@ -17,7 +17,7 @@ export class Series {
   #chart;
   #on;
   #price; // how its prices are written
-  #fresh = false; // nothing of it is shown yet
+  #fresh = true; // nothing of it is shown yet
   #loading = null; // the AbortController of what is being loaded
   #again = false; // the latest klines are asked for once more after that
   #waiting = []; // events that came while klines were being loaded

@@ -36,7 +36,7 @@ export class Status {
     const panel = element("status");
     if (panel.open) return;
     panel.showModal();
-    element("status-body").focus();
+    element("status-body").focus({ focusVisible: false }); // for the keys that scroll; a ring around all of it would say nothing
     this.#reads = 0;
     this.#show();
     this.#read();

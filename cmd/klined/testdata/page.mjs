@@ -64,6 +64,8 @@ async function searches() {
     const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 5000 : 200 }).catch(() => undefined)
     check(`search ${typed}`, chosen === want, chosen)
   }
+  const { height } = await page.locator('#picker').boundingBox()
+  check('that nothing is found is said right below', height < 120, height)
   const listed = await page.request.post(`${exchange}/sim/faults`, { data: { kind: 'list', symbol: 'PAGEUSDT' } })
   check('a symbol is listed', listed.ok(), await listed.text())
   await page.locator('#search').fill('PAGEUSDT')
@@ -89,11 +91,39 @@ async function switches() {
   await until('hours', () => / [\d-]+ /.test(document.getElementById('since').textContent))
   await page.keyboard.press(']')
   await until('a longer interval', () => document.querySelector('#intervals [aria-current]').textContent === '2h')
+  await page.goBack()
+  await until('the way back leads to the interval before', () => document.querySelector('#intervals [aria-current]').textContent === '1h' && location.hash === '#BTCUSDT/1h')
+  await page.goForward()
+  await until('and forth', () => document.querySelector('#intervals [aria-current]').textContent === '2h')
+  const steps = await page.evaluate(() => {
+    const { now } = performance
+    const at = now.call(performance)
+    const before = history.length
+    for (const [i, key] of ['[', ']', '[', ']', '['].entries()) {
+      performance.now = () => at + 60_000 + (i === 4 ? 3000 : 100 * i)
+      dispatchEvent(new KeyboardEvent('keydown', { key }))
+    }
+    delete performance.now
+    return history.length - before
+  })
+  check('quick changes of the interval are one step back', steps === 2, steps)
   for (const key of '[]'.repeat(12)) await page.keyboard.press(key) // faster than a server takes messages
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
-  await page.evaluate(() => (location.hash = '#NOPE/7m'))
-  await until('the address names what is shown', () => location.hash === '#BTCUSDT/1m')
+  for (const [wanted, shown, says] of [
+    ['NOPE/7m', 'BTCUSDT/1m', 'NOPE is not carried here. The interval 7m is not served here.'],
+    ['ethusdt/1H', 'ETHUSDT/1h', ''],
+    ['dogeusdt', 'DOGEUSDT/1h', ''],
+    ['/1m', 'DOGEUSDT/1m', ''],
+    ['NOPE', 'DOGEUSDT/1m', 'NOPE is not carried here.'],
+    ['btcusdt/1m', 'BTCUSDT/1m', ''],
+  ]) {
+    await page.evaluate((hash) => (location.hash = hash), `#${wanted}`)
+    await until(`${wanted} in the address`, ([shown, says]) => {
+      const notice = document.getElementById('notice')
+      return location.hash === `#${shown}` && shown.startsWith(`${document.getElementById('symbol-name').textContent}/`) && (notice.hidden ? '' : notice.innerText) === says
+    }, [shown, says])
+  }
   done('switches symbol and interval')
 }
 
@@ -116,11 +146,31 @@ async function status() {
   await until('rates', () => /\d/.test(document.querySelector('.tile .figure')?.textContent ?? ''))
   const panel = await page.locator('#status').innerText()
   for (const word of ['Trades a second', 'Frames a second', 'REST weight', 'trades-0.0', 'Gaps', 'Store', 'Equal to the exchange']) check('status', panel.includes(word), panel)
+  check('no lane is a dash', !/null|undefined|NaN/.test(panel), panel)
   const shares = await page.evaluate(async () => {
     const { share } = await import(new URL('web/report.js', document.baseURI))
     return [0, 0.97297, 0.99996, 1, undefined].map(share).join(', ')
   })
   check('shares are rounded, but never to all', shares === '0.00 %, 97.30 %, 99.99 %, 100.00 %, –', shares)
+  const changes = await page.evaluate(async () => {
+    const { percent } = await import(new URL('web/dom.js', document.baseURI))
+    return [100, 100.004, 99.996, 100.01, 99.99].map((to) => percent(100, to)).join(', ')
+  })
+  check('no change has no sign', changes === '0.00 %, 0.00 %, 0.00 %, +0.01 %, −0.01 %', changes)
+  const why = await page.evaluate(async () => {
+    const { sections } = await import(new URL('web/report.js', document.baseURI))
+    const status = await (await fetch('klined/v1/status')).json()
+    const tells = (source, equal, compared) => {
+      status.source = source
+      Object.assign(status.settled.at_once.start, { equal, compared })
+      const made = sections([{ at: 0, status }], { symbols: [], gaps: [], differences: [] })
+      return made.some((section) => section.textContent.includes('aggTrade merges fills'))
+    }
+    return [tells('aggTrade', 3, 4), tells('aggTrade', 4, 4), tells('aggTrade', 0, 0), tells('trade', 3, 4)].join(', ')
+  })
+  check('why minutes differ, where they do so by aggTrade', why === 'true, false, false, false', why)
+  const ring = await page.locator('#status-body:focus').evaluate((body) => getComputedStyle(body).outlineStyle)
+  check('no ring around all that is said', ring === 'none', ring)
   await shot('status')
   await page.keyboard.press('Escape')
   await page.keyboard.press('?')
@@ -147,6 +197,19 @@ async function looks() {
     check('nothing sticks out', await page.evaluate(() => document.documentElement.scrollWidth <= 390 && document.querySelector('header').scrollWidth <= 390))
     await shot(`phone-${scheme}`)
   }
+  const touch = await page.context().newCDPSession(page)
+  const sizes = () => page.evaluate(() => {
+    const heights = [...document.querySelectorAll('header button')].map((button) => button.offsetHeight)
+    return { header: document.querySelector('header').offsetHeight, least: Math.min(...heights) }
+  })
+  const { header } = await sizes()
+  await touch.send('Emulation.setTouchEmulationEnabled', { enabled: true })
+  await until('a touch screen', () => matchMedia('(pointer: coarse)').matches)
+  const fingers = await sizes()
+  check('room for fingers, in a header that is no higher', fingers.least >= 40 && fingers.header === header, JSON.stringify([header, fingers]))
+  await shot('touch')
+  await touch.detach()
+  await until('a pointer again', () => !matchMedia('(pointer: coarse)').matches)
   await page.keyboard.press('s')
   await page.locator('.connections').waitFor()
   const wide = await page.evaluate(() => [...document.querySelectorAll('#status .table')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.innerText))
