@@ -18,7 +18,10 @@ RACE     := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC)
 check: fmt vet lint build
 	@nice -n 19 $(MAKE) --no-print-directory test fuzz & computes=$$!; \
 	$(MAKE) --no-print-directory e2e; waits=$$?; \
-	wait $$computes && exit $$waits
+	wait $$computes; computed=$$?; \
+	[ $$waits = 0 ] || echo "e2e failed: its FAIL stands above, among what ran beside it"; \
+	[ $$computed = 0 ] || echo "test or fuzz failed: see above"; \
+	[ $$waits = 0 ] && exit $$computed
 
 fmt:
 	@files=$$(find . -name '*.go' -not -path './bin/*' -not -path '*/node_modules/*' | xargs gofmt -l); \
@@ -79,7 +82,7 @@ release-check:
 
 # The program itself, over real sockets. KLINED_SCREENSHOTS names a folder for pictures of the page.
 e2e:
-	go test -count=1 -tags e2e -run E2E -parallel 12 -v ./cmd/klined
+	go test -count=1 -timeout $(TIMEOUT) -tags e2e -run E2E -parallel 12 -v ./cmd/klined
 
 # KLINED_PAIRS trials of two and three faults at once (300), KLINED_KILLS kills (200), KLINED_MINUTES of listings, faults and load (30);
 # KLINED_SEED plays one again.

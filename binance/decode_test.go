@@ -280,7 +280,7 @@ func TestDecodeErrorsAreCountedAndLogged(t *testing.T) {
 // TestDecodeCorruptedFrames changes each byte of strict frames to each that has a meaning in JSON, and in each bit, leaves it
 // out and doubles it: the decoder refuses or agrees with encoding/json.
 func TestDecodeCorruptedFrames(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	const bytesToTry = "\"\\{}[]:,.-+eEtTfns019 \n\x00\x1f\x7f\x80\xc3\xff"
@@ -378,7 +378,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestDecodeAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("the race detector allocates")
 	}
 	f := func(name string, source market.Source, frame string) {

@@ -103,7 +103,7 @@ func capture(t *testing.T, name string, frame func([]byte)) {
 
 // TestDecodeRealFrames holds real captures against the oracle and counts what they bring.
 func TestDecodeRealFrames(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	f := func(name string, source market.Source, trades, official, klines, slow int) {

@@ -2,4 +2,4 @@
 
 package binance
 
-const raceEnabled = false
+const raced = false

@@ -2,4 +2,4 @@
 
 package binance
 
-const raceEnabled = true
+const raced = true

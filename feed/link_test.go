@@ -99,7 +99,7 @@ func TestConnectionsAsOperatorsSeeThem(t *testing.T) {
 		r.v.conn("trades-0.0").end(io.EOF)
 		r.at(92 * time.Second)
 		r.trades("trades-0.0", trade(0, 2, "1", "1", 0))
-		if s := status("trades-0.0"); s.Frames != 2 || !s.LastFrame.Equal(time.Now()) || time.Since(s.UpSince) > 2*time.Second {
+		if s := status("trades-0.0"); s.Frames != 2 || !s.LastFrame.Equal(time.Now()) || time.Since(s.UpSince.Time) > 2*time.Second {
 			t.Errorf("%+v", s)
 		}
 

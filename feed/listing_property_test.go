@@ -48,7 +48,7 @@ func (y *player) add(t *rapid.T, id market.SymbolID, at market.Time) {
 // connections drop, repeat, reorder and lie: every kline of the new ones is the truth from their first trade on, those of the ended
 // ones end with their last minute, and those of all others are what they would have been.
 func TestListedInRandomMarkets(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	rapid.Check(t, func(t *rapid.T) {

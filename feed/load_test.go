@@ -54,7 +54,7 @@ func updatesText(updates []market.Update) string {
 // TestLongerClosesFollow: what closed after the first boundary and could not be shown goes out when the absent part
 // arrives, once, whether that part is an official hour or minutes.
 func TestLongerClosesFollow(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("its markets are an hour long: make test runs it without the race detector")
 	}
 	hours := []market.Interval{market.OneMinute, 5 * market.OneMinute, market.OneHour, 2 * market.OneHour}

@@ -53,7 +53,7 @@ func disjoint(spans []market.Span) (kept []market.Span) {
 // truth, so that each that lacks a trade carries it; and where nothing is missing, or REST has brought it, nothing is
 // marked.
 func TestRandomMarkets(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	rapid.Check(t, func(t *rapid.T) {
@@ -121,7 +121,7 @@ func unknowable(y *player, id market.SymbolID) bool {
 
 // TestSameTapeSameKlines: the same tape gives the same nine values of every kline, however it is cut.
 func TestSameTapeSameKlines(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	rapid.Check(t, func(t *rapid.T) {

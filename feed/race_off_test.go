@@ -2,4 +2,4 @@
 
 package feed
 
-const raceEnabled = false
+const raced = false

@@ -2,4 +2,4 @@
 
 package feed
 
-const raceEnabled = true
+const raced = true

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"klined/engine"
+	"klined/health"
 	"klined/market"
 )
 
@@ -41,15 +42,15 @@ type Status struct {
 
 // ConnStatus is one connection as operators see it.
 type ConnStatus struct {
-	ID        string    `json:"id"`
-	Lane      *int      `json:"lane"` // nil where it carries no trades
-	State     string    `json:"state"`
-	Streams   int       `json:"streams"`
-	UpSince   time.Time `json:"up_since,omitzero"`
-	LastFrame time.Time `json:"last_frame,omitzero"`
-	Frames    uint64    `json:"frames"`
-	Lag       *float64  `json:"lag_ms,omitempty"`     // how old trades are when they come; nil where no trade has come
-	LagMost   *float64  `json:"lag_max_ms,omitempty"` // the greatest within the last minute
+	ID        string        `json:"id"`
+	Lane      *int          `json:"lane"` // nil where it carries no trades
+	State     string        `json:"state"`
+	Streams   int           `json:"streams"`
+	UpSince   health.Moment `json:"up_since"` // zero where it is not up
+	LastFrame health.Moment `json:"last_frame"`
+	Frames    uint64        `json:"frames"`
+	Lag       *float64      `json:"lag_ms"`     // how old trades are when they come; nil where no trade has come
+	LagMost   *float64      `json:"lag_max_ms"` // the greatest within the last minute
 }
 
 // Status collects the feed's state.
@@ -84,10 +85,10 @@ func (k *link) status() ConnStatus {
 	defer k.mu.Unlock()
 	s.State, s.Streams = k.state, len(k.symbols)
 	if k.state == linkUp {
-		s.UpSince = k.since
+		s.UpSince.Time = k.since
 	}
 	if ns := k.lastFrame.Load(); ns != 0 {
-		s.LastFrame = time.Unix(0, ns)
+		s.LastFrame.Time = time.Unix(0, ns)
 	}
 	return s
 }

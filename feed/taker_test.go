@@ -90,7 +90,7 @@ const relayBegins = 10 * market.Second
 // TestRandomTakers: where connections drop or lie, and whenever somebody begins to take a symbol's trades, they come without a
 // hole as soon as nothing is held that had come before, and until they are left.
 func TestRandomTakers(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	rapid.Check(t, func(t *rapid.T) {

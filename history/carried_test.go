@@ -53,7 +53,7 @@ func TestCarriedLater(t *testing.T) {
 // TestDroppedUnknown: the exchange does not know a symbol any more that was dropped before it was settled: after a day it is left
 // alone. One that waits to become whole, and is dropped, waits no longer.
 func TestDroppedUnknown(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("days of looking whether there is work: make test runs it without the race detector")
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -2,4 +2,4 @@
 
 package history
 
-const raceEnabled = false
+const raced = false

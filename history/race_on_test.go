@@ -2,5 +2,5 @@
 
 package history
 
-// raceEnabled is true under the race detector, which makes everything ten times slower. The longest markets run without it.
-const raceEnabled = true
+// raced is true under the race detector, which makes everything ten times slower. The longest markets run without it.
+const raced = true

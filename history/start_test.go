@@ -111,7 +111,7 @@ func TestBusySymbolsFirst(t *testing.T) {
 
 // TestStartLongAfter: a stream that begins hours after its symbols were served first lacks hours too, not only minutes.
 func TestStartLongAfter(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("hours of looking whether there is work: make test runs it without the race detector")
 	}
 	synctest.Test(t, func(t *testing.T) {

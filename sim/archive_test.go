@@ -83,7 +83,7 @@ func (v *visitor) file(path string) string {
 // TestArchiveIsTheTruth holds every column of every interval's files against the truth, of the past and of a day that
 // was live.
 func TestArchiveIsTheTruth(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("a market of this length is run without the race detector: make test does both")
 	}
 	opt := Options{Symbols: 40, Rate: 2, Seed: 3, Start: mustTime(t, "2026-11-29T23:58:30Z")}

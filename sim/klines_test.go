@@ -14,7 +14,7 @@ import (
 
 // TestKlineStreams holds that every kline is closed once, in order and at its time, and equals the truth.
 func TestKlineStreams(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("a market of a quarter of an hour: make test runs it without the race detector")
 	}
 	opt := Options{Symbols: 40, Rate: 25, Seed: 5, Start: mustTime(t, "2027-02-28T12:52:00Z")}
@@ -95,7 +95,7 @@ func checkClose(t *testing.T, e *Exchange, k map[string]string, sent market.Time
 
 // TestEveryIntervalClosesAtOneBoundary starts before a Monday that is a month's first and a 3d anchor.
 func TestEveryIntervalClosesAtOneBoundary(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("a market of this length is run without the race detector: make test does both")
 	}
 	opt := Options{Symbols: 2, Rate: 50, Seed: 5, Start: mustTime(t, "2027-02-28T23:57:30Z")}

@@ -16,7 +16,7 @@ func busy() Options {
 }
 
 func TestFillsDependOnSeedAndStartAlone(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	end := at + 70*market.Second
@@ -45,7 +45,7 @@ func TestFillsDependOnSeedAndStartAlone(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	opt := busy()
@@ -63,7 +63,7 @@ func TestRate(t *testing.T) {
 // TestAggTradesAreRuns holds the rule of aggregation: consecutive fills of one price and side within 100 ms of the
 // first, and no two aggTrades that the rule would have made one.
 func TestAggTradesAreRuns(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("it runs in one goroutine: make test runs it without the race detector")
 	}
 	for _, share := range []float64{0, 0.0005, 0.01} {

@@ -2,4 +2,4 @@
 
 package sim
 
-const raceEnabled = false
+const raced = false

@@ -210,7 +210,7 @@ func untilMinuteAllows(e *Exchange, v *visitor) {
 }
 
 func TestAggTradesREST(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("a market of this length is run without the race detector: make test does both")
 	}
 	served(t, Options{Symbols: 40, Rate: 100, Seed: 3, Burn: 0.01}, func(t *testing.T, e *Exchange, v *visitor) {

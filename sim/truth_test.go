@@ -179,7 +179,7 @@ func TestKlinesFromAggTradesEqualTheTruth(t *testing.T) {
 // TestDeviationsExplain holds that klines from aggTrades differ from the truth by exactly what GET /sim/deviations
 // lists, and that they are equal once that is put right.
 func TestDeviationsExplain(t *testing.T) {
-	if raceEnabled {
+	if raced {
 		t.Skip("a market of this length is run without the race detector: make test does both")
 	}
 	opt := Options{Symbols: 40, Rate: 80, Seed: 11, Straddle: 0.005, Burn: DefaultBurn}

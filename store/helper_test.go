@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +14,20 @@ import (
 	"klined/fixed"
 	"klined/market"
 )
+
+// seed is that of this run: KLINED_SEED, or chosen by chance.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("KLINED_SEED")
+	if text == "" {
+		return rand.Uint64()
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
 
 func day(y int, m time.Month, d int) market.Time {
 	return market.TimeOf(time.Date(y, m, d, 0, 0, 0, 0, time.UTC))

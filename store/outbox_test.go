@@ -2,9 +2,7 @@ package store
 
 import (
 	"math/rand/v2"
-	"os"
 	"reflect"
-	"strconv"
 	"testing"
 
 	"klined/market"
@@ -28,13 +26,7 @@ func TestPutRun(t *testing.T) {
 		{page(1, 5, 9), page(4, 5, 6), page(3, 7), page(9, 10)},
 		{page(7, 6, 5), page(3, 2), page(1, 1, 1), page(4, 8, 4)},
 	}
-	seed := rand.Uint64()
-	if text := os.Getenv("KLINED_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
+	seed := seed(t)
 	t.Logf("KLINED_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 6))
 	for range 200 {

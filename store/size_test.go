@@ -35,13 +35,7 @@ func TestSoakSize(t *testing.T) {
 			t.Fatalf("KLINED_ROWS %q: want millions of rows", text)
 		}
 	}
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("KLINED_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
+	seed := seed(t)
 	t.Logf("KLINED_SEED=%d KLINED_ROWS=%d make size", seed, millions)
 	dir := os.Getenv("KLINED_STORE")
 	if dir == "" {

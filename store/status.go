@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"klined/health"
 )
 
 // stats is what Status tells, guarded by Store.mu.
@@ -58,21 +60,21 @@ const StateOK = "ok"
 
 // Status is the store's standing.
 type Status struct {
-	State        string    `json:"state"`       // StateOK, or why the last commit failed, or that it does not end
-	Disk         string    `json:"disk"`        // StateOK, or that it is nearly full
-	FreeBytes    int64     `json:"free_bytes"`  // of the disk
-	Rows         uint64    `json:"rows"`        // written since the start: new, or better than before
-	OutboxRows   int       `json:"outbox_rows"` // wait for a commit
-	LastCommit   time.Time `json:"last_commit,omitzero"`
-	CommitMillis float64   `json:"commit_ms"`              // how long it took
-	RefusedRows  uint64    `json:"refused_rows"`           // could not be kept exactly
-	LastRefused  string    `json:"last_refused,omitempty"` // which, and why
-	DroppedRows  uint64    `json:"dropped_rows"`           // left a full outbox unwritten
-	LostRows     uint64    `json:"lost_rows"`              // those of them that the exchange does not have: below a minute
-	Holes        int       `json:"holes"`                  // spans of such rows, and of those that lack trades, that nothing has filled
-	FileBytes    int64     `json:"file_bytes"`             // database and its log
-	WindowSeries int       `json:"window_series"`          // in memory, for clients
-	WindowBytes  int64     `json:"window_bytes"`           // of them
+	State        string        `json:"state"`       // StateOK, or why the last commit failed, or that it does not end
+	Disk         string        `json:"disk"`        // StateOK, or that it is nearly full
+	FreeBytes    int64         `json:"free_bytes"`  // of the disk
+	Rows         uint64        `json:"rows"`        // written since the start: new, or better than before
+	OutboxRows   int           `json:"outbox_rows"` // wait for a commit
+	LastCommit   health.Moment `json:"last_commit"`
+	CommitMillis float64       `json:"commit_ms"`     // how long it took
+	RefusedRows  uint64        `json:"refused_rows"`  // could not be kept exactly
+	LastRefused  string        `json:"last_refused"`  // which, and why; empty where none was
+	DroppedRows  uint64        `json:"dropped_rows"`  // left a full outbox unwritten
+	LostRows     uint64        `json:"lost_rows"`     // those of them that the exchange does not have: below a minute
+	Holes        int           `json:"holes"`         // spans of such rows, and of those that lack trades, that nothing has filled
+	FileBytes    int64         `json:"file_bytes"`    // database and its log
+	WindowSeries int           `json:"window_series"` // in memory, for clients
+	WindowBytes  int64         `json:"window_bytes"`  // of them
 }
 
 // Status tells the store's standing.
@@ -88,7 +90,7 @@ func (s *Store) Status() Status {
 	defer s.mu.Unlock()
 	status := Status{
 		State: s.stats.state(), Disk: roomState(free, whole, err), FreeBytes: free, Rows: s.stats.rows, OutboxRows: s.waiting(),
-		LastCommit: s.stats.lastCommit, CommitMillis: float64(s.stats.commitTook.Microseconds()) / 1000,
+		LastCommit: health.Moment{Time: s.stats.lastCommit}, CommitMillis: float64(s.stats.commitTook.Microseconds()) / 1000,
 		RefusedRows: s.stats.refused, LastRefused: s.stats.lastRefused,
 		DroppedRows: s.stats.dropped, LostRows: s.stats.lost, FileBytes: size,
 		WindowSeries: len(s.window.of), WindowBytes: s.window.bytes,

@@ -194,10 +194,10 @@ func TestWriterOnFakeTime(t *testing.T) {
 		wait(499*time.Millisecond, 1)
 		feedMinutes(s, 1, 1, 1)
 		wait(2*time.Millisecond, 0)
-		if st := s.Status(); st.Rows != 2 || time.Since(st.LastCommit) > 2*time.Millisecond {
+		if st := s.Status(); st.Rows != 2 || time.Since(st.LastCommit.Time) > 2*time.Millisecond {
 			t.Errorf("status %+v", st)
 		}
-		last := s.Status().LastCommit
+		last := s.Status().LastCommit.Time
 		wait(time.Hour, 0)
 		if !s.Status().LastCommit.Equal(last) {
 			t.Error("committed although nothing waited")

@@ -11,6 +11,7 @@ import (
 	"klined/binance"
 	"klined/feed"
 	"klined/fixed"
+	"klined/health"
 	"klined/market"
 	"klined/serve"
 	"klined/store"
@@ -216,7 +217,7 @@ func (s *server) buildRelay() (find func(stream string) func(on bool)) {
 // readiness is what /readyz shows.
 type readiness struct {
 	Ready     bool               `json:"ready"`
-	Reasons   []string           `json:"reasons,omitempty"` // why it is not
+	Reasons   []string           `json:"reasons"` // why it is not
 	Symbols   map[feed.State]int `json:"symbols"`
 	Clock     bool               `json:"clock"` // the exchange's time is known
 	Store     string             `json:"store"`
@@ -228,7 +229,7 @@ type readiness struct {
 func (s *server) ready() readiness {
 	f := s.feed.Ready()
 	_, synced := s.clock.Synced()
-	r := readiness{Reasons: f.Reasons, Symbols: f.Symbols, Clock: synced, Store: s.store.Status().State, Uncarried: len(f.Uncarried), Silent: len(f.Silent)}
+	r := readiness{Reasons: append([]string{}, f.Reasons...), Symbols: f.Symbols, Clock: synced, Store: s.store.Status().State, Uncarried: len(f.Uncarried), Silent: len(f.Silent)}
 	if !synced {
 		r.Reasons = append(r.Reasons, "the exchange's time is not known")
 	}
@@ -252,7 +253,7 @@ type status struct {
 	feed.Status
 	RESTWeight int          `json:"rest_weight_used"`
 	Store      store.Status `json:"store"`
-	Backfill   *filled      `json:"backfill,omitempty"`
+	Backfill   *filled      `json:"backfill"` // nil before the first
 }
 
 // filled is how far the running backfill is, or the last one, in klines.
@@ -268,7 +269,7 @@ func (s *server) status() status {
 	st.Symbols[feed.Ended] += len(s.endedBefore())
 	if s.relay != nil {
 		for _, c := range s.relay.Connections() {
-			st.Connections = append(st.Connections, feed.ConnStatus{ID: c.ID, State: c.State, Streams: c.Streams, UpSince: c.UpSince, LastFrame: c.LastFrame, Frames: c.Frames})
+			st.Connections = append(st.Connections, feed.ConnStatus{ID: c.ID, State: c.State, Streams: c.Streams, UpSince: health.Moment{Time: c.UpSince}, LastFrame: health.Moment{Time: c.LastFrame}, Frames: c.Frames})
 		}
 	}
 	within, _ := s.clock.Synced()

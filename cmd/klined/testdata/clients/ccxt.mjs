@@ -64,9 +64,12 @@ async function watch(exchange, isKlined, soon, notes) {
   }
   follow('1m', (row) => (live.running++, rows.set(row[0], row))).catch(() => {}) // ends when the client does
   if (isKlined) follow('1s', (row) => own.set(row[0], row)).catch(() => {})
-  const several = (notes.facts['klines of several symbols'] = [])
+  const several = new Set()
   const followSeveral = async () => {
-    for (;;) for (const name of Object.keys(await exchange.watchOHLCVForSymbols([['ETH/USDT:USDT', '1m'], ['XRP/USDT:USDT', '5m']]))) several.push([name, 'came'])
+    for (;;) {
+      const came = await exchange.watchOHLCVForSymbols([['ETH/USDT:USDT', '1m'], ['XRP/USDT:USDT', '5m']])
+      for (const [name, of] of Object.entries(came)) several.add(`${name} ${Object.keys(of)}`)
+    }
   }
   followSeveral().catch(() => {})
   const trade = hearFacts(notes, 'trade', (t) => t.info.t)
@@ -75,6 +78,7 @@ async function watch(exchange, isKlined, soon, notes) {
   }
   trades().catch(() => {})
   await soon
+  notes.same['klines of several symbols'] = [...several].sort()
   const last = Math.max(...rows.keys())
   live.closed = [...rows.values()].filter(([t]) => t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))
   if (isKlined) notes.own['kline 1s'] = [...own.keys()]
