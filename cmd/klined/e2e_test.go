@@ -200,7 +200,7 @@ func TestE2EBadInput(t *testing.T) {
 		{[]string{"serv"}, 2, []string{`"serv"`, `"serve"`}},
 		{[]string{"bench", "--rows", "decod"}, 2, []string{"--rows", `"decod"`, `"decode"`}},
 		{[]string{"bench", "--rounds", "0"}, 2, []string{"--rounds", "0", "100"}},
-		{serve("--intervall", "1m"), 2, []string{"--intervall", `"intervals"`}},
+		{serve("--intervall", "1m"), 2, []string{"--intervall", `"--intervals"`}},
 		{serve("--intervals", "60m"), 2, []string{`"60m"`, "1h"}},
 		{serve("--intervals", "7m"), 2, []string{"--intervals", `"7m"`}},
 		{serve("--listen", "8080"), 2, []string{"--listen", `"8080"`, "HOST:PORT"}},

@@ -205,9 +205,10 @@ func nearest(wrong string, names []string) string {
 
 func didYouMean(name string) string { return fmt.Sprintf(" (did you mean %q?)", name) }
 
-// closest is the name most like the wrong one, and another, "" where none is like it: a third of its letters may be wrong.
+// closest is the name most like the wrong one, and another, "" where none is like it: two of its letters may be wrong, or a third, but
+// not all.
 func closest(wrong string, names []string) string {
-	best, least := "", max(1, len(wrong)/3)+1
+	best, least := "", min(max(2, len(wrong)/3)+1, len(wrong))
 	for _, name := range names {
 		if d := distance(wrong, name); d > 0 && d < least {
 			best, least = name, d

@@ -219,8 +219,9 @@ func TestPrintSettingsThatAreNot(t *testing.T) {
 
 // TestNearest: a hint names something else than what was wrong, and like it.
 func TestNearest(t *testing.T) {
-	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT", "NEWUSDC"}
-	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "NEWUSDC"?)`, "x": "", "NOSUCH": "", "OLDUSDT": ""} {
+	names := []string{"BTCUSDT", "ETHUSDT", "NEWUSDT", "NEWUSDC", "symbols", "dir", "ws"}
+	for wrong, want := range map[string]string{"BTCUSD": ` (did you mean "BTCUSDT"?)`, "NEWUSDT": ` (did you mean "NEWUSDC"?)`, "x": "", "NOSUCH": "", "OLDUSDT": "",
+		"symbl": ` (did you mean "symbols"?)`, "dri": ` (did you mean "dir"?)`, "sw": ""} {
 		if got := nearest(wrong, names); got != want {
 			t.Errorf("%s: %q, want %q", wrong, got, want)
 		}
