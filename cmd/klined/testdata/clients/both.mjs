@@ -6,6 +6,11 @@ export const minute = 60_000
 
 // Notes is what a scenario finds. Each kind is compared in a way of its own.
 export class Notes {
+  // Klines that open before from are not compared: they may have closed on one side before it was listened to.
+  constructor(from) {
+    this.from = from
+  }
+
   same = {} // by name: what must be the same, key for key
   rows = {} // by name: klines by open time, the first value of each; the running one may differ
   live = {} // by name: {running: how many updates of running klines came, closed: the closed ones, values by key}
@@ -25,7 +30,7 @@ export class Notes {
 // hear notes the klines of one stream, {x, t, …}. take them by the function it gives.
 export function hear(notes, name) {
   const heard = (notes.live[name] = { running: 0, closed: [] })
-  return (k) => (k.x ? heard.closed.push(k) : heard.running++)
+  return (k) => k.t >= notes.from && (k.x ? heard.closed.push(k) : heard.running++)
 }
 
 // settledBase is the base address of streams, without its scheme, from which klined's klines are final when they are settled.
@@ -50,15 +55,15 @@ export function hearFacts(notes, name, id) {
 }
 
 // both plays scenario({host, isKlined, now, soon, notes}) against the exchange and against klined. now is the exchange's time;
-// soon is a promise of a good while after its next minute has begun, or the one after that where the next is too near to be
-// listening by then: what closes with that minute has been pushed.
+// soon is a promise of a good while after its minute has ended, or the next one where that ends too soon to be listening by then:
+// what closes with that minute has been pushed.
 export async function both(scenario) {
   const [exchange, klined] = process.argv.slice(2)
   const { serverTime: now } = await (await fetch(`http://${exchange}/fapi/v1/time`)).json()
-  const left = minute - (now % minute)
-  const soon = new Promise((done) => setTimeout(done, (left < 10_000 ? left + minute : left) + 6000))
+  const from = now + 10_000 - ((now + 10_000) % minute)
+  const soon = new Promise((done) => setTimeout(done, from + minute - now + 6000))
   const play = async (host) => {
-    const notes = new Notes()
+    const notes = new Notes(from)
     await scenario({ host, isKlined: host === klined, now, soon, notes })
     return notes
   }

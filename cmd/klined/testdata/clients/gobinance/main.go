@@ -19,6 +19,8 @@ const minute = 60_000 // ms
 
 // notes is what was found at one address: see Notes in ../both.mjs.
 type notes struct {
+	from int64 // ms: klines that open before are not compared
+
 	mu    sync.Mutex
 	Same  map[string]any      `json:"same"`
 	Rows  map[string][][]any  `json:"rows"`
@@ -36,8 +38,9 @@ func main() {
 	exchange, klined := os.Args[1], os.Args[2]
 	now, err := futures.NewClient("", "").SetApiEndpoint("http://" + exchange).NewServerTimeService().Do(context.Background())
 	must(err)
-	soon := time.After(time.Duration(minute-now%minute+4000) * time.Millisecond)
-	found := map[string]*notes{"exchange": listen(exchange), "klined": listen(klined)}
+	from := (now + 10_000) / minute * minute // by then both are listened to
+	soon := time.After(time.Duration(from+minute-now+4000) * time.Millisecond)
+	found := map[string]*notes{"exchange": listen(exchange, from), "klined": listen(klined, from)}
 	var asked sync.WaitGroup
 	for name, host := range map[string]string{"exchange": exchange, "klined": klined} {
 		asked.Go(func() { found[name].ask(host, now) })
@@ -58,14 +61,14 @@ func must(err error) {
 }
 
 // listen begins to take the streams. Their address is a variable of the package's: one address after the other.
-func listen(host string) *notes {
-	n := &notes{Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard), Facts: make(map[string][][2]any)}
+func listen(host string, from int64) *notes {
+	n := &notes{from: from, Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard), Facts: make(map[string][][2]any)}
 	futures.BaseWsMainUrl = "ws://" + host + "/market/ws"
 	futures.BaseCombinedMainURL = "ws://" + host + "/market/stream?streams="
 	take := func(name string) futures.WsKlineHandler {
 		h := &heard{Closed: []any{}}
 		n.Live[name] = h
-		return func(e *futures.WsKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }
+		return func(e *futures.WsKlineEvent) { n.hear(h, e.Kline.StartTime, e.Kline.IsFinal, e.Kline) }
 	}
 	failed := func(err error) { fmt.Fprintln(os.Stderr, host, err) }
 	one, many, multi := take("kline 1m"), take("kline 1m, combined"), take("kline 1m, of several intervals")
@@ -86,7 +89,7 @@ func listen(host string) *notes {
 	h := &heard{Closed: []any{}}
 	n.Live["continuousKline 1m"] = h
 	_, _, err = futures.WsContinuousKlineServe(&futures.WsContinuousKlineSubscribeArgs{Pair: "SOLUSDT", ContractType: "PERPETUAL", Interval: "1m"},
-		func(e *futures.WsContinuousKlineEvent) { n.hear(h, e.Kline.IsFinal, e.Kline) }, failed)
+		func(e *futures.WsContinuousKlineEvent) { n.hear(h, e.Kline.StartTime, e.Kline.IsFinal, e.Kline) }, failed)
 	must(err)
 	_, _, err = futures.WsAggTradeServe("BTCUSDT", func(e *futures.WsAggTradeEvent) { n.fact("aggTrade", e.AggregateTradeID, e) }, failed)
 	must(err)
@@ -104,9 +107,12 @@ func (n *notes) fact(name string, id int64, event any) {
 	n.Facts[name] = append(n.Facts[name], [2]any{id, event})
 }
 
-func (n *notes) hear(h *heard, final bool, kline any) {
+func (n *notes) hear(h *heard, open int64, final bool, kline any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if open < n.from {
+		return
+	}
 	if final {
 		h.Closed = append(h.Closed, kline)
 	} else {
