@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -65,7 +64,7 @@ func listed(list func() any) http.HandlerFunc {
 
 // symbols answers with how each symbol stands, or the one that is asked for.
 func (s *Server) symbols(w http.ResponseWriter, r *http.Request) {
-	items, symbol := any([]struct{}{}), strings.ToUpper(r.URL.Query().Get("symbol"))
+	items, symbol := any([]struct{}{}), upper(r.URL.Query().Get("symbol"))
 	if s.opt.Standings != nil {
 		if items = s.opt.Standings(symbol); items == nil {
 			writeError(w, invalidSymbol())

@@ -67,10 +67,11 @@ silent, as all are with off.
 
 x:true goes out once for each kline: when it closes, or, where it lacks trades, when it is healed, a minute later at most.
 A WebSocket address with ?final=settled gets it when the kline is settled, with the exchange's own values: some 2 s after
-the boundary; after 10 s as it is, where it lacks trades when it is healed, a minute after the boundary at most. What it is at
-its close goes out with x:false meanwhile, once, and the next kline's updates go on. Klines shorter than 1m have nothing official and go out as
-without it. With ?revisions=1 every version after x:true comes too. Both go together: ?final=settled&revisions=1. A
-client that cannot say it behind the ? has it in front of the path: ws://127.0.0.1:8080/final=settled/market/ws.
+the boundary; after 10 s as it is, where it lacks trades when it is healed, a minute after the boundary at most. What it
+is at its close goes out with x:false meanwhile, once, and the next kline's updates go on. Klines shorter than 1m have
+nothing official and go out as without it. With ?revisions=1 every version after x:true comes too. Both go together:
+?final=settled&revisions=1. A client that cannot say it behind the ? has it in front of the path:
+ws://127.0.0.1:8080/final=settled/market/ws.
 
 Every flag may also stand in the file that --config names (listen = "127.0.0.1:8080") or in the environment
 (KLINED_LISTEN). Flag over environment over file over default. klined help config lists the keys.
