@@ -80,6 +80,6 @@ async function watch(exchange, isKlined, soon, notes) {
   await soon
   notes.same['klines of several symbols'] = [...several].sort()
   const last = Math.max(...rows.keys())
-  live.closed = [...rows.values()].filter(([t]) => t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))
+  live.closed = [...rows.values()].filter(([t]) => t >= notes.from && t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))
   if (isKlined) notes.own['kline 1s'] = [...own.keys()]
 }
