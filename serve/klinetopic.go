@@ -15,7 +15,7 @@ type klineTopic struct {
 	names  [forms]string // of its streams, as they are asked for; guarded by the hub's subscribing
 
 	subscribers             // its mu guards the rest
-	pushed      time.Time   // when a kline went out last
+	pushed      time.Time   // when a kline went out last, to all or to those who do not wait until it is settled
 	shown       market.Time // open time of the open kline that went out last
 
 	next    market.Update // the open kline that waits for the tick
@@ -112,7 +112,7 @@ func (t *klineTopic) early(u *market.Update) bool {
 func (t *klineTopic) push(r *round, u *market.Update, m *mark) {
 	t.waiting = false
 	if len(t.list) > 0 {
-		t.pushed, t.shown = time.Now(), u.OpenTime
+		t.shown = u.OpenTime
 		t.deliver(r, u, everybody, running, m)
 	}
 }
@@ -126,6 +126,9 @@ func (t *klineTopic) ended(r *round, u *market.Update, received time.Time) {
 	defer t.mu.Unlock()
 	this := rankOf(&u.Kline)
 	best, known := t.versions.take(t.series.Interval.Ordinal(u.OpenTime), this)
+	if t.waiting && t.next.OpenTime <= u.OpenTime {
+		t.waiting = false // a close takes the place of the open kline that waits for the tick
+	}
 	for i := range t.finals {
 		f := &t.finals[i]
 		at, held := f.find(u.OpenTime)
@@ -139,7 +142,6 @@ func (t *klineTopic) ended(r *round, u *market.Update, received time.Time) {
 				t.deliver(r, u, f.revised(), closing, nil)
 			}
 		case best == unseen:
-			t.overtake(u)
 			if f.final(u) || t.hub.clock.Now() >= f.due(u) {
 				t.finish(r, f, u, received)
 			} else {
@@ -148,16 +150,6 @@ func (t *klineTopic) ended(r *round, u *market.Update, received time.Time) {
 		case this.revises(best):
 			t.deliver(r, u, f.revised(), closing, nil)
 		}
-	}
-}
-
-// overtake lets the close of a kline take the place of the open one that waits for the tick.
-func (t *klineTopic) overtake(u *market.Update) {
-	if t.waiting && t.next.OpenTime <= u.OpenTime {
-		t.waiting = false
-	}
-	if len(t.list) > 0 {
-		t.pushed = time.Now()
 	}
 }
 
@@ -186,6 +178,9 @@ func (a audience) has(s *subscription) bool {
 // deliver queues a version for its audience, as a close or as one that a newer one replaces. It is encoded once for each way of
 // writing it that somebody takes.
 func (t *klineTopic) deliver(r *round, u *market.Update, to audience, kind kind, m *mark) {
+	if len(t.list) > 0 && !to.settled && !to.revision {
+		t.pushed = time.Now()
+	}
 	var made [forms][2]*frame // bare, wrapped
 	for _, s := range t.list {
 		if !to.has(s) {
