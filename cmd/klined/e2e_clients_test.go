@@ -30,7 +30,7 @@ func TestE2EClients(t *testing.T) {
 	program := goProgram(t, filepath.Join(clientsIn, "gobinance", "main.go"))
 	_, exchange := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "5", "--rate", "100", "--latency", "2", "--start", "2027-01-05T10:00:35Z")
 	_, klined := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
-		"--rest", "http://"+exchange, "--ws", "ws://"+exchange, "--archive", "http://"+exchange, "--source", "trade", "--backfill", "0",
+		"--rest", "http://"+exchange, "--ws", "ws://"+exchange, "--archive", "http://"+exchange, "--source", "trade", "--backfill", "0", "--grace", patient,
 		"--intervals", "1s,1m,3m,5m,15m,30m,1h,2h,4h,6h,8h,12h,1d,3d,1w,1M")
 	_, forwarding := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"), "--rest", "http://"+exchange,
 		"--ws", "ws://"+exchange, "--symbols", "BTCUSDT", "--intervals", "1m", "--backfill", "0", "--forward", "all")

@@ -42,7 +42,7 @@ func TestE2EMarket(t *testing.T) {
 				"--seed", "42", "--start", "2027-02-28T23:57:30Z"}, c.market...)...)
 			server, addr := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
 				"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", c.source, "--rest-weight", "2400", "--settle", "off", "--backfill", "0",
-				"--grace", "2s") // on a busy machine the exchange, too, is later than any grace that is learnt
+				"--grace", patient)
 			j := newJudge("http://"+addr, "http://"+xAddr, network{})
 			ahead := offset(t, j)
 			now := func() market.Time { return market.TimeOf(time.Now().Add(ahead)) }
@@ -134,7 +134,8 @@ func TestE2EStopped(t *testing.T) {
 	t.Parallel()
 	_, xAddr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--symbols", "5", "--rate", "300", "--start", "2027-01-05T10:00:45Z")
 	p, addr := launch(t, serveAddress, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
-		"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", "trade", "--intervals", "1s,5s,1m", "--lanes", "1")
+		"--rest", "http://"+xAddr, "--ws", "ws://"+xAddr, "--source", "trade", "--intervals", "1s,5s,1m", "--lanes", "1",
+		"--grace", patient)
 	j := newJudge("http://"+addr, "http://"+xAddr, network{})
 	ahead := offset(t, j)
 	now := func() market.Time { return market.TimeOf(time.Now().Add(ahead)) }

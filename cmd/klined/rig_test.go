@@ -96,12 +96,11 @@ func (r *rig) mustSee(boundary market.Time) {
 	}
 }
 
-// serveArgs is the command line of the server. On a busy machine the exchange, too, is later than any grace that is
-// learnt: what is judged here is not how early klines close.
+// serveArgs is the command line of the server.
 func (r *rig) serveArgs() []string {
 	exchange := strings.TrimPrefix(r.judge.exchange, "http://")
 	return append([]string{"serve", "--listen", "127.0.0.1:0", "--dir", r.o.dir, "--rest", "http://" + exchange, "--ws", "ws://" + exchange,
-		"--source", r.o.source.String(), "--intervals", r.o.intervals, "--rest-weight", "2400", "--grace", "2s", "--settle", "off",
+		"--source", r.o.source.String(), "--intervals", r.o.intervals, "--rest-weight", "2400", "--grace", patient, "--settle", "off",
 		"--archive", "http://" + exchange, "--backfill", "0"}, r.o.serve...)
 }
 
