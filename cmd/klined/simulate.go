@@ -179,14 +179,13 @@ func (o *simOptions) parse() error {
 
 // runSim is klined sim, until ctx ends.
 func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) error {
+	x, err := sim.New(o.Options)
+	if err != nil {
+		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
+	}
 	listener, err := n.listen("listen", o.listen)
 	if err != nil {
 		return err
-	}
-	x, err := sim.New(o.Options)
-	if err != nil {
-		listener.Close()
-		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
 	}
 	addr := listener.Addr().String()
 	if o.Tape != nil {
