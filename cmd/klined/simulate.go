@@ -159,6 +159,9 @@ func (o *simOptions) readFaults(ctx context.Context) error {
 	return nil
 }
 
+// maxLatency is in milliseconds.
+const maxLatency = 60_000
+
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {
 	if err := checkHostPort("listen", o.listen); err != nil {
@@ -169,6 +172,9 @@ func (o *simOptions) parse() error {
 	}
 	if o.Rate == 0 { // which sim.Options take for the default
 		return errors.New("--rate 0: want more than 0")
+	}
+	if !(o.latency >= 0 && o.latency <= maxLatency) {
+		return fmt.Errorf("--latency %v: want milliseconds, 0 to %d", o.latency, maxLatency)
 	}
 	o.Latency = time.Duration(o.latency * float64(time.Millisecond))
 	if o.start == "" {
@@ -184,14 +190,13 @@ func (o *simOptions) parse() error {
 
 // runSim is klined sim, until ctx ends.
 func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) error {
+	x, err := sim.New(o.Options)
+	if err != nil {
+		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
+	}
 	listener, err := n.listen("listen", o.listen)
 	if err != nil {
 		return err
-	}
-	x, err := sim.New(o.Options)
-	if err != nil {
-		listener.Close()
-		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
 	}
 	addr := listener.Addr().String()
 	if o.Tape != nil {
