@@ -24,7 +24,7 @@ import (
 const clientsIn = "testdata/clients"
 
 // TestE2EClients plays the scenarios of unmodified clients of the exchange against the exchange and against klined, and
-// compares; and runs the recipes of README as they stand there. All of them wait for the same minute.
+// compares; and runs the recipes of README as they stand there. All of them wait for the end of a minute.
 func TestE2EClients(t *testing.T) {
 	t.Parallel()
 	program := goProgram(t, filepath.Join(clientsIn, "gobinance", "main.go"))

@@ -62,14 +62,15 @@ func TestE2EPage(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		t.Logf("%5.1f s  %s", time.Since(began).Seconds(), lines.Text())
-		if lines.Text() != "restart" {
-			continue
+		switch lines.Text() {
+		case "stop":
+			if err := server.end(syscall.SIGINT); err != nil {
+				t.Errorf("stopped by SIGINT: %v\n%s", err, server.output())
+			}
+		case "start":
+			server, _ = serve("off")
+			fmt.Fprintln(in, "started")
 		}
-		if err := server.end(syscall.SIGINT); err != nil {
-			t.Errorf("stopped by SIGINT: %v\n%s", err, server.output())
-		}
-		server, _ = serve("off")
-		fmt.Fprintln(in, "restarted")
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s\nklined serve said:\n%s", err, strings.TrimSpace(stderr.String()), server.output())

@@ -1,5 +1,5 @@
 // Uses the chart page as a person would, in Chromium: node page.mjs ADDRESS EXCHANGE CHROMIUM [FOLDER for screenshots]. Each line of
-// stdout is a check that held, or "restart": then the server is started again, and a line on stdin says that it has been.
+// stdout is a check that held, or "stop" or "start": what the server is to do. A line on stdin says that it has been started.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 
@@ -412,7 +412,7 @@ async function survives() {
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /^\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
   restarting = true
-  console.log('restart')
+  console.log('stop')
   await until('the last figures stay', () => {
     if (document.getElementById('connection').dataset.state !== 'offline') return false
     const body = document.getElementById('status-body')
@@ -421,7 +421,8 @@ async function survives() {
     return body.hasAttribute('data-stale') && body.querySelector('.tile') !== null
   })
   await page.keyboard.press('Escape')
-  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'))
+  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'), { timeout: 300_000 })
+  console.log('start')
   await lines.next()
   await until('live again', () => document.getElementById('connection').dataset.state === 'live')
   await again // what has become of the klines shown
