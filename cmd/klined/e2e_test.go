@@ -60,6 +60,7 @@ func TestE2EMarket(t *testing.T) {
 			}
 			end := month + 4*market.Second
 			time.Sleep(end.Sub(now()))
+			heard.await(symbols, ivs, month)
 			v, err := j.compare(symbols, ivs, first, end-3*market.Second, c.explain)
 			must(t, "REST", v, err)
 			heard.close()
@@ -79,6 +80,19 @@ func TestE2EMarket(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// await waits until all klines that end at end have come as final, for a minute at most: that one has not, the judge will say.
+func (a *audience) await(symbols []string, ivs []market.Interval, end market.Time) {
+	want := 0
+	for _, iv := range ivs {
+		if iv.Ceil(end) == end {
+			want += len(symbols)
+		}
+	}
+	for by := time.Now().Add(time.Minute); len(a.of(end)) < want && time.Now().Before(by); {
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -153,7 +167,7 @@ func TestE2EStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := max(firstWhole(t, p, j), market.OneMinute.Ceil(now()))
+	first := max(firstWhole(t, p, j), market.OneMinute.Ceil(now()+5*market.Second)) // by then all seconds are heard
 	for _, step := range []struct {
 		at     market.Time
 		signal syscall.Signal
@@ -164,7 +178,8 @@ func TestE2EStopped(t *testing.T) {
 		}
 	}
 	end := first + 75*market.Second
-	time.Sleep((end + 3*market.Second).Sub(now()))
+	time.Sleep(end.Sub(now()))
+	heard.await(symbols, ivs, end)
 	heard.close()
 	v, _, err := heard.check(j, symbols, ivs, first, end, false)
 	must(t, "pushed", v, err)
