@@ -17,7 +17,8 @@ import (
 //	aggTrades  agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker
 //	trades     id,price,qty,quote_qty,time,is_buyer_maker
 //
-// Spot files carry one more column, is_best_match, and since 2025 microseconds. Headers are spelled in several ways.
+// Spot files carry one more column, is_best_match, and since 2025 microseconds. Headers are spelled in several ways. Numbers are
+// floats of some program: 78153.0, and so of a cheap symbol 9.31E-6.
 type ArchiveTrades struct {
 	Source      market.Source
 	PriceDigits int // most decimals that a price was written with so far
@@ -55,6 +56,12 @@ func SniffArchive(line []byte) (a *ArchiveTrades, header bool) {
 		return nil, false
 	}
 	return a, header
+}
+
+// IsHeader reports whether a line is the header of a file like this one.
+func (a *ArchiveTrades) IsHeader(line []byte) bool {
+	other, header := SniffArchive(line)
+	return header && other.Source == a.Source && other.columns == a.columns
 }
 
 // maker is the index of the column is_buyer_maker.
@@ -111,8 +118,8 @@ func (a *ArchiveTrades) Row(line []byte, t *market.Trade) error {
 	}
 	var row row
 	t.ID = row.number("id", cells[0])
-	t.Price = row.value("price", cells[1])
-	t.Qty = row.value("quantity", cells[2])
+	t.Price = row.float("price", &cells[1])
+	t.Qty = row.float("quantity", &cells[2])
 	t.FirstID, t.LastID = t.ID, t.ID
 	at := cells[4]
 	if a.Source == market.SourceAggTrade {
@@ -155,6 +162,22 @@ func (r *row) value(column string, cell []byte) fixed.Value {
 		r.fail(column, cell, err)
 	}
 	return v
+}
+
+// float is value of a cell that may have an exponent: the cell is without it then.
+func (r *row) float(column string, cell *[]byte) fixed.Value {
+	v, err := fixed.Parse(*cell)
+	if err == nil {
+		return v
+	}
+	if plain := withoutExponent(*cell); plain != nil {
+		if v, err = fixed.Parse(plain); err == nil {
+			*cell = plain
+			return v
+		}
+	}
+	r.fail(column, *cell, err)
+	return 0
 }
 
 func (r *row) sum(column string, cell []byte) fixed.Sum {
@@ -201,4 +224,30 @@ func decimals(number []byte) int {
 		return len(number) - i - 1
 	}
 	return 0
+}
+
+// maxExponent is more than that of any number that can be kept.
+const maxExponent = 30
+
+// withoutExponent writes 9.31E-6 as 0.00000931 and 1.0e7 as 10000000, with no more decimals than it needs; nil for what is not of
+// this form.
+func withoutExponent(number []byte) []byte {
+	mantissa, power, found := bytes.Cut(bytes.ToLower(number), []byte("e"))
+	exponent, err := strconv.Atoi(string(power))
+	whole, frac, point := bytes.Cut(mantissa, []byte("."))
+	if !found || err != nil || exponent < -maxExponent || exponent > maxExponent || len(whole) == 0 || point && len(frac) == 0 {
+		return nil
+	}
+	digits := bytes.Join([][]byte{whole, frac}, nil)
+	at := len(whole) + exponent // where the point stands in them
+	if at < 1 {
+		digits, at = append(bytes.Repeat([]byte("0"), 1-at), digits...), 1
+	}
+	if more := at - len(digits); more > 0 {
+		digits = append(digits, bytes.Repeat([]byte("0"), more)...)
+	}
+	if frac = bytes.TrimRight(digits[at:], "0"); len(frac) == 0 {
+		return digits[:at]
+	}
+	return bytes.Join([][]byte{digits[:at], frac}, []byte("."))
 }

@@ -59,7 +59,9 @@ func TestArchiveRow(t *testing.T) {
 		{trade, "-1,1,1,1,5,1", `id "-1": invalid syntax`},
 		{trade, "9223372036854775808,1,1,1,5,1", `id "9223372036854775808": value out of range`},
 		{trade, "1,92233720369,1,1,5,1", `price "92233720369": number beyond the bound`},
-		{trade, "1,1,1e2,1,5,1", `quantity "1e2": not a decimal number`},
+		{trade, "1,9.31E-6,1.0E7,93.1,5,1", "{1 1 1 0.00000931 10000000 1970-01-01T00:00:00.005Z 0 false} <nil>"},
+		{trade, "1,1,1e-9,1,5,1", `quantity "1e-9": more decimals than can be kept`},
+		{trade, "1,1,1e2.5,1,5,1", `quantity "1e2.5": not a decimal number`},
 		{trade, "1,1,1,1,5.5,1", `time "5.5": invalid syntax`},
 		{trade, "1,1,1,1,5,yes", `is_buyer_maker "yes": want true or false`},
 		{trade, "1,0,1,1,5,1", market.ErrPrice.Error()},
@@ -77,8 +79,22 @@ func TestArchiveRow(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", c.row, got, c.want)
 		}
 	}
-	if agg.PriceDigits != 2 || agg.QtyDigits != 3 || trade.PriceDigits != 2 || trade.QtyDigits != 3 {
+	if agg.PriceDigits != 2 || agg.QtyDigits != 3 || trade.PriceDigits != 8 || trade.QtyDigits != 3 {
 		t.Errorf("digits: %+v, %+v", agg, trade)
+	}
+}
+
+// TestWithoutExponent: floats as Java, Python, Go and C write them.
+func TestWithoutExponent(t *testing.T) {
+	for _, c := range []struct{ number, want string }{
+		{"1.0E-5", "0.00001"}, {"9.31E-6", "0.00000931"}, {"1e-05", "0.00001"}, {"1.5e-7", "0.00000015"}, {"0.0E0", "0"}, {"0e-8", "0"},
+		{"1.0E7", "10000000"}, {"1.2345678E7", "12345678"}, {"1.23456789E7", "12345678.9"}, {"1e+16", "10000000000000000"}, {"12.5e0", "12.5"},
+		{"120E-1", "12"}, {"10e-3", "0.01"}, {"1e31", ""}, {"1e-31", ""},
+		{"1", ""}, {"e5", ""}, {".5e1", ""}, {"5.e1", ""}, {"1e", ""}, {"1e5.5", ""}, {"1e5e5", ""}, {"1e 5", ""}, {"", ""},
+	} {
+		if got := string(withoutExponent([]byte(c.number))); got != c.want {
+			t.Errorf("%s is %q, want %q", c.number, got, c.want)
+		}
 	}
 }
 

@@ -229,7 +229,7 @@ func TestE2EBadInput(t *testing.T) {
 		{serve("--ws", "ws://"+busy.Addr().String()), 1, []string{busy.Addr().String()}},
 		{serve("--ws", "http://x"), 2, []string{"--ws", "http://x"}},
 		{[]string{"sim", "--symbols", "0"}, 2, []string{"--symbols"}},
-		{[]string{"sim", "--rate", "-5"}, 2, []string{"--rate", "-5"}},
+		{[]string{"sim", "--listen", busy.Addr().String(), "--rate", "-5"}, 2, []string{"--rate", "-5"}},
 		{[]string{"sim", "--start", "tomorrow"}, 2, []string{`"tomorrow"`}},
 		{[]string{"replay", filepath.Join(dir, "none.csv")}, 1, []string{"none.csv"}},
 		{[]string{"replay"}, 2, []string{"files"}},

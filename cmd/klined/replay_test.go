@@ -133,6 +133,11 @@ func TestReplay(t *testing.T) {
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,1,2,21.0,0\n"}},
 		{"spot trades", map[string]string{"x": "1,10.5,2,21,60000,False,True\n"}, "x --symbol BTCUSDT",
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,1,2,21.0,0\n"}},
+		{"floats: an exponent stands for the decimals that it needs", map[string]string{"x": "1,1.0E-5,1.2345678E7,1,1,60000,true\n2,1.1e-05,2.0,2,2,60000,true\n"}, "x --symbol A",
+			replayed{stdout: "60000,0.000010,0.000011,0.000010,0.000011,12345680.0,119999,123.4568020,2,0.0,0.0000000,0\n"}},
+		{"joined files have a header each", map[string]string{agg: aggHeader + agg1 + aggHeader + agg2 + agg3 + aggHeader}, agg, replayed{stdout: rows}},
+		{"another file's header", map[string]string{agg: aggHeader + aggs + tradeHeader}, agg, replayed{stdout: rows,
+			stderr: agg + ": line 5: wrong number of columns, want 7: " + fmt.Sprintf("%q", strings.TrimSpace(tradeHeader)) + "\n" + agg + ": 1 unreadable row dropped\n"}},
 		{"header only", map[string]string{agg: aggHeader}, agg, replayed{err: "no trades in the input"}},
 
 		{"frames", map[string]string{"x": one}, "x", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n"}},
@@ -182,9 +187,9 @@ func TestReplay(t *testing.T) {
 		{"not in exchangeInfo", map[string]string{agg: agg1, "info": `{"symbol":"ETHUSDT"}`}, agg + " --exchange-info info",
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n", stderr: "BTCUSDT: not in info; written with the digits of the input\n"}},
 
-		{"unreadable rows", map[string]string{agg: aggHeader + "x,1\n" + agg1 + "2,1e3,1,4,4,60000,true\n2,1,1,4,4,60000,yes\n2,1,1,4,3,60000,true\n2,1,-1,4,4,60000,true\n" +
+		{"unreadable rows", map[string]string{agg: aggHeader + "x,1\n" + agg1 + "2,1x3,1,4,4,60000,true\n2,1,1,4,4,60000,yes\n2,1,1,4,3,60000,true\n2,1,-1,4,4,60000,true\n" +
 			"9223372036854775808,1,1,4,4,60000,true\n" + agg2 + agg3}, agg, replayed{stdout: rows, stderr: agg + `: line 2: wrong number of columns, want 7: "x,1"` + "\n" +
-			agg + `: line 4: price "1e3": not a decimal number` + "\n" + agg + `: line 5: is_buyer_maker "yes": want true or false` + "\n" +
+			agg + `: line 4: price "1x3": not a decimal number` + "\n" + agg + `: line 5: is_buyer_maker "yes": want true or false` + "\n" +
 			agg + ": line 6: ids out of order or out of range\n" + agg + `: line 7: quantity "-1": not a decimal number` + "\n" + agg + ": 6 unreadable rows dropped\n"}},
 		{"more digits than can be kept", map[string]string{agg: agg1 + "2,10.123456789,1,4,4,60000,true\n"}, agg,
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n", stderr: agg + `: line 2: price "10.123456789": more decimals than can be kept` + "\n" +

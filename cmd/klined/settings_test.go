@@ -85,6 +85,8 @@ func TestSettingsRefused(t *testing.T) {
 		{"sim", "KLINED_SYMBOLS=1", "", `KLINED_SYMBOLS 1: want 2 to 1000`},
 		{"sim", "KLINED_SYMBOLS=all", "", `KLINED_SYMBOLS "all": want a whole number`},
 		{"sim", "KLINED_BURN=2", "", `KLINED_BURN 2: want a share from 0 to 0.5`},
+		{"sim --latency -5", "", "", `--latency -5: want milliseconds, 0 to 60000`},
+		{"sim --latency NaN", "", "", `--latency NaN: want milliseconds, 0 to 60000`},
 		{"bench", "KLINED_ROUNDS=0", "", `KLINED_ROUNDS 0: want 1 to 100`},
 		{"serve --listen 0.0.0.0:1", "KLINED_FORWARD=all", "", `KLINED_FORWARD all with --listen 0.0.0.0:1: requests with keys`},
 		{"serve --forward all", "KLINED_LISTEN=0.0.0.0:1", "", `(--listen is that of KLINED_LISTEN)`},

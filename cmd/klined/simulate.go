@@ -83,6 +83,11 @@ and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviati
 archive's files of klines, below /data/futures/um/daily and /monthly: a day's from 08:30 UTC of the next day on, a month's
 from the first Monday after it.
 
+Its REST has, for one symbol and for all, /fapi/v1/ticker/24hr (a day and the running minute, the sums of its own klines),
+/ticker/bookTicker and /premiumIndex, and for one /depth, /markPriceKlines, /indexPriceKlines, /fundingRate and /openInterest. Mark and
+index follow the last price, every funding is the same, and the book has the same quantity at each step beyond the best price. What it
+does not have is answered 404, -5000.
+
 /sim/truth takes symbol, interval (of a second or more), startTime, endTime and limit as klines do, and answers as they do: from a
 startTime on all there are, else the last 500. /sim/deviations takes symbol, interval (1m), startTime and endTime, and
 lists why klines of aggTrades differ: the aggTrades that cross a boundary, and the burnt ids.
@@ -154,6 +159,9 @@ func (o *simOptions) readFaults(ctx context.Context) error {
 	return nil
 }
 
+// maxLatency is in milliseconds.
+const maxLatency = 60_000
+
 // parse reads what the flags hold as text.
 func (o *simOptions) parse() error {
 	if err := checkHostPort("listen", o.listen); err != nil {
@@ -164,6 +172,9 @@ func (o *simOptions) parse() error {
 	}
 	if o.Rate == 0 { // which sim.Options take for the default
 		return errors.New("--rate 0: want more than 0")
+	}
+	if !(o.latency >= 0 && o.latency <= maxLatency) {
+		return fmt.Errorf("--latency %v: want milliseconds, 0 to %d", o.latency, maxLatency)
 	}
 	o.Latency = time.Duration(o.latency * float64(time.Millisecond))
 	if o.start == "" {
@@ -179,14 +190,13 @@ func (o *simOptions) parse() error {
 
 // runSim is klined sim, until ctx ends.
 func runSim(ctx context.Context, o simOptions, n network, stdout io.Writer) error {
+	x, err := sim.New(o.Options)
+	if err != nil {
+		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
+	}
 	listener, err := n.listen("listen", o.listen)
 	if err != nil {
 		return err
-	}
-	x, err := sim.New(o.Options)
-	if err != nil {
-		listener.Close()
-		return &usageError{fmt.Errorf("--%w", err)} // it begins with the option's name, which is the flag's
 	}
 	addr := listener.Addr().String()
 	if o.Tape != nil {
