@@ -58,6 +58,12 @@ func SniffArchive(line []byte) (a *ArchiveTrades, header bool) {
 	return a, header
 }
 
+// IsHeader reports whether a line is the header of a file like this one.
+func (a *ArchiveTrades) IsHeader(line []byte) bool {
+	other, header := SniffArchive(line)
+	return header && other.Source == a.Source && other.columns == a.columns
+}
+
 // maker is the index of the column is_buyer_maker.
 func (a *ArchiveTrades) maker() int {
 	if a.Source == market.SourceTrade {

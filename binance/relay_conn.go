@@ -276,8 +276,8 @@ func (c *relayConn) stand(state string) {
 	}
 }
 
-// eventOf takes a wrapped event apart; false where the frame is none, or no JSON, or no UTF-8, at which clients would end their
-// connections:
+// eventOf takes a wrapped event, or a list of them, apart; false where the frame is none, or no JSON, or no UTF-8, at which clients
+// would end their connections:
 //
 //	{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker",…}}
 func eventOf(frame []byte) (name, payload []byte, ok bool) {
@@ -285,7 +285,7 @@ func eventOf(frame []byte) (name, payload []byte, ok bool) {
 		return nil, nil, false
 	}
 	if payload, ok = unwrap(frame); ok && len(payload) < len(frame) {
-		if s := (scanner{text: payload}); s.value() && s.end() {
+		if s := (scanner{text: payload}); isEvent(payload) && s.value() && s.end() {
 			return frame[len(wrapHead) : len(wrapHead)+closingQuote(frame[len(wrapHead):])], payload, true
 		}
 	}
@@ -293,8 +293,11 @@ func eventOf(frame []byte) (name, payload []byte, ok bool) {
 		Stream *string         `json:"stream"`
 		Data   json.RawMessage `json:"data"`
 	}
-	if json.Unmarshal(frame, &event) != nil || event.Stream == nil || event.Data == nil {
+	if json.Unmarshal(frame, &event) != nil || event.Stream == nil || !isEvent(event.Data) {
 		return nil, nil, false
 	}
 	return []byte(*event.Stream), event.Data, true
 }
+
+// isEvent reports whether JSON without blanks before it is an object or a list.
+func isEvent(json []byte) bool { return len(json) > 0 && (json[0] == '{' || json[0] == '[') }

@@ -156,6 +156,10 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 				writeError(w, signedNotForwarded())
 				return
 			}
+			if isExchangePath(r) { // which has one answer for what it has not and what it has for other methods
+				writeError(w, noSuchPath(r, http.StatusNotFound))
+				return
+			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
 			writeError(w, noSuchPath(r, http.StatusMethodNotAllowed))
 		}

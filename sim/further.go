@@ -10,16 +10,20 @@ import (
 	"klined/market"
 )
 
-// routesFurther are paths that no kline comes from: a few questions that anybody may ask, and a few that need a key. Their
-// answers have the exchange's shape and little behind it.
+// routesFurther are paths that no kline comes from: questions that anybody may ask, and a few that need a key. Tickers, best bids and
+// asks and what follows the price are the market's; other answers have the exchange's shape and little behind it.
 func (e *Exchange) routesFurther(mux *http.ServeMux) {
 	for path, ep := range map[string]endpoint{
 		"/dapi/v1/ping":                  {always(1), func(url.Values) ([]byte, *apiError) { return []byte("{}"), nil }},
 		"/fapi/v1/depth":                 {weighDepth, e.ofSymbol(depth)},
-		"/fapi/v1/premiumIndex":          {always(1), e.ofSymbol(premiumIndex)},
+		"/fapi/v1/premiumIndex":          {weighOneOrAll(1, 10), e.oneOrAll(listed, appendPremium)},
 		"/fapi/v1/openInterest":          {always(1), e.ofSymbol(openInterest)},
-		"/fapi/v1/ticker/24hr":           {always(1), e.ofSymbol(ticker24)},
-		"/fapi/v1/fundingRate":           {always(0), e.ofSymbol(fundingRate)},
+		"/fapi/v1/ticker/24hr":           {weighOneOrAll(1, 40), e.oneOrAll(inTrade, appendDay)},
+		"/fapi/v1/ticker/bookTicker":     {weighOneOrAll(2, 5), e.oneOrAll(inTrade, appendBest)},
+		"/fapi/v1/markPriceKlines":       {weighKlines, e.markKlines("symbol")},
+		"/fapi/v1/indexPriceKlines":      {weighKlines, e.markKlines("pair")},
+		"/fapi/v1/fundingRate":           {always(0), e.fundingRates},
+		"/fapi/v1/fundingInfo":           {always(0), func(url.Values) ([]byte, *apiError) { return e.oneOrAll((*symbol).perpetual, appendFunding)(nil) }},
 		"/futures/data/openInterestHist": {always(0), e.ofSymbol(openInterestHist)},
 	} {
 		mux.Handle("GET "+path, e.public(ep))
@@ -121,7 +125,7 @@ func weighDepth(q url.Values) int {
 	return 20
 }
 
-// depth is a book of equal steps around the last price.
+// depth is a book of equal steps and quantities beyond the best bid and ask.
 func depth(s *symbol, q url.Values, now market.Time) ([]byte, *apiError) {
 	limit := 500
 	if text := q.Get("limit"); text != "" {
@@ -130,43 +134,26 @@ func depth(s *symbol, q url.Values, now market.Time) ([]byte, *apiError) {
 			return nil, refuse(-4021, "%s is not valid depth limit", text)
 		}
 	}
-	side := func(step int64) (dst []byte) {
-		for i := range int64(limit) {
-			price := s.last.price + step*(i+1)
+	side := func(price, step, qty int64) (dst []byte) {
+		for range limit {
 			if price <= 0 {
 				break
 			}
 			dst = append(append(dst, `,["`...), s.appendPrice(nil, price)...)
-			dst = append(append(append(dst, `","`...), s.appendQty(nil, s.meanQty)...), `"]`...)
+			dst = append(append(append(dst, `","`...), s.appendQty(nil, qty)...), `"]`...)
+			price, qty = price+step, s.meanQty
 		}
 		return dst[min(1, len(dst)):]
 	}
-	return fmt.Appendf(nil, `{"lastUpdateId":%d,"E":%d,"T":%d,"bids":[%s],"asks":[%s]}`, s.last.id, now, now, side(-1), side(1)), nil
-}
-
-func premiumIndex(s *symbol, _ url.Values, now market.Time) ([]byte, *apiError) {
-	price := s.appendPrice(nil, s.last.price)
-	return fmt.Appendf(nil, `{"symbol":%q,"markPrice":"%[2]s","indexPrice":"%[2]s","estimatedSettlePrice":"%[2]s","lastFundingRate":"0.00010000","interestRate":"0.00010000","nextFundingTime":%[3]d,"time":%[4]d}`,
-		s.name, price, now-now%(8*market.Hour)+8*market.Hour, now), nil
+	b := s.best(&s.last)
+	return fmt.Appendf(nil, `{"lastUpdateId":%d,"E":%d,"T":%d,"bids":[%s],"asks":[%s]}`, b.update, now, now, side(b.bid, -1, b.bidQty), side(b.bid+1, 1, b.askQty)), nil
 }
 
 func openInterest(s *symbol, _ url.Values, now market.Time) ([]byte, *apiError) {
-	return fmt.Appendf(nil, `{"openInterest":"%s","symbol":%q,"time":%d}`, s.appendQty(nil, s.meanQty*1000), s.name, now), nil
-}
-
-func fundingRate(s *symbol, _ url.Values, now market.Time) ([]byte, *apiError) {
-	return fmt.Appendf(nil, `[{"symbol":%q,"fundingRate":"0.00010000","fundingTime":%d,"markPrice":"%s"}]`,
-		s.name, now-now%(8*market.Hour), s.appendPrice(nil, s.mid)), nil
+	return fmt.Appendf(nil, `{"symbol":%q,"openInterest":"%s","time":%d}`, s.name, s.appendQty(nil, s.meanQty*1000), now), nil
 }
 
 func openInterestHist(s *symbol, _ url.Values, now market.Time) ([]byte, *apiError) {
 	return fmt.Appendf(nil, `[{"symbol":%q,"sumOpenInterest":"%s","sumOpenInterestValue":"%s","timestamp":%d}]`,
 		s.name, s.appendQty(nil, s.meanQty*1000), s.appendQuote(nil, s.meanQty*1000*s.mid), now-now%(5*market.Minute)), nil
-}
-
-func ticker24(s *symbol, _ url.Values, now market.Time) ([]byte, *apiError) {
-	r := s.lastDay(now)
-	return fmt.Appendf(nil, `{"symbol":%q,"lastPrice":"%s","openPrice":"%s","highPrice":"%s","lowPrice":"%s","volume":"%s","quoteVolume":"%s","openTime":%d,"closeTime":%d,"count":%d}`,
-		s.name, s.appendPrice(nil, r.c), s.appendPrice(nil, r.o), s.appendPrice(nil, r.h), s.appendPrice(nil, r.l),
-		s.appendQty(nil, r.volume), s.appendQuote(nil, r.quote), now-market.Day, now, r.count), nil
 }

@@ -50,12 +50,12 @@ func (e *Exchange) pushAllMinis(rows []byte) []byte {
 	return rows[:0]
 }
 
-// lastDay is the rolling 24 hours of a symbol, to the minute.
+// lastDay is the rolling 24 hours of a symbol, as the exchange's tickers have them: the minutes of a day, and the running one.
 func (s *symbol) lastDay(now market.Time) row {
 	minute := oneMinute.open(now)
 	if p := &s.pushes; p.dayEnd != minute {
 		v := s.look(now)
-		p.day, p.dayEnd = v.sum(minute-market.Day+market.Minute, minute), minute
+		p.day, p.dayEnd = v.sum(minute-market.Day, minute), minute
 	}
 	r := s.pushes.day
 	if i := int((minute - s.seam()) / market.Minute); i < len(s.minutes) {

@@ -1,6 +1,10 @@
 package sim
 
-import "klined/market"
+import (
+	"fmt"
+
+	"klined/market"
+)
 
 // What is told of a symbol besides its trades, klines and miniTicker: the best bid and ask, with each fill; the mark price, every
 // second or every third; the ticker of 24 hours, every other second.
@@ -69,8 +73,8 @@ func (e *Exchange) pushQuotes(now market.Time) {
 			continue
 		}
 		if st := s.streams.quotes.ticker; st != nil && second%2 == 0 {
-			r := s.lastDay(now)
-			e.publish(st, func(dst []byte) []byte { return s.appendDayTicker(dst, &r, now) })
+			d := s.dayTicker(s.lastDay(now), now)
+			e.publish(st, func(dst []byte) []byte { return s.appendDayTicker(dst, &d, now) })
 		}
 		e.pushMark(s.streams.quotes.mark1s, s, now)
 		if second%3 == 0 {
@@ -101,71 +105,55 @@ func (e *Exchange) pushRows(st *stream, rows []byte) {
 	}
 }
 
-// appendBook writes the payload of <symbol>@bookTicker (Individual Symbol Book Ticker Streams):
-//
-//	{"e":"bookTicker","u":400900217,"E":1568014460893,"T":1568014460891,"s":"BNBUSDT","b":"25.3519","B":"31.21","a":"25.3652","A":"40.66","st":1}
-func (s *symbol) appendBook(dst []byte, f *fill) []byte {
+// bestQuotes are a best bid and the ask a tick above it, in ticks and steps.
+type bestQuotes struct{ bid, bidQty, askQty, update int64 }
+
+// best is what a fill has left: the last price is the bid where takers sold, else the ask.
+func (s *symbol) best(f *fill) bestQuotes {
 	bid, draw := f.price, mix(s.key^uint64(f.id))
 	if f.takerBuy() {
 		bid = max(1, bid-1)
 	}
-	dst = appendInt(dst, `{"e":"bookTicker","u":`, f.id*1440)
-	dst = appendInt(dst, `,"E":`, int64(f.time()))
-	dst = appendInt(dst, `,"T":`, int64(f.time()))
-	dst = append(append(append(dst, `,"s":"`...), s.name...), `","b":"`...)
-	dst = append(s.appendPrice(dst, bid), `","B":"`...)
-	dst = append(s.appendQty(dst, 1+int64(draw&0xffff)%(8*s.meanQty)), `","a":"`...)
-	dst = append(s.appendPrice(dst, bid+1), `","A":"`...)
-	return append(s.appendQty(dst, 1+int64(draw>>16&0xffff)%(8*s.meanQty)), `","st":1}`...)
+	return bestQuotes{bid, 1 + int64(draw&0xffff)%(8*s.meanQty), 1 + int64(draw>>16&0xffff)%(8*s.meanQty), f.id * 1440}
 }
 
-// appendMark writes the payload of <symbol>@markPrice (Mark Price Stream); mark and index follow the last price:
+// appendBook writes the payload of <symbol>@bookTicker (Individual Symbol Book Ticker Streams), in the order of the wire:
 //
-//	{"e":"markPriceUpdate","E":1562305380000,"s":"BTCUSDT","p":"11794.15","i":"11784.62","P":"11784.25","r":"0.00010000","T":1562306400000,"st":1}
+//	{"e":"bookTicker","u":11757092630476,"s":"BTCUSDT","ps":"BTCUSDT","b":"83091.60","B":"4.215","a":"83091.70","A":"3.763","T":1791382994657,"E":1791382994658,"st":1}
+func (s *symbol) appendBook(dst []byte, f *fill) []byte {
+	b := s.best(f)
+	dst = appendInt(dst, `{"e":"bookTicker","u":`, b.update)
+	dst = append(append(append(dst, `,"s":"`...), s.name...), `","ps":"`...)
+	dst = append(append(dst, s.pair...), `","b":"`...)
+	dst = append(s.appendPrice(dst, b.bid), `","B":"`...)
+	dst = append(s.appendQty(dst, b.bidQty), `","a":"`...)
+	dst = append(s.appendPrice(dst, b.bid+1), `","A":"`...)
+	dst = append(s.appendQty(dst, b.askQty), '"')
+	dst = appendInt(dst, `,"T":`, int64(f.time()))
+	return append(appendInt(dst, `,"E":`, int64(f.time())), `,"st":1}`...)
+}
+
+// index is the price of a symbol's index, which follows the last price as the mark does, in ticks.
+func (s *symbol) index(at market.Time) int64 { return s.last.price + int64(mix(s.key^uint64(at))&1) }
+
+// appendMark writes the payload of <symbol>@markPrice (Mark Price Stream), in the order of the wire:
+//
+//	{"e":"markPriceUpdate","E":1791382993000,"s":"BTCUSDT","p":"83084.30000000","ap":"83084.30000000","P":"83195.15881449","i":"83123.65891304","r":"0.00000078","T":1791388800000,"st":1}
 func (s *symbol) appendMark(dst []byte, at market.Time) []byte {
 	dst = appendInt(dst, `{"e":"markPriceUpdate","E":`, int64(at))
 	dst = append(append(append(dst, `,"s":"`...), s.name...), `","p":"`...)
-	dst = append(s.appendPrice(dst, s.last.price), `","i":"`...)
-	dst = append(s.appendPrice(dst, s.last.price+int64(mix(s.key^uint64(at))&1)), `","P":"`...)
-	dst = append(s.appendPrice(dst, s.last.price), `","r":"0.00010000"`...)
+	dst = append(s.appendMarkPrice(dst, s.last.price), `","ap":"`...)
+	dst = append(s.appendMarkPrice(dst, s.last.price), `","P":"`...)
+	dst = append(s.appendMarkPrice(dst, s.last.price), `","i":"`...)
+	dst = append(s.appendMarkPrice(dst, s.index(at)), `","r":"`+fundingRate+`"`...)
 	return append(appendInt(dst, `,"T":`, int64(at-at%fundingEvery+fundingEvery)), `,"st":1}`...)
 }
 
-// appendDayTicker writes the payload of <symbol>@ticker (Individual Symbol Ticker Streams):
+// appendDayTicker writes the payload of <symbol>@ticker (Individual Symbol Ticker Streams), in the order of the wire:
 //
-//	{"e":"24hrTicker","E":123456789,"s":"BTCUSDT","p":"0.0015","P":"250.00","w":"0.0018","c":"0.0025","Q":"10","o":"0.0010","h":"0.0025","l":"0.0010",
-//	 "v":"10000","q":"18","O":0,"C":86400000,"F":0,"L":18150,"n":18151,"st":1}
-func (s *symbol) appendDayTicker(dst []byte, r *row, at market.Time) []byte {
-	signed := func(n int64) uint64 {
-		if n < 0 {
-			dst = append(dst, '-')
-			n = -n
-		}
-		return uint64(n)
-	}
-	dst = appendInt(dst, `{"e":"24hrTicker","E":`, int64(at))
-	dst = append(append(append(dst, `,"s":"`...), s.name...), `","p":"`...)
-	change := signed(r.c - r.o)
-	dst = append(s.appendPrice(dst, int64(change)), `","P":"`...)
-	share := signed((r.c - r.o) * 10_000 / max(1, r.o))
-	dst = append(appendDigits(dst, share, 2), `","w":"`...)
-	for _, p := range [...]struct {
-		price int64
-		next  string
-	}{{r.quote / max(1, r.volume), `","c":"`}, {r.c, `","Q":"`}} {
-		dst = append(s.appendPrice(dst, p.price), p.next...)
-	}
-	dst = append(s.appendQty(dst, s.last.qty), `","o":"`...)
-	dst = append(s.appendPrice(dst, r.o), `","h":"`...)
-	dst = append(s.appendPrice(dst, r.h), `","l":"`...)
-	dst = append(s.appendPrice(dst, r.l), `","v":"`...)
-	dst = append(s.appendQty(dst, r.volume), `","q":"`...)
-	dst = append(s.appendQuote(dst, r.quote), '"')
-	for _, n := range [...]struct {
-		key   string
-		value int64
-	}{{`,"O":`, int64(at - market.Day)}, {`,"C":`, int64(at)}, {`,"F":`, r.first}, {`,"L":`, r.last}, {`,"n":`, r.count}} {
-		dst = appendInt(dst, n.key, n.value)
-	}
-	return append(dst, `,"st":1}`...)
+//	{"e":"24hrTicker","E":1791382993519,"s":"BTCUSDT","ps":"BTCUSDT","p":"-3058.40","P":"-3.550","w":"84385.14","c":"83091.60","Q":"0.002","o":"86150.00","h":"86664.90",
+//	 "l":"82706.20","v":"170340.583","q":"14374214019.71","O":1791296580000,"C":1791382993519,"F":8150083791,"L":8153634403,"n":3538937,"st":1}
+func (s *symbol) appendDayTicker(dst []byte, d *dayTicker, at market.Time) []byte {
+	return fmt.Appendf(dst, `{"e":"24hrTicker","E":%d,"s":%q,"ps":%q,"p":"%s","P":"%s","w":"%s","c":"%s","Q":"%s","o":"%s","h":"%s","l":"%s","v":"%s","q":"%s","O":%d,"C":%d,"F":%d,"L":%d,"n":%d,"st":1}`,
+		at, s.name, s.pair, d.change, d.share, d.mean, d.last, d.lastQty, d.open, d.high, d.low, d.volume, d.quote, d.from, d.to, d.firstID, d.lastID, d.trades)
 }

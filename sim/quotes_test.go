@@ -69,13 +69,15 @@ func TestQuotes(t *testing.T) {
 func TestTickersOfAFall(t *testing.T) {
 	e := newExchange(t, quiet())
 	s := e.byName["BTCUSDT"]
-	r := row{o: 2000, h: 2000, l: 1000, c: 1001, volume: 10, quote: 15_000, first: 1, last: 2, count: 2}
-	text := string(s.appendDayTicker(nil, &r, 1_800_000_000_000))
+	d := s.dayTicker(row{o: 2000, h: 2000, l: 1000, c: 1001, volume: 10, quote: 15_050, first: 1, last: 2, count: 2}, at)
+	text := string(s.appendDayTicker(nil, &d, at))
 	var event map[string]any
 	if err := json.Unmarshal([]byte(text), &event); err != nil {
 		t.Fatal(text, err)
 	}
-	if p, share := event["p"], event["P"]; !strings.HasPrefix(p.(string), "-") || share != "-49.95" {
-		t.Errorf("p %v, P %v", p, share)
+	for key, want := range map[string]string{"p": "-99.90", "P": "-49.950", "w": "150.50", "q": "1.51", "v": "0.010", "o": "200.00"} {
+		if event[key] != want {
+			t.Errorf("%s: %v, want %s: %s", key, event[key], want, text)
+		}
 	}
 }

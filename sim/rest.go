@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
-
-	"klined/market"
 )
 
 // apiError is a refusal as REST has it: {"code":-1121,"msg":"Invalid symbol."}
@@ -43,8 +41,8 @@ func (e *Exchange) routes() http.Handler {
 		"/fapi/v1/aggTrades":        {always(20), e.aggTrades},
 		"/fapi/v1/trades":           {always(5), e.trades},
 		"/fapi/v1/historicalTrades": {always(200), keyWanted},
-		"/fapi/v1/ticker/price":     {weighPrice, e.prices},
-		"/fapi/v2/ticker/price":     {weighPrice, e.prices},
+		"/fapi/v1/ticker/price":     {weighOneOrAll(1, 2), e.oneOrAll(listed, appendLatest)},
+		"/fapi/v2/ticker/price":     {weighOneOrAll(1, 2), e.oneOrAll(listed, appendLatest)},
 	} {
 		mux.Handle("GET "+path, e.public(ep))
 	}
@@ -125,13 +123,6 @@ func weighKlines(q url.Values) int {
 		return 5
 	}
 	return 10
-}
-
-func weighPrice(q url.Values) int {
-	if q.Get("symbol") == "" {
-		return 2
-	}
-	return 1
 }
 
 func keyWanted(url.Values) ([]byte, *apiError) {
@@ -232,45 +223,4 @@ func (s *symbol) appendRows(dst []byte, iv interval, rows []row) []byte {
 		dst = s.appendREST(dst, iv, &rows[i])
 	}
 	return append(dst, ']')
-}
-
-// prices answers the latest price of one symbol or of all that trade:
-//
-//	{"symbol":"BTCUSDT","price":"83091.70","time":1791382992338}
-func (e *Exchange) prices(q url.Values) ([]byte, *apiError) {
-	if bad := sentOnce(q, "symbol"); bad != nil {
-		return nil, bad
-	}
-	if q.Get("symbol") != "" {
-		s, bad := e.symbolOf(q, "symbol")
-		if bad != nil {
-			return nil, bad
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.catchUp(); s.untraded() {
-			return nil, notTrading()
-		}
-		return s.appendTicker(nil), nil
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.catchUp()
-	dst := []byte{'['}
-	for _, s := range e.symbols {
-		if s.gone || s.untraded() {
-			continue
-		}
-		if len(dst) > 1 {
-			dst = append(dst, ',')
-		}
-		dst = s.appendTicker(dst)
-	}
-	return append(dst, ']'), nil
-}
-
-func (s *symbol) appendTicker(dst []byte) []byte {
-	dst = append(append(append(dst, `{"symbol":"`...), s.name...), `","price":"`...)
-	dst = s.appendPrice(dst, s.last.price)
-	return append(appendInt(dst, `","time":`, int64(max(s.last.time(), s.start-market.Second))), '}')
 }

@@ -63,7 +63,18 @@ func TestRESTErrors(t *testing.T) {
 		{"depth?symbol=BTCUSDT&limit=7", 400, `{"code":-4021,"msg":"7 is not valid depth limit"}`, "2"},
 		{"premiumIndex?symbol=BTCUSDT", 200, ``, "1"},
 		{"openInterest?symbol=BTCUSDT", 200, ``, "1"},
+		{"premiumIndex", 200, ``, "10"},
 		{"ticker/24hr?symbol=BTCUSDT", 200, ``, "1"},
+		{"ticker/24hr", 200, ``, "40"},
+		{"ticker/24hr?symbol=NOTAREALSYM", 400, `{"code":-1121,"msg":"Invalid symbol."}`, "1"},
+		{"ticker/24hr?symbol=BTCUSDT&symbol=BTCUSDT", 400, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "1"},
+		{"ticker/bookTicker?symbol=BTCUSDT", 200, ``, "2"},
+		{"ticker/bookTicker", 200, ``, "5"},
+		{"markPriceKlines?symbol=BTCUSDT&interval=1h&limit=9", 200, ``, "1"},
+		{"markPriceKlines?pair=BTCUSDT&interval=1h", 400, `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`, "5"},
+		{"indexPriceKlines?pair=BTCUSDT&interval=1h&limit=1500", 200, ``, "10"},
+		{"fundingRate?symbol=BTCUSDT&limit=1001", 400, `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`, ""},
+		{"fundingInfo?symbol=NOTAREALSYM", 200, ``, ""},
 		{"../v2/account", 401, `{"code":-2014,"msg":"API-key format invalid."}`, "1"},
 	}
 	served(t, Options{Symbols: 40, Rate: 10, Seed: 3}, func(t *testing.T, e *Exchange, v *visitor) {

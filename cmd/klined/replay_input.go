@@ -131,11 +131,12 @@ func (in *replayInput) readArchive(ctx context.Context, name string, lines *tape
 		} else if !errors.Is(err, tape.ErrLong) {
 			return err
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			b.take(&t)
+		case !a.IsHeader(line): // files that were joined have one each
 			bad.add(lines.Number(), err)
-			continue
 		}
-		b.take(&t)
 	}
 	return ctx.Err()
 }

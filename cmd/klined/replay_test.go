@@ -135,6 +135,9 @@ func TestReplay(t *testing.T) {
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,1,2,21.0,0\n"}},
 		{"floats: an exponent stands for the decimals that it needs", map[string]string{"x": "1,1.0E-5,1.2345678E7,1,1,60000,true\n2,1.1e-05,2.0,2,2,60000,true\n"}, "x --symbol A",
 			replayed{stdout: "60000,0.000010,0.000011,0.000010,0.000011,12345680.0,119999,123.4568020,2,0.0,0.0000000,0\n"}},
+		{"joined files have a header each", map[string]string{agg: aggHeader + agg1 + aggHeader + agg2 + agg3 + aggHeader}, agg, replayed{stdout: rows}},
+		{"another file's header", map[string]string{agg: aggHeader + aggs + tradeHeader}, agg, replayed{stdout: rows,
+			stderr: agg + ": line 5: wrong number of columns, want 7: " + fmt.Sprintf("%q", strings.TrimSpace(tradeHeader)) + "\n" + agg + ": 1 unreadable row dropped\n"}},
 		{"header only", map[string]string{agg: aggHeader}, agg, replayed{err: "no trades in the input"}},
 
 		{"frames", map[string]string{"x": one}, "x", replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n"}},

@@ -83,6 +83,11 @@ and keeps the truth: POST /sim/faults, GET /sim/status, /sim/truth, /sim/deviati
 archive's files of klines, below /data/futures/um/daily and /monthly: a day's from 08:30 UTC of the next day on, a month's
 from the first Monday after it.
 
+Its REST has, for one symbol and for all, /fapi/v1/ticker/24hr (a day and the running minute, the sums of its own klines),
+/ticker/bookTicker and /premiumIndex, and for one /depth, /markPriceKlines, /indexPriceKlines, /fundingRate and /openInterest. Mark and
+index follow the last price, every funding is the same, and the book has the same quantity at each step beyond the best price. What it
+does not have is answered 404, -5000.
+
 /sim/truth takes symbol, interval (of a second or more), startTime, endTime and limit as klines do, and answers as they do: from a
 startTime on all there are, else the last 500. /sim/deviations takes symbol, interval (1m), startTime and endTime, and
 lists why klines of aggTrades differ: the aggTrades that cross a boundary, and the burnt ids.

@@ -98,6 +98,14 @@ export function windows(now) {
 // shape is a price as what does not change from one moment to the next.
 export const shape = ({ price, time, ...rest }) => ({ ...rest, digits: price.split('.')[1].length, time: typeof time })
 
+// shapes are the answers for one symbol or for several as what does not change: each figure as how many decimals it has, and what is
+// no text as its type. What several give is sorted, by symbol.
+export function shapes(answer) {
+  const decimals = (value) => (/^-?[\d.]+$/.test(value) ? (value.split('.')[1] ?? '').length : value)
+  const one = (of) => Object.fromEntries(Object.entries(of).map(([key, value]) => [key, typeof value === 'string' ? decimals(value) : typeof value]))
+  return Array.isArray(answer) ? answer.map(one).sort((a, b) => (a.symbol < b.symbol ? -1 : 1)) : one(answer)
+}
+
 // contractRefusals are queries of continuous klines that the exchange refuses, by name.
 export const contractRefusals = {
   'no contract type': { pair: 'BTCUSDT', interval: '1m' },

@@ -1,6 +1,6 @@
 // ccxt: see both.mjs.
 import ccxt from 'ccxt'
-import { both, contractRefusals, hearFacts, minute, refusals, shape, windows } from './both.mjs'
+import { both, contractRefusals, hearFacts, minute, refusals, shape, shapes, windows } from './both.mjs'
 
 const show = (e) => ({ class: e.constructor.name, message: e.message })
 
@@ -40,7 +40,14 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   }
   same.price = shape(await exchange.fapiPublicGetTickerPrice({ symbol: 'BTCUSDT' }))
   same.prices = (await exchange.fapiPublicV2GetTickerPrice()).map(shape)
-  same.ticker = Object.keys((await exchange.fetchTicker('BTC/USDT:USDT')).info)
+  same.ticker = shapes((await exchange.fetchTicker('BTC/USDT:USDT')).info)
+  const tickers = await exchange.fetchTickers() // which freqtrade makes its lists of pairs from
+  same.quoteVolumes = Object.values(tickers).every(({ quoteVolume }) => quoteVolume > 0)
+  for (const [name, of] of Object.entries({ tickers, bests: await exchange.fetchBidsAsks(), fundingRates: await exchange.fetchFundingRates() })) {
+    same[name] = shapes(Object.values(of).map(({ info }) => info))
+  }
+  same.fundingHistory = await exchange.fetchFundingRateHistory('BTC/USDT:USDT', now - 30 * 60 * minute)
+  rows.mark = await exchange.fetchMarkOHLCV('BTC/USDT:USDT', '1h', undefined, 9)
   same.book = (await exchange.fetchOrderBook('BTC/USDT:USDT', 5)).asks.length
   same.openInterest = Object.keys(await exchange.fetchOpenInterest('BTC/USDT:USDT'))
   same.fundingRate = Object.keys((await exchange.fetchFundingRate('BTC/USDT:USDT')).info)
