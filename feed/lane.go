@@ -217,6 +217,9 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 		l.release(slot, s)
 	case isDuplicate:
 		l.counts.duplicates++
+		if from != nil && t.ID == s.blind.rest && t.ID == s.next-1 && t.Time == s.lastTime {
+			l.sighted(slot, s, t)
+		}
 		l.jump(from, slot, s, t.ID)
 	case isAhead:
 		l.hold(slot, s, i, heldTrade{*t, received, era, s.keep(l.payload)})
@@ -242,8 +245,12 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	case s.doubt.first.Time != 0 && l.follows(s.doubt.first.ID, t.ID):
 		l.trustFirst(slot, s)
 	}
-	if s.blind.from != 0 && era == l.era {
+	switch {
+	case s.blind.from == 0:
+	case era == l.era:
 		l.sighted(slot, s, t)
+	case era == noEra:
+		s.blind.rest = t.ID
 	}
 	s.note(t)
 	l.apply(slot, s, t)

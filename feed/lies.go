@@ -198,11 +198,16 @@ func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, now market.Time) 
 	if l.f.source == market.SourceTrade {
 		l.unburn(slot, s, id)
 	}
-	if s.from != 0 && s.blind.from == 0 {
-		s.blind = blind{from: now - blindMargin, to: now}
-		l.mark(slot, s)
-		l.signal()
+	b := &s.blind
+	if s.from == 0 || b.from != 0 && b.to == 0 {
+		return // nothing is ours yet, or all is marked from before until a connection carries it
 	}
+	if b.from == 0 {
+		b.from = now - blindMargin
+	}
+	b.to, b.official, b.rest = now, false, 0
+	l.mark(slot, s)
+	l.signal()
 }
 
 // unburn takes note that ids above those that have passed were given, as it seems: they are not burnt, whatever run began
