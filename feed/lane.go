@@ -256,7 +256,9 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 		s.blind.rest = t.ID
 	}
 	s.note(t)
-	l.apply(slot, s, t)
+	if l.apply(slot, s, t) == engine.TooLate {
+		l.tooLate(slot, s, t)
+	}
 	if s.relayed && payload != nil && t.ID >= s.relayFrom {
 		l.relays.add(s.id, payload)
 	}
