@@ -189,7 +189,7 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 	if p == isNext || p == isAhead {
 		if t.Time+pastBound < s.lastTime {
 			l.lie(lieTime)
-			l.distrust(slot, s, t.ID, now)
+			l.distrust(slot, s, t.ID, dropped(now))
 			return
 		}
 		l.lags.add(now - t.Time)
