@@ -17,6 +17,7 @@ type blind struct {
 	from     market.Time // 0: there is none
 	to       market.Time // 0: no connection carries it yet
 	official bool        // its minutes are the exchange's; what is shorter keeps the mark until the next trade
+	rest     int64       // a trade in order that REST has brought since: the connections' own copy of it proves the same
 }
 
 // open reports whether minutes may lack trades in it.
@@ -74,7 +75,7 @@ func (l *lane) goBlind(since market.Time, whom func(engine.Slot) bool) {
 			l.mark(engine.Slot(slot), s)
 			l.recall(engine.Slot(slot), s)
 		}
-		s.blind.to, s.blind.official = 0, false
+		s.blind.to, s.blind.official, s.blind.rest = 0, false, 0
 	}
 	if lost {
 		l.era++
@@ -92,7 +93,8 @@ func (l *lane) see() {
 	}
 }
 
-// sighted ends a symbol's blind time with its next trade in order, received since: nothing was missed. Where no trade
+// sighted ends a symbol's blind time with its next trade in order, received since: nothing was missed. Where REST was faster,
+// the connections' copy of that trade tells, for REST's tells nothing of what they bring. Where no trade
 // had ever come before, that cannot be known, and the time stays marked until its minutes are official, unless it is
 // the very first of the symbol.
 func (l *lane) sighted(slot engine.Slot, s *symbol, t *market.Trade) {

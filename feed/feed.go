@@ -139,6 +139,9 @@ func New(o Options) (*Feed, error) {
 	}
 	f.layLinks(o.Symbols)
 	fromZero(f.metrics)
+	for _, result := range []string{"closed", "late"} {
+		f.metrics.CloseWaits.WithLabelValues(result)
+	}
 	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
 	f.metrics.Registry.MustRegister(settleShares{f})
 	return f, nil

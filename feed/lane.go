@@ -155,6 +155,9 @@ func (l *lane) begin(from *carrier) {
 		l.unbroken = time.Now()
 	}
 	from.carry(l)
+	if l.lagging != 0 {
+		from.conn.Ping() // those that were asked may be gone
+	}
 	l.see()
 	began := l.from != 0
 	if !began {
@@ -186,7 +189,7 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 	if p == isNext || p == isAhead {
 		if t.Time+pastBound < s.lastTime {
 			l.lie(lieTime)
-			l.distrust(slot, s, t.ID, now)
+			l.distrust(slot, s, t.ID, dropped(now))
 			return
 		}
 		l.lags.add(now - t.Time)
@@ -217,6 +220,9 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 		l.release(slot, s)
 	case isDuplicate:
 		l.counts.duplicates++
+		if from != nil && t.ID == s.blind.rest && t.ID == s.next-1 && t.Time == s.lastTime {
+			l.sighted(slot, s, t)
+		}
 		l.jump(from, slot, s, t.ID)
 	case isAhead:
 		l.hold(slot, s, i, heldTrade{*t, received, era, s.keep(l.payload)})
@@ -242,11 +248,17 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	case s.doubt.first.Time != 0 && l.follows(s.doubt.first.ID, t.ID):
 		l.trustFirst(slot, s)
 	}
-	if s.blind.from != 0 && era == l.era {
+	switch {
+	case s.blind.from == 0:
+	case era == l.era:
 		l.sighted(slot, s, t)
+	case era == noEra:
+		s.blind.rest = t.ID
 	}
 	s.note(t)
-	l.apply(slot, s, t)
+	if l.apply(slot, s, t) == engine.TooLate {
+		l.tooLate(slot, s, t)
+	}
 	if s.relayed && payload != nil && t.ID >= s.relayFrom {
 		l.relays.add(s.id, payload)
 	}

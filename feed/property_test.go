@@ -69,12 +69,8 @@ func TestRandomMarkets(t *testing.T) {
 	})
 }
 
-// needlessMost is how many klines shorter than a minute may keep the mark of a lie: their minute is official before it is known for
-// one, and nothing official clears theirs.
-const needlessMost = 4
-
 func checkSymbol(t *rapid.T, y *player, id market.SymbolID, intervals []market.Interval, officials float64) {
-	missing, needless := slices.Contains(y.lost[id], true) && !y.rest || unknowable(y, id), 0
+	missing := slices.Contains(y.lost[id], true) && !y.rest || unknowable(y, id)
 	for _, iv := range intervals {
 		first := max(tapeBegin, y.l.from)
 		if iv > market.OneMinute {
@@ -90,8 +86,6 @@ func checkSymbol(t *rapid.T, y *player, id market.SymbolID, intervals []market.I
 				t.Fatalf("%v %s has not come", series, open)
 			case !got.Gap && (!market.SameValues(&got, &want) || got.FirstID != want.FirstID || got.LastID != want.LastID):
 				t.Fatalf("%v %s: %s\nwant %s", series, open, klineText(&got), klineText(&want))
-			case got.Gap && !missing && iv < market.OneMinute && y.ahead[id] != 0 && needless < needlessMost:
-				needless++
 			case got.Gap && (got.State == market.StateSettled || !missing):
 				t.Fatalf("%v %s: %s, but nothing is missing: %s, %+v", series, open, klineText(&got), y.l.reason(engine.Slot(id), y.symbol(id)), y.symbol(id).gaps)
 			case got.Gap && officials == 1 && iv >= market.OneMinute:

@@ -213,10 +213,10 @@ func (l *lane) missed(slot engine.Slot, s *symbol) {
 	if b.from != 0 && b.from <= from && b.to == 0 {
 		return
 	}
-	if !b.open() || from < b.from {
+	if b.from == 0 || from < b.from {
 		b.from = from
 	}
-	b.to, b.official = 0, false
+	b.to, b.official, b.rest = 0, false, 0
 	s.opening = s.unopened()
 	l.mark(slot, s)
 	l.recall(slot, s)
