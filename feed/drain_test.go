@@ -388,7 +388,7 @@ func TestNew(t *testing.T) {
 			}
 		}
 		r := newRig(t, 3, func(o *Options) { o.Symbols = []market.SymbolID{4, 7, 9}; o.Lanes = 9 })
-		if len(r.f.lanes) != 3 || !r.f.Carries(7) || r.f.Carries(5) || r.f.Carries(-1) || r.f.Carries(10) || r.f.Standing(5) != "" {
+		if len(r.f.lanes) != 3 || !r.carries(7) || r.carries(5) || r.carries(-1) || r.carries(10) || r.f.Standing(5) != "" {
 			t.Error(len(r.f.lanes), *r.f.places.Load())
 		}
 		if grace := r.f.graceNow(); grace != 500*time.Millisecond {
