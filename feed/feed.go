@@ -228,9 +228,3 @@ func (f *Feed) laneOf(id market.SymbolID) (*lane, engine.Slot) {
 	}
 	return f.lanes[places[id].lane], places[id].slot
 }
-
-// Carries reports whether the symbol has a lane. One that has ended keeps it.
-func (f *Feed) Carries(id market.SymbolID) bool {
-	l, _ := f.laneOf(id)
-	return l != nil
-}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -289,7 +288,7 @@ func join(dst, a, b []market.Kline) []market.Kline {
 func joinTo(a, b []market.Kline) []market.Kline {
 	at := 0
 	if len(b) > 0 {
-		at = sort.Search(len(a), func(i int) bool { return a[i].OpenTime >= b[0].OpenTime })
+		at, _ = market.Search(a, b[0].OpenTime)
 	}
 	for i := range b {
 		for at < len(a) && a[at].OpenTime < b[i].OpenTime {
