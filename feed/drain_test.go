@@ -347,7 +347,7 @@ func TestBounds(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 68, func(o *Options) { o.Lanes = 4 })
+		r := newRig(t, 72, func(o *Options) { o.Lanes = 4 })
 		r.begin()
 		const share = holdAll / 4
 		all := 0
@@ -359,6 +359,10 @@ func TestBounds(t *testing.T) {
 		bring(r, 1, 10, 1)
 		if n := r.f.lanes[0].heldAll; n != share {
 			t.Fatalf("%d held", n)
+		}
+		bring(r, 68, 10, 1) // alone and dropped: should it have been true, what closes is marked
+		if s := r.f.lanes[0].reason(17, &r.f.lanes[0].symbols[17]); held(r, 68) != 0 || !strings.Contains(s, "its next trade") {
+			t.Errorf("%d held, %q", held(r, 68), s)
 		}
 		bring(r, 60, 5000, 1)
 		if n := r.f.lanes[0].heldAll; n != share-4000+1 || held(r, 60) != 1 || held(r, 1) != 1 || r.f.Standing(56) != Whole {

@@ -157,11 +157,11 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 				return
 			}
 			if isExchangePath(r) { // which has one answer for what it has not and what it has for other methods
-				writeError(w, noSuchPath(r, http.StatusNotFound))
+				s.refuse(w, noSuchPath(r, http.StatusNotFound))
 				return
 			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
-			s.refuse(w, noSuchPath(r, http.StatusMethodNotAllowed))
+			writeError(w, noSuchPath(r, http.StatusMethodNotAllowed))
 		}
 	})
 }
