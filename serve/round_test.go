@@ -31,6 +31,7 @@ func (c *writes) Write(p []byte) (int, error) {
 	c.got = append(c.got, len(p))
 	return len(p), nil
 }
+func (c *writes) RemoteAddr() net.Addr             { return nil }
 func (c *writes) Read([]byte) (int, error)         { <-c.done; return 0, net.ErrClosed }
 func (c *writes) SetReadDeadline(time.Time) error  { return nil }
 func (c *writes) SetWriteDeadline(time.Time) error { return nil }
