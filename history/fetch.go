@@ -41,8 +41,8 @@ func (h *History) Fetch(ctx context.Context, who Client, series market.Series, s
 	rows, err := h.fly(ctx, who, &flight{series: series, span: span, ask: func(ctx context.Context) ([]market.Kline, error) {
 		return h.fetch(ctx, market.ClassClients, series, span)
 	}})
-	from, _ := slices.BinarySearchFunc(rows, span.From, openOf)
-	to, _ := slices.BinarySearchFunc(rows, span.To, openOf)
+	from, _ := market.Search(rows, span.From)
+	to, _ := market.Search(rows, span.To)
 	return rows[from:to], err
 }
 
@@ -60,7 +60,7 @@ func (h *History) fly(ctx context.Context, who Client, f *flight) ([]market.Klin
 	if err != nil {
 		return nil, err
 	}
-	defer h.leave(f)
+	defer h.leave(who, f)
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -139,9 +139,10 @@ func (h *History) depart() {
 }
 
 // leave takes one asker away; without any a flight that is under way has no reason to go on.
-func (h *History) leave(f *flight) {
+func (h *History) leave(who Client, f *flight) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.turns.leave(who, f)
 	if f.askers--; f.askers == 0 && f.ended.IsZero() {
 		f.cancel()
 		h.forget(f)

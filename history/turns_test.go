@@ -2,7 +2,9 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +86,95 @@ func TestTurnsBound(t *testing.T) {
 		if len(r.flights) != 0 || r.turns.flying != 0 || len(r.turns.waiting) != 0 {
 			t.Errorf("%d series, %d under way, %d wait", len(r.flights), r.turns.flying, len(r.turns.waiting))
 		}
+	})
+}
+
+// TestTurnsGivenUp: a question counts while its asker waits for its turn, and no longer, whoever else waits for the same.
+func TestTurnsGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		others string // who wait for the same questions meanwhile
+		asked  int    // that many different ones
+	}{
+		{"nobody else waits", "", 2 * waitingMost},
+		{"another client waits for the same", "b", waitingMost - 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				at(time.Minute)
+				r := newRig()
+				r.venue.hold = func(ctx context.Context, _ asked) error { <-ctx.Done(); return ctx.Err() }
+				ask := func(ctx context.Context, who string, symbol int) error {
+					_, err := r.Fetch(ctx, who, market.Series{Symbol: market.SymbolID(symbol), Interval: market.OneMinute}, span(market.OneMinute, 5))
+					return err
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var all sync.WaitGroup
+				for i := range flightsAtOnce {
+					all.Go(func() { _ = ask(ctx, "crowd", 10_000+i) })
+				}
+				synctest.Wait()
+				if c.others != "" {
+					for i := range c.asked {
+						all.Go(func() { _ = ask(ctx, c.others, i) })
+					}
+				}
+				synctest.Wait()
+				for i := range 2 * waitingMost {
+					short, stop := context.WithTimeout(t.Context(), time.Second)
+					if err := ask(short, "a", i%c.asked); !errors.Is(err, context.DeadlineExceeded) {
+						t.Fatalf("question %d: %v", i, err)
+					}
+					stop()
+				}
+				if n := len(r.turns.waiting["a"]); n != 0 || slices.Contains(r.turns.clients, "a") {
+					t.Errorf("%d wait of who has gone", n)
+				}
+				cancel()
+				all.Wait()
+				synctest.Wait()
+				if len(r.flights) != 0 || r.turns.flying != 0 || len(r.turns.waiting) != 0 || len(r.turns.clients) != 0 {
+					t.Errorf("%d series, %d under way, %d of %v wait", len(r.flights), r.turns.flying, len(r.turns.waiting), r.turns.clients)
+				}
+			})
+		})
+	}
+}
+
+// TestTurnsBegunByOthers: what another client's turn has begun waits no more, and makes room.
+func TestTurnsBegunByOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at(time.Minute)
+		r := newRig()
+		r.venue.hold = func(ctx context.Context, _ asked) error { <-ctx.Done(); return ctx.Err() }
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		ask := func(ctx context.Context, who string, symbol int) {
+			all.Go(func() {
+				_, err := r.Fetch(ctx, who, market.Series{Symbol: market.SymbolID(symbol), Interval: market.OneMinute}, span(market.OneMinute, 5))
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("%s, symbol %d: %v", who, symbol, err)
+				}
+			})
+			synctest.Wait()
+		}
+		first, goes := context.WithCancel(t.Context())
+		ask(first, "crowd", 9999)
+		for i := range flightsAtOnce - 1 {
+			ask(ctx, "crowd", 10_000+i)
+		}
+		ask(ctx, "b", 0)
+		for range waitingMost {
+			ask(ctx, "a", 0)
+		}
+		goes() // and b's question begins
+		synctest.Wait()
+		ask(ctx, "a", 1)
+		if n := len(r.turns.waiting["a"]); n != 1 {
+			t.Errorf("%d wait", n)
+		}
+		cancel()
+		all.Wait()
 	})
 }
 

@@ -94,8 +94,8 @@ func (s *Server) probed(w http.ResponseWriter, r *http.Request) {
 
 func first(ok bool, _ any) bool { return ok }
 
-// limits counts r, and reports whether its address has asked for too much. The exchange's own paths are counted where they are
-// answered, with the exchange's weights.
+// limits counts r, and reports whether its address has asked for too much. The exchange's own paths, and klines on ours, are counted
+// where they are answered, with the exchange's weights.
 func (s *Server) limits(r *http.Request) bool {
 	from, bounded := boundedFrom(r.RemoteAddr)
 	if !bounded {
@@ -107,7 +107,7 @@ func (s *Server) limits(r *http.Request) bool {
 	switch {
 	case r.URL.Path == "/udf/history": // 15,000 klines at most
 		s.weights.add(from, klinesWeight(maxLimit))
-	case !isExchangePath(r):
+	case r.URL.Path != pathOwnKlines && !isExchangePath(r):
 		s.weights.add(from, 1)
 	}
 	return false

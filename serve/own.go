@@ -13,6 +13,9 @@ import (
 	"klined/market"
 )
 
+// pathOwnKlines weighs as klines does at the exchange.
+const pathOwnKlines = "/klined/v1/klines"
+
 // ownRoutes lays out the paths that the exchange does not have.
 func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/healthz", checked(s.opt.Health))
@@ -22,7 +25,7 @@ func (s *Server) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/klined/v1/gaps", listed(s.opt.Gaps))
 	mux.HandleFunc("/klined/v1/symbols", s.symbols)
 	mux.HandleFunc("/klined/v1/differences", s.differences)
-	mux.Handle("/klined/v1/klines", s.counted(klinesQueryWeight, s.ownKlines))
+	mux.Handle(pathOwnKlines, s.counted(klinesQueryWeight, s.ownKlines))
 }
 
 // checked answers 200 or 503 with the check's detail. Without a check it answers 200.

@@ -181,6 +181,8 @@ func TestWeightOfAnAddress(t *testing.T) {
 		{"another one", "", remote, "203.0.113.10:1", question, weightPerMinute, 200},
 		{"own paths count too", "", remote, remote, "http://klined/klined/v1/status", weightPerMinute, 429},
 		{"charts weigh more", "", remote, remote, "http://klined/udf/history", weightPerMinute / 10, 429},
+		{"klines weigh what the exchange's do", "", remote, remote, "http://klined/klined/v1/klines?limit=1000", weightPerMinute / 5, 429},
+		{"klines, one less", "", remote, remote, "http://klined/klined/v1/klines?limit=1000", weightPerMinute/5 - 1, 200},
 		{"a network of IPv6 is one", "", "[2001:db8::1]:1", "[2001:db8::ffff:1]:1", question, weightPerMinute, 429},
 		{"another network is not", "", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", question, weightPerMinute, 200},
 		{"this machine", "", local, local, question, weightPerMinute, 200},
