@@ -308,7 +308,7 @@ func printed(t *testing.T, cmd *exec.Cmd, want *regexp.Regexp) {
 		t.Fatal(err)
 	}
 	writer.Close()
-	late := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(4*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()

@@ -7,13 +7,13 @@ const { chromium } = createRequire(process.env.KLINED_NODE_MODULES + '/')('playw
 const [address, exchange, executablePath, folder] = process.argv.slice(2)
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+const browser = await chromium.launch({ executablePath, timeout: 180_000, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 // What may not happen, but while the server is being started again.
 const faults = []
 let restarting = false
 const fault = (text) => restarting || faults.push(text)
 const watch = (page) => {
-  page.setDefaultTimeout(60_000) // until the first whole minute, on a busy machine
+  page.setDefaultTimeout(180_000) // until the first whole minute, on a very busy machine
   page.on('console', (m) => (m.type() === 'error' || m.type() === 'warning') && fault(`console: ${m.text()}`))
   page.on('pageerror', (error) => fault(`error: ${error.stack}`))
   page.on('response', (r) => r.status() >= 400 && fault(`${r.status()} ${r.url()}`))
@@ -61,7 +61,7 @@ async function searches() {
   await shot('picker')
   for (const [typed, want] of [['人生', '币安人生USDT'], ['币安', '币安人生USDT'], ['dOgE', 'DOGEUSDT'], ['ＥＴＨ', 'ETHUSDT'], ['nosuch', undefined]]) {
     await page.locator('#search').fill(typed)
-    const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 60_000 : 200 }).catch(() => undefined)
+    const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 180_000 : 200 }).catch(() => undefined)
     check(`search ${typed}`, chosen === want, chosen)
   }
   const { height } = await page.locator('#picker').boundingBox()
@@ -421,7 +421,7 @@ async function survives() {
     return body.hasAttribute('data-stale') && body.querySelector('.tile') !== null
   })
   await page.keyboard.press('Escape')
-  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'), { timeout: 300_000 })
+  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'), { timeout: 600_000 })
   console.log('start')
   await lines.next()
   await until('live again', () => document.getElementById('connection').dataset.state === 'live')

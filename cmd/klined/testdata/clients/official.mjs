@@ -7,7 +7,7 @@ const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.messa
 
 await both(async ({ host, isKlined, now, clock, notes }) => {
   const client = new DerivativesTradingUsdsFutures({
-    configurationRestAPI: { basePath: `http://${host}`, retries: 0, timeout: 10_000 },
+    configurationRestAPI: { basePath: `http://${host}`, retries: 0, timeout: 60_000 },
     configurationWebsocketStreams: { wsURL: `ws://${host}` },
   })
   const patient = new DerivativesTradingUsdsFutures({ configurationWebsocketStreams: { wsURL: `ws://${settledBase(host, isKlined)}` } })
