@@ -113,9 +113,6 @@ func TestBeforeBegin(t *testing.T) {
 	if k, ok := e.Running(slot, market.OneMinute); !ok || !k.Gap {
 		t.Errorf("the running minute %+v, shown %v", k, ok)
 	}
-	if got := e.Gaps(slot); !slices.Equal(got, []market.Span{{From: from, To: from + 1}}) {
-		t.Errorf("gaps %v", got)
-	}
 }
 
 // TestWhole: a symbol waits until no part of a running kline is absent; a fresh one does not.

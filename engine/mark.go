@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"slices"
-
 	"klined/market"
 )
 
@@ -41,6 +39,3 @@ func (e *Engine) remark(s *symbol, r int, on bool) {
 		}
 	}
 }
-
-// Gaps is what Mark said last. The slice is the engine's: read it before the next call.
-func (e *Engine) Gaps(slot Slot) []market.Span { return slices.Clip(e.symbols[slot].gaps) }

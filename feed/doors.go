@@ -15,16 +15,18 @@ const closeWait = 2 * time.Second
 
 // Tail appends to dst the klines of series that open at or after from, oldest first and without a hole, the running one
 // last. Between a boundary and the close of what ended there it waits for that close, as long as grace and holes may
-// take. Nothing is appended where the symbol's running kline cannot be shown yet.
+// take, and once more where nothing ran meanwhile: the readers have what was waiting first. Where it waits in vain the last
+// kline is over and still open. Nothing is appended where the symbol's running kline cannot be shown yet.
 func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Series, from market.Time) ([]market.Kline, error) {
 	l, slot := f.laneOf(series.Symbol)
 	if l == nil {
 		return dst, nil
 	}
-	open := series.Interval.Open(f.clock.Now())
-	deadline := time.NewTimer(f.graceNow() + closeWait)
+	now, patience := f.clock.Now(), f.graceNow()+closeWait
+	open, due := series.Interval.Open(now), now.Add(patience)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	for {
+	for again := false; ; {
 		l.mu.Lock()
 		if l.closed(slot, open) {
 			dst = l.engine.Klines(dst, slot, series.Interval, from)
@@ -39,8 +41,15 @@ func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Serie
 			l.waitNoMore(closed)
 			return dst, ctx.Err()
 		case <-closed:
+			f.metrics.CloseWaits.WithLabelValues("closed").Inc()
 		case <-deadline.C:
 			l.waitNoMore(closed)
+			if stood := f.clock.Now().Sub(due) > lateTick; stood && !again {
+				again = true
+				deadline.Reset(closeWait)
+				continue
+			}
+			f.metrics.CloseWaits.WithLabelValues("late").Inc()
 			open = 0 // what there is
 		}
 	}

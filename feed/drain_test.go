@@ -347,7 +347,7 @@ func TestBounds(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 68, func(o *Options) { o.Lanes = 4 })
+		r := newRig(t, 72, func(o *Options) { o.Lanes = 4 })
 		r.begin()
 		const share = holdAll / 4
 		all := 0
@@ -359,6 +359,10 @@ func TestBounds(t *testing.T) {
 		bring(r, 1, 10, 1)
 		if n := r.f.lanes[0].heldAll; n != share {
 			t.Fatalf("%d held", n)
+		}
+		bring(r, 68, 10, 1) // alone and dropped: should it have been true, what closes is marked
+		if s := r.f.lanes[0].reason(17, &r.f.lanes[0].symbols[17]); held(r, 68) != 0 || !strings.Contains(s, "its next trade") {
+			t.Errorf("%d held, %q", held(r, 68), s)
 		}
 		bring(r, 60, 5000, 1)
 		if n := r.f.lanes[0].heldAll; n != share-4000+1 || held(r, 60) != 1 || held(r, 1) != 1 || r.f.Standing(56) != Whole {
@@ -384,7 +388,7 @@ func TestNew(t *testing.T) {
 			}
 		}
 		r := newRig(t, 3, func(o *Options) { o.Symbols = []market.SymbolID{4, 7, 9}; o.Lanes = 9 })
-		if len(r.f.lanes) != 3 || !r.f.Carries(7) || r.f.Carries(5) || r.f.Carries(-1) || r.f.Carries(10) || r.f.Standing(5) != "" {
+		if len(r.f.lanes) != 3 || !r.carries(7) || r.carries(5) || r.carries(-1) || r.carries(10) || r.f.Standing(5) != "" {
 			t.Error(len(r.f.lanes), *r.f.places.Load())
 		}
 		if grace := r.f.graceNow(); grace != 500*time.Millisecond {

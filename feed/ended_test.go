@@ -231,7 +231,7 @@ func TestCapacity(t *testing.T) {
 		r := newRig(t, 4, func(o *Options) { o.Lanes, o.Capacity, o.TradesPerConn = 2, 5, 3 })
 		refused := func(want string, ids ...market.SymbolID) {
 			t.Helper()
-			if err := r.f.Add(ids, true); err == nil || !strings.Contains(err.Error(), want) || r.f.Carries(ids[len(ids)-1]) && ids[0] > 3 {
+			if err := r.f.Add(ids, true); err == nil || !strings.Contains(err.Error(), want) || r.carries(ids[len(ids)-1]) && ids[0] > 3 {
 				t.Errorf("%v: %v", ids, err)
 			}
 		}

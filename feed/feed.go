@@ -139,6 +139,9 @@ func New(o Options) (*Feed, error) {
 	}
 	f.layLinks(o.Symbols)
 	fromZero(f.metrics)
+	for _, result := range []string{"closed", "late"} {
+		f.metrics.CloseWaits.WithLabelValues(result)
+	}
 	f.metrics.Symbols.WithLabelValues(string(Waiting)).Set(float64(len(o.Symbols)))
 	f.metrics.Registry.MustRegister(settleShares{f})
 	return f, nil
@@ -224,10 +227,4 @@ func (f *Feed) laneOf(id market.SymbolID) (*lane, engine.Slot) {
 		return nil, 0
 	}
 	return f.lanes[places[id].lane], places[id].slot
-}
-
-// Carries reports whether the symbol has a lane. One that has ended keeps it.
-func (f *Feed) Carries(id market.SymbolID) bool {
-	l, _ := f.laneOf(id)
-	return l != nil
 }

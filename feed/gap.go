@@ -112,6 +112,17 @@ func (l *lane) owe(slot engine.Slot, s *symbol, d debt) {
 	l.mark(slot, s)
 }
 
+// tooLate owes the minute of a trade in order for which the engine has no place any more.
+func (l *lane) tooLate(slot engine.Slot, s *symbol, t *market.Trade) {
+	span := market.Span{From: t.Time, To: t.Time + 1}
+	owed := func(d debt) bool {
+		return !d.official && market.OneMinute.Open(d.span.From) == market.OneMinute.Open(t.Time)
+	}
+	if !l.settledAll(slot, span) && !slices.ContainsFunc(s.debts, owed) {
+		l.owe(slot, s, debt{span: span})
+	}
+}
+
 // boundGaps holds the bounds of a symbol's gaps: burnt ids are forgotten, those that are missing become debts.
 func (l *lane) boundGaps(slot engine.Slot, s *symbol) {
 	missing, burnt := 0, 0

@@ -68,8 +68,10 @@ func (l *lane) hold(slot engine.Slot, s *symbol, i int, h heldTrade) {
 	if l.overfull(s) {
 		l.through(slot, s, never)
 	}
-	if l.overfull(s) && len(s.held) > 0 {
-		l.disbelieve(slot, s, len(s.held)-1, lieJump)
+	if n := len(s.held); n > 0 && l.overfull(s) {
+		last := s.held[n-1].ID
+		l.disbelieve(slot, s, n-1, lieJump)
+		l.distrust(slot, s, last, market.Span{From: s.lastTime, To: l.f.clock.Now()})
 	}
 }
 

@@ -155,6 +155,9 @@ func (l *lane) begin(from *carrier) {
 		l.unbroken = time.Now()
 	}
 	from.carry(l)
+	if l.lagging != 0 {
+		from.conn.Ping() // those that were asked may be gone
+	}
 	l.see()
 	began := l.from != 0
 	if !began {
@@ -186,7 +189,7 @@ func (l *lane) accept(from *carrier, t *market.Trade, received time.Time, now ma
 	if p == isNext || p == isAhead {
 		if t.Time+pastBound < s.lastTime {
 			l.lie(lieTime)
-			l.distrust(slot, s, t.ID, now)
+			l.distrust(slot, s, t.ID, dropped(now))
 			return
 		}
 		l.lags.add(now - t.Time)
@@ -253,7 +256,9 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 		s.blind.rest = t.ID
 	}
 	s.note(t)
-	l.apply(slot, s, t)
+	if l.apply(slot, s, t) == engine.TooLate {
+		l.tooLate(slot, s, t)
+	}
 	if s.relayed && payload != nil && t.ID >= s.relayFrom {
 		l.relays.add(s.id, payload)
 	}

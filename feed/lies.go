@@ -185,6 +185,7 @@ func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time
 		c.runs[slot] = run{newest: latest}
 	}
 	l.owe(slot, s, debt{span: market.Span{From: from, To: at + 1}, record: record})
+	l.distrust(slot, s, latest+1, market.Span{From: at, To: l.f.clock.Now()}) // what REST did not know yet has been dropped, if it came
 }
 
 // follows reports whether b may be the id that was given next after a.
@@ -192,9 +193,9 @@ func (l *lane) follows(a, b int64) bool {
 	return b == a+1 || l.f.source == market.SourceTrade && b > a && b <= a+burntRun
 }
 
-// distrust takes note that a trade of the symbol was dropped for its time: if it was true after all, trades are missing,
-// which the next one in order, or official minutes, will show. Its id is not burnt, whatever the connections bring.
-func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, now market.Time) {
+// distrust takes note that a trade of the symbol was dropped, or may have been, within a time: if it was true after all, trades are
+// missing, which the next one in order, or official minutes, will show. Its id is not burnt, whatever the connections bring.
+func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, within market.Span) {
 	if l.f.source == market.SourceTrade {
 		l.unburn(slot, s, id)
 	}
@@ -202,13 +203,16 @@ func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, now market.Time) 
 	if s.from == 0 || b.from != 0 && b.to == 0 {
 		return // nothing is ours yet, or all is marked from before until a connection carries it
 	}
-	if b.from == 0 {
-		b.from = now - blindMargin
+	if b.from == 0 || within.From < b.from {
+		b.from = within.From
 	}
-	b.to, b.official, b.rest = now, false, 0
+	b.to, b.official, b.rest = within.To, false, 0
 	l.mark(slot, s)
 	l.signal()
 }
+
+// dropped is when a trade may have taken place that is dropped now.
+func dropped(now market.Time) market.Span { return market.Span{From: now - blindMargin, To: now} }
 
 // unburn takes note that ids above those that have passed were given, as it seems: they are not burnt, whatever run began
 // below them.
@@ -301,6 +305,6 @@ func (f *Feed) isAhead(t *market.Trade, now market.Time) bool {
 		return false
 	}
 	l.lie(lieTime)
-	l.distrust(slot, &l.symbols[slot], t.ID, now)
+	l.distrust(slot, &l.symbols[slot], t.ID, dropped(now))
 	return true
 }

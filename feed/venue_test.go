@@ -321,6 +321,12 @@ func (r *rig) begin() {
 	r.take()
 }
 
+// carries reports whether the symbol has a lane.
+func (r *rig) carries(id market.SymbolID) bool {
+	l, _ := r.f.laneOf(id)
+	return l != nil
+}
+
 // linksOf are the links of a lane's trades.
 func (r *rig) linksOf(l *lane) (links []*link) {
 	for _, k := range r.f.links {

@@ -37,6 +37,7 @@ type Metrics struct {
 	Symbols          *prometheus.GaugeVec   // {state}
 	GraceSeconds     prometheus.Gauge
 	LaneHold         prometheus.Histogram   // how long a lane's mutex was held
+	CloseWaits       *prometheus.CounterVec // {result}: clients' reads that waited for a close: closed, late
 	KlinesClosed     prometheus.Counter     // first closes
 	KlinesRevised    *prometheus.CounterVec // {cause}: late, settle, heal
 	KlinesSettled    *prometheus.CounterVec // {result}: equal, replaced
@@ -53,8 +54,9 @@ type Metrics struct {
 	TapeLeftOut prometheus.Counter // frames
 
 	// serve
-	CloseDelay    prometheus.Histogram // close pushed − boundary
-	FrameToPush   prometheus.Histogram // pushes that no push interval deferred
+	Refused       *prometheus.CounterVec // {status}: clients' requests of REST
+	CloseDelay    prometheus.Histogram   // close pushed − boundary
+	FrameToPush   prometheus.Histogram   // pushes that no push interval deferred
 	WSClients     prometheus.Gauge
 	WSSlowClients prometheus.Counter // closed because they did not read
 	Unauthorized  prometheus.Counter // requests turned away for the token
@@ -92,6 +94,7 @@ func NewMetrics() *Metrics {
 		Symbols:          r.gauges("klined_symbols", "Symbols that are carried, or were, by their standing.", "state"),
 		GraceSeconds:     r.gauge("klined_grace_seconds", "How long after its boundary the clock closes a kline."),
 		LaneHold:         r.histogram("klined_lane_hold_seconds", "How long a lane's mutex was held.", 1e-6, 16),
+		CloseWaits:       r.counters("klined_close_waits_total", "Reads of clients that came between a boundary and its close, by whether it came in time.", "result"),
 		KlinesClosed:     r.counter("klined_klines_closed_total", "Klines closed for the first time."),
 		KlinesRevised:    r.counters("klined_klines_revised_total", "Closed klines that changed, by what changed them.", "cause"),
 		KlinesSettled:    r.counters("klined_klines_settled_total", "Closed minutes of ours that the exchange's own settled: equal to them, or replaced by them.", "result"),
@@ -105,6 +108,7 @@ func NewMetrics() *Metrics {
 		TapeBytes:   r.counter("klined_tape_bytes_total", "Bytes of tape written."),
 		TapeLeftOut: r.counter("klined_tape_left_out_total", "Frames that are on no tape, because the disk was too slow or failed."),
 
+		Refused:       r.counters("klined_refused_total", "Requests of clients for the exchange's REST that klined refused, by HTTP's status.", "status"),
 		CloseDelay:    r.histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close had been written to the first client that takes it.", 1e-3, 16),
 		FrameToPush:   r.histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 16),
 		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients that are connected."),

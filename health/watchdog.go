@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,13 +101,6 @@ func (c *Component) Beat() {
 func (c *Component) Fail(reason string) {
 	c.beat.Store(int64(c.dog.now()))
 	c.reason.Store(&reason)
-}
-
-// Done says that the component has ended as it should: the watchdog forgets it.
-func (c *Component) Done() {
-	c.dog.mu.Lock()
-	defer c.dog.mu.Unlock()
-	c.dog.components = slices.DeleteFunc(c.dog.components, func(o *Component) bool { return o == c })
 }
 
 // silent is how long c has reported nothing although it could have.

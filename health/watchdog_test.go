@@ -106,14 +106,6 @@ func TestStuck(t *testing.T) {
 				writer.Beat()
 			}
 		}, "", 0, `component=history reason="silent for 1m1s"`},
-		{"one ended", func(lane, writer, history *Component) {
-			history.Done()
-			for range 300 {
-				time.Sleep(time.Second)
-				lane.Beat()
-				writer.Beat()
-			}
-		}, "", 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -33,12 +33,13 @@ const (
 
 // Progress is how far a backfill is, in klines. It may be read at any time.
 type Progress struct {
-	Total   atomic.Int64 // that were missing
-	Done    atomic.Int64 // of them, brought since; and whence
+	Total   atomic.Int64 // that were missing: in the end all of them are done or have failed
+	Done    atomic.Int64 // of them, there now; and whence
 	Archive atomic.Int64
 	REST    atomic.Int64
 	Folded  atomic.Int64 // from shorter ones
 	Empty   atomic.Int64 // before the symbol's first kline
+	Others  atomic.Int64 // brought meanwhile by others, or not kept any more; told at the end
 	Failed  atomic.Int64 // could not be had
 	Checked atomic.Int64 // folded, and held against the exchange's own
 	Differ  atomic.Int64 // of these, the exchange's own were others, and stand
@@ -65,7 +66,7 @@ type filling struct {
 // intervals first, so that longer ones are folded where all their parts are there, young months first. Files of the archive
 // come before REST where they are worth it. Each file and each answer is kept with the record that it is known, so that
 // a backfill that was cut short goes on where it was. What is folded is held against the exchange's days. What cannot be had
-// is left out, and named by the error.
+// is left out, and named by the error. The ranges do not overlap.
 func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progress) error {
 	f := &filling{History: h, Progress: p, firsts: make(map[market.SymbolID]*first)}
 	ranges = slices.Clone(ranges)
@@ -73,9 +74,17 @@ func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progre
 		ranges[i].To = min(ranges[i].To, ranges[i].Interval.Open(h.clock.Now().Add(-settleAfter)))
 	}
 	slices.SortStableFunc(ranges, func(a, b market.Range) int { return cmp.Compare(a.Interval, b.Interval) })
-	for _, r := range ranges {
-		f.Total.Add(f.lacks(r))
+	asked, begun := h.lacking(ranges), f.Done.Load()
+	f.Total.Add(asked)
+	err := f.bring(ctx, ranges)
+	if ctx.Err() != nil {
+		return err
 	}
+	return f.reckon(ranges, asked-(f.Done.Load()-begun), err)
+}
+
+// bring fills ranges, and holds what was folded against the exchange's own.
+func (f *filling) bring(ctx context.Context, ranges []market.Range) error {
 	// What is longer than a day is folded from days, once these have been checked.
 	days, _ := slices.BinarySearchFunc(ranges, market.OneDay+1, func(r market.Range, iv market.Interval) int { return cmp.Compare(r.Interval, iv) })
 	if err := f.fillAll(ctx, ranges[:days]); err != nil {
@@ -84,14 +93,32 @@ func (h *History) Backfill(ctx context.Context, ranges []market.Range, p *Progre
 	if err := f.each(ctx, f.toCheck(), f.check); err != nil {
 		return err
 	}
-	if err := f.fillAll(ctx, ranges[days:]); err != nil {
-		return err
-	}
-	if f.failed != nil {
-		return fmt.Errorf("%d klines could not be had: %w", f.Failed.Load(), f.failed)
-	}
-	return nil
+	return f.fillAll(ctx, ranges[days:])
 }
+
+// reckon says what became of those klines that this backfill has not brought itself: they are there all the same, or have failed.
+func (f *filling) reckon(ranges []market.Range, left int64, err error) error {
+	var failed int64
+	for _, r := range ranges {
+		r.From = max(r.From, r.Interval.Ceil(f.store.Kept(r.Interval))) // what has become too old meanwhile nobody wants
+		n := f.lacks(r)
+		if failed += n; n > 0 && f.failed == nil {
+			f.failed = fmt.Errorf("%s %s from %s on: %w", f.name(r.Symbol), r.Interval, r.From, errNotThere)
+		}
+	}
+	f.Failed.Store(failed)
+	if others := left - failed; others > 0 {
+		f.Others.Add(others)
+		f.Done.Add(others)
+	}
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d klines could not be had: %w", failed, f.failed)
+	}
+	return err
+}
+
+// errNotThere is why a kline is missing of which no question has failed.
+var errNotThere = errors.New("the exchange calls it running, or it has come to lack trades meanwhile")
 
 // fillAll fills ranges, shorter intervals first.
 func (f *filling) fillAll(ctx context.Context, ranges []market.Range) error {
@@ -127,9 +154,17 @@ func (f *filling) each(ctx context.Context, ranges []market.Range, do func(conte
 }
 
 // lacks is how many klines of a range the store lacks.
-func (f *filling) lacks(r market.Range) (n int64) {
-	for _, m := range f.store.Missing(r.Series, r.Span) {
+func (h *History) lacks(r market.Range) (n int64) {
+	for _, m := range h.store.Missing(r.Series, r.Span) {
 		n += r.Interval.Count(m)
+	}
+	return n
+}
+
+// lacking is how many klines of ranges, which do not overlap, the store lacks.
+func (h *History) lacking(ranges []market.Range) (n int64) {
+	for _, r := range ranges {
+		n += h.lacks(r)
 	}
 	return n
 }

@@ -298,7 +298,7 @@ func TestKeepFilled(t *testing.T) {
 		r.after(50)
 		check(t, "at first", r.venue.take(), "0 1m from 01-01T00:00 limit 1, backfill", "0 1m from 01-11T05:08 limit 50, backfill",
 			"0 1h from 01-09T04:00 limit 49, backfill")
-		if want := "klines=99 of=100 failed=0 came_otherwise=1"; !strings.Contains(r.log.String(), want) {
+		if want := "klines=100 of=100 failed=0 came_otherwise=1"; !strings.Contains(r.log.String(), want) {
 			t.Errorf("not logged: %s\n%s", want, r.log)
 		}
 		r.store.mu.Lock()

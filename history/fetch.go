@@ -41,8 +41,8 @@ func (h *History) Fetch(ctx context.Context, who Client, series market.Series, s
 	rows, err := h.fly(ctx, who, &flight{series: series, span: span, ask: func(ctx context.Context) ([]market.Kline, error) {
 		return h.fetch(ctx, market.ClassClients, series, span)
 	}})
-	from, _ := slices.BinarySearchFunc(rows, span.From, openOf)
-	to, _ := slices.BinarySearchFunc(rows, span.To, openOf)
+	from, _ := market.Search(rows, span.From)
+	to, _ := market.Search(rows, span.To)
 	return rows[from:to], err
 }
 

@@ -42,30 +42,42 @@ func (h *History) KeepFilled(ctx context.Context, n int64) error {
 
 // fillOnce fills what is due.
 func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, late map[market.Series]stubborn, alive *health.Component) {
-	began, p := time.Now(), new(Progress)
+	began, p, later := time.Now(), new(Progress), int64(0)
 	ranges := slices.DeleteFunc(h.wanted(ids, n), func(r market.Range) bool {
-		return began.Before(late[r.Series].again) || len(h.store.Missing(r.Series, r.Span)) == 0
+		lacks := h.lacks(r)
+		waits := lacks > 0 && began.Before(late[r.Series].again)
+		if waits {
+			later += lacks
+		}
+		return waits || lacks == 0
 	})
-	if len(ranges) == 0 {
+	if !slices.ContainsFunc(ids, func(id market.SymbolID) bool { return !h.lanes.Waiting(id) }) {
 		return
 	}
-	h.mu.Lock()
-	h.filling = p
-	h.mu.Unlock()
+	if len(ranges) == 0 {
+		h.ended(p, later, nil)
+		return
+	}
+	h.begun(p, later)
 	stop := h.tell(p, alive)
 	err := h.Backfill(ctx, ranges, p)
 	stop()
 	if ctx.Err() != nil {
 		return
 	}
+	h.ended(p, later, err)
 	if done := p.Done.Load(); done > 0 {
-		total, failed := p.Total.Load(), p.Failed.Load()
-		h.log.Info("the past is filled", "klines", done, "of", total, "failed", failed, "came_otherwise", max(0, total-done-failed),
+		h.log.Info("the past is filled", "klines", done, "of", p.Total.Load(), "failed", p.Failed.Load(), "came_otherwise", p.Others.Load(),
 			"took", time.Since(began).Round(time.Millisecond))
 	}
 	if err != nil {
 		h.log.Warn("the past is not filled", "error", err)
 	}
+	h.retry(ids, ranges, late, began)
+}
+
+// retry notes which series are to be tried again, and when.
+func (h *History) retry(ids []market.SymbolID, ranges []market.Range, late map[market.Series]stubborn, began time.Time) {
 	maps.DeleteFunc(late, func(series market.Series, _ stubborn) bool { return !slices.Contains(ids, series.Symbol) })
 	for _, r := range ranges {
 		s := late[r.Series]
@@ -81,11 +93,57 @@ func (h *History) fillOnce(ctx context.Context, ids []market.SymbolID, n int64, 
 	}
 }
 
-// Filling is how far the past is filled; nil before KeepFilled.
-func (h *History) Filling() *Progress {
+// What a Filled says.
+const (
+	FilledWaiting = "waiting" // for the symbols to become whole
+	FilledRunning = "running"
+	FilledDone    = "done"   // all that is wanted is there
+	FilledFailed  = "failed" // but for what could not be had
+)
+
+// Filled is how the past stands, in klines, since KeepFilled began. Unless it is running, Done and Failed make the Total.
+type Filled struct {
+	State  string `json:"state"`
+	Total  int64  `json:"total"`  // were missing: it rises where more come to
+	Done   int64  `json:"done"`   // of them, there now, whoever brought them
+	Failed int64  `json:"failed"` // of them, could not be had when last asked for; they are asked for again
+	Error  string `json:"error"`  // why the last try failed; empty where it did not
+}
+
+// Filled is how the past stands.
+func (h *History) Filled() Filled {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.filling
+	f := h.filled
+	if p := h.filling; p != nil {
+		f.Total, f.Done, f.Failed = f.Done+f.Failed+p.Total.Load(), f.Done+p.Done.Load(), f.Failed+p.Failed.Load()
+	}
+	return f
+}
+
+// begun notes that a backfill runs, and how many klines are not asked for yet as they could not be had before.
+func (h *History) begun(p *Progress, later int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.filling, h.filled.State, h.filled.Failed = p, FilledRunning, later
+}
+
+// ended notes how a backfill went.
+func (h *History) ended(p *Progress, later int64, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := &h.filled
+	h.filling, f.State = nil, FilledDone
+	f.Done, f.Failed = f.Done+p.Done.Load(), later+p.Failed.Load()
+	f.Total = f.Done + f.Failed
+	switch {
+	case err != nil:
+		f.State, f.Error = FilledFailed, err.Error()
+	case f.Failed > 0:
+		f.State = FilledFailed // as the last try has said
+	default:
+		f.Error = ""
+	}
 }
 
 // tell logs how far a backfill is, and beats while it goes on, until stop is called.
@@ -112,13 +170,16 @@ func (h *History) tell(p *Progress, alive *health.Component) (stop func()) {
 
 // wanted is what is to be filled now: the last n klines that are over, of each series, and the holes of those that are kept.
 func (h *History) wanted(ids []market.SymbolID, n int64) (ranges []market.Range) {
-	until := h.clock.Now().Add(-young)
+	until, spans := h.clock.Now().Add(-young), make(map[market.Interval]market.Span)
 	for _, iv := range h.intervals {
 		if !iv.OnExchange() {
 			continue
 		}
 		span := market.Span{To: iv.Open(until)}
 		span.From = max(iv.OpenAt(iv.Ordinal(span.To)-n), iv.Ceil(h.store.Kept(iv)), 0)
+		if !span.Empty() {
+			spans[iv] = span
+		}
 		for _, id := range ids {
 			if n == 0 || h.lanes.Waiting(id) {
 				continue
@@ -131,8 +192,12 @@ func (h *History) wanted(ids []market.SymbolID, n int64) (ranges []market.Range)
 			continue
 		}
 		r.From = max(r.From, h.store.Kept(r.Interval))
-		if r.To = min(r.To, r.Interval.Open(h.clock.Now()-leftAlone)); !r.Empty() {
-			ranges = append(ranges, r)
+		r.To = min(r.To, r.Interval.Open(h.clock.Now()-leftAlone))
+		within := spans[r.Interval] // is wanted already
+		for _, s := range []market.Span{{From: r.From, To: min(r.To, within.From)}, {From: max(r.From, within.To), To: r.To}} {
+			if !s.Empty() {
+				ranges = append(ranges, market.Range{Series: r.Series, Span: s})
+			}
 		}
 	}
 	return ranges

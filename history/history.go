@@ -101,7 +101,8 @@ type History struct {
 	turns   turns
 	landed  time.Time                  // when flights were last looked through
 	ails    map[market.SymbolID]string // why a symbol's last question while it started failed
-	filling *Progress                  // of the running backfill, or the last
+	filling *Progress                  // of the running backfill; nil between two
+	filled  Filled                     // but for what is under way
 }
 
 // New makes a History.
@@ -122,7 +123,7 @@ func New(o Options) *History {
 		o.Watchdog = health.NewWatchdog(o.Log)
 	}
 	h := &History{archive: o.Archive, metrics: o.Metrics, dog: o.Watchdog, venue: o.Venue, store: o.Store, lanes: o.Lanes, debts: o.Debts, clock: o.Clock, log: o.Log.With("target", "history"), name: o.Name, readAfter: o.ReadAgain,
-		intervals: o.Intervals, doubt: o.Doubt, dropped: make(map[market.SymbolID]market.Time), flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string)}
+		intervals: o.Intervals, doubt: o.Doubt, dropped: make(map[market.SymbolID]market.Time), flights: make(map[market.Series][]*flight), ails: make(map[market.SymbolID]string), filled: Filled{State: FilledWaiting}}
 	h.starts = queue{h: h, more: make(chan struct{})}
 	return h
 }

@@ -318,17 +318,14 @@ func runs(iv market.Interval, klines []market.Kline) (spans []market.Span) {
 
 // within is those of klines, by rising open time, that open within a span.
 func within(klines []market.Kline, span market.Span) []market.Kline {
-	from, _ := slices.BinarySearchFunc(klines, span.From, openOf)
-	to, _ := slices.BinarySearchFunc(klines, span.To, openOf)
+	from, _ := market.Search(klines, span.From)
+	to, _ := market.Search(klines, span.To)
 	return klines[from:to]
 }
 
-// openOf orders klines by open time.
-func openOf(k market.Kline, open market.Time) int { return cmp.Compare(k.OpenTime, open) }
-
 // findOpen is the kline of rows, by rising open time, that opens at open.
 func findOpen(rows []market.Kline, open market.Time) (k *market.Kline, there bool) {
-	i, there := slices.BinarySearchFunc(rows, open, openOf)
+	i, there := market.Search(rows, open)
 	if !there {
 		return nil, false
 	}

@@ -1,6 +1,8 @@
 package market
 
 import (
+	"cmp"
+	"sort"
 	"strconv"
 
 	"klined/fixed"
@@ -103,6 +105,11 @@ func Better(a, b *Kline) bool {
 		return a.Revision > b.Revision
 	}
 	return !a.Gap && b.Gap
+}
+
+// Search is where the kline that opens at open stands in rows, which are by rising open time, or where it would stand.
+func Search(rows []Kline, open Time) (at int, found bool) {
+	return sort.Find(len(rows), func(i int) int { return cmp.Compare(open, rows[i].OpenTime) })
 }
 
 // Merge joins two parts of one base kline: open from the part with the smaller first id, close from the part with the

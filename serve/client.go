@@ -68,7 +68,7 @@ type client struct {
 	in        io.Reader
 	subs      []*subscription // in the order they came
 	relayed   int             // how many of them are relayed; guarded by the hub's subscribing
-	unrelayed int             // how many would have been, but for maxRelayed; not logged yet
+	unrelayed int             // how many would have been, but for maxRelayed; not logged yet; guarded likewise
 	claimed   int             // of them, those that hub.subscriptions counts
 	rate      rate
 	message   []byte // what has come of a message that is not whole yet
@@ -111,9 +111,9 @@ func keepShort(raw syscall.RawConn) {
 	}
 }
 
-// enqueue queues f, which comes by s. An open kline, and the close of it, takes the place of that subscription's open
-// kline that waits; nothing else is dropped: a client with too much waiting is closed. It returns whether it is for the
-// caller now to have c written to.
+// enqueue queues f, which comes by s. A newer version of an open kline, and the close of it, takes the place of the one that
+// waits; nothing else is dropped: a client with too much waiting is closed. It returns whether it is for the caller now
+// to have c written to.
 func (c *client) enqueue(s *subscription, f *frame) (touched bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,6 +147,8 @@ func (c *client) replace(s *subscription, f *frame) bool {
 	place := &c.queue[s.waits-c.first]
 	old := *place
 	switch {
+	case f.kind == running && old.open < f.open: // what waits may be a close that is held back: no other frame has its values
+		return false
 	case f.kind == closing && old.open > f.open: // closes stay in their order, whatever closes next takes the open kline's place
 		*place = f
 		s.waits = c.first + uint64(len(c.queue))

@@ -137,10 +137,19 @@ func (c *client) subscribe(names []string) {
 		c.hub.subscribe(s)
 		c.subs = append(c.subs, s)
 	}
-	if c.unrelayed > 0 && c.hub.tells(time.Now()) {
-		c.hub.server.log.Warn("a client takes too many relayed streams: the others stay silent", "from", c.conn.RemoteAddr(), "at_most", maxRelayed, "silent", c.unrelayed)
-		c.unrelayed = 0
+	if silent := c.hub.silent(c); silent > 0 {
+		c.hub.server.log.Warn("a client takes too many relayed streams: the others stay silent", "from", c.conn.RemoteAddr(), "at_most", maxRelayed, "silent", silent)
 	}
+}
+
+// silent is how many streams of c stay silent that have not been told of, where it is time to tell.
+func (h *hub) silent(c *client) (n int) {
+	h.subscribing.Lock()
+	defer h.subscribing.Unlock()
+	if c.unrelayed > 0 && h.tells(time.Now()) {
+		n, c.unrelayed = c.unrelayed, 0
+	}
+	return n
 }
 
 // tells reports whether it may be logged what a client does: of all clients once in a while.

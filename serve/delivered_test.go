@@ -25,7 +25,7 @@ import (
 )
 
 // TestClosesStayInOrder: for a client that does not read, closes stay in the order they came, though one of them finds an open kline
-// that waits and another one comes late.
+// that waits and another one comes late; and what a close that is held back says stays beside the next open kline.
 func TestClosesStayInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, listen *pipes) {
 		p := connect(t, listen, "/ws/btcusdt@kline_1m")
@@ -38,7 +38,7 @@ func TestClosesStayInOrder(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		p.hold(false)
-		wantEvents(t, p, "1.00 open", "2.00 open", "5.00 closed x", "6.00 closed x")
+		wantEvents(t, p, "1.00 open", "2.00 open", "3.00 closed+gap", "5.00 closed x", "6.00 closed x")
 	})
 }
 

@@ -103,7 +103,7 @@ func outcomeUnknown() *apiError {
 // elsewhere answers for the exchange's paths that are not served here: by the exchange, or that there is none.
 func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) {
 	if s.opt.Forward == nil || !isExchangePath(r) {
-		writeError(w, noSuchPath(r, http.StatusNotFound))
+		s.refuse(w, noSuchPath(r, http.StatusNotFound))
 		return
 	}
 	used := s.weights.add(address(r), s.opt.Forward.Weight(r, s.isPrivate(r)))
@@ -147,17 +147,17 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	private := s.isPrivate(r)
 	switch {
 	case private && !s.mayAct(r):
-		writeError(w, foreignNotForwarded())
+		s.refuse(w, foreignNotForwarded())
 		return
 	case private && acts(r):
 		w.Header().Del("Access-Control-Allow-Origin")
 	case isSigned(r):
-		writeError(w, signedNotForwarded())
+		s.refuse(w, signedNotForwarded())
 		return
 	}
 	if who := whose(r); !private {
 		if !s.crowd.enter(who, maxCrowd) {
-			writeError(w, refusal(&market.BudgetError{RetryAfter: time.Second, Reason: "too many questions of this client wait for the exchange"}))
+			s.refuse(w, refusal(&market.BudgetError{RetryAfter: time.Second, Reason: "too many questions of this client wait for the exchange"}))
 			return
 		}
 		defer s.crowd.leave(who)
@@ -177,5 +177,5 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	if refused.status != http.StatusTooManyRequests {
 		s.log.Warn("cannot forward", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	writeError(w, refused)
+	s.refuse(w, refused)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -15,8 +14,12 @@ import (
 	"klined/market"
 )
 
-// answerWithin bounds how long a request may wait for the exchange.
-const answerWithin = 20 * time.Second
+// Bounds of how long a request may wait: together less than the 10 s after which usual clients give up (ccxt's timeout), and
+// would not learn why.
+const (
+	answerWithin = 8 * time.Second
+	lookWithin   = time.Second // for a last look where a close came too late
+)
 
 // scratch is what one klines request works in.
 type scratch struct {
@@ -25,6 +28,7 @@ type scratch struct {
 	body []byte
 
 	newest market.Time // open time of the lane's last kline, as last asked; 0 where it had none
+	late   bool        // a close was waited for in vain, as last asked
 	gone   bool        // the exchange has forgotten the symbol, as last asked: what is here is all there is
 }
 
@@ -56,6 +60,13 @@ func (s *Server) answerKlines(w http.ResponseWriter, r *http.Request, q *query, 
 	}
 	defer s.scratches.Put(sc)
 	rows, err := s.answer(ctx, sc, q, whose(r))
+	if err != nil && sc.late { // it may be here since: this process stood still, or the exchange was slow to fail
+		look, cancel := context.WithTimeout(r.Context(), lookWithin)
+		defer cancel()
+		if again, e := s.answer(look, sc, q, whose(r)); e == nil {
+			ctx, rows, err = look, again, nil
+		}
+	}
 	if missing := q.limit - len(rows); err == nil && missing > 0 && (q.series.Interval < market.OneMinute || sc.gone && q.start < 0) {
 		rows, err = s.beyondHoles(ctx, q, slices.Clone(rows), int64(missing), whose(r))
 	}
@@ -84,7 +95,7 @@ func (s *Server) answer(ctx context.Context, sc *scratch, q *query, who string) 
 // exchange answers it.
 func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market.Time, who string) ([]market.Kline, error) {
 	iv, g := q.series.Interval, q.grid(now)
-	sc.newest, sc.gone = 0, false
+	sc.newest, sc.late, sc.gone = 0, false, false
 	if first, known := s.firsts.get(q.series); known && q.start >= 0 {
 		g = q.begin(g, first)
 	}
@@ -106,7 +117,8 @@ func (s *Server) answerAt(ctx context.Context, sc *scratch, q *query, now market
 
 // rows gathers the klines of span: the lane's and the store's, the better version of each; what neither has whole is
 // fetched. span ends at the running kline's end, at most. Where the symbol is not whole yet, the running kline and those that the
-// exchange has only just closed are the exchange's own rows, as they are; what it does not have does not exist.
+// exchange has only just closed are the exchange's own rows, as they are; what it does not have does not exist. So are those that
+// the lane was to have closed, and did not in time.
 func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, span market.Span, now market.Time, who string) ([]market.Kline, error) {
 	if span.Empty() {
 		return nil, nil
@@ -143,11 +155,9 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if !absent.Empty() && iv.Next(absent.From) <= now.Add(-unconfirmed) {
 		return nil, errIncomplete(iv, absent)
 	}
+	absent = hull(absent, unclosed(iv, rows, running))
 	if span.To > running && (len(rows) == 0 || rows[len(rows)-1].OpenTime < running) {
-		if absent.Empty() {
-			absent.From = running
-		}
-		absent.To = span.To
+		absent = hull(absent, market.Span{From: running, To: span.To})
 	}
 	if absent.Empty() {
 		return rows, nil
@@ -191,6 +201,14 @@ func lacking(iv market.Interval, rows []market.Kline, by market.Time) (span mark
 	return span
 }
 
+// unclosed is the span of the last kline, where it is over by a time and has not closed.
+func unclosed(iv market.Interval, rows []market.Kline, by market.Time) (span market.Span) {
+	if n := len(rows); n > 0 && rows[n-1].OpenTime < by && rows[n-1].State == market.StateOpen {
+		span = market.Span{From: rows[n-1].OpenTime, To: iv.Next(rows[n-1].OpenTime)}
+	}
+	return span
+}
+
 // hull is the span from where the first of a and b begins to where the last ends; an empty one does not count.
 func hull(a, b market.Span) market.Span {
 	switch {
@@ -218,9 +236,11 @@ func (s *Server) live(ctx context.Context, sc *scratch, series market.Series, sp
 	}
 	rows, err := s.opt.Live.Tail(ctx, sc.live[:0], series, span.From)
 	if err != nil {
+		sc.late = ctx.Err() != nil
 		return nil, fmt.Errorf("lane: %w", err)
 	}
 	sc.live = rows
+	sc.late = !unclosed(series.Interval, rows, series.Interval.Open(now)).Empty()
 	if len(rows) > 0 {
 		sc.newest = rows[len(rows)-1].OpenTime
 	}
@@ -268,7 +288,7 @@ func join(dst, a, b []market.Kline) []market.Kline {
 func joinTo(a, b []market.Kline) []market.Kline {
 	at := 0
 	if len(b) > 0 {
-		at = sort.Search(len(a), func(i int) bool { return a[i].OpenTime >= b[0].OpenTime })
+		at, _ = market.Search(a, b[0].OpenTime)
 	}
 	for i := range b {
 		for at < len(a) && a[at].OpenTime < b[i].OpenTime {

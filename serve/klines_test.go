@@ -75,6 +75,13 @@ func TestKlinesSources(t *testing.T) {
 			}
 		}, 200, "settled=9,closed=0,open=1,gap=0", []market.Span{{From: m(8), To: m(9)}}, []market.Span{{From: m(8), To: m(10)}}},
 		{"the symbol waits and the exchange is down", func(w *world) { stored(w, 0, 9) }, 503, "", nil, []market.Span{{From: m(9), To: m(10)}}},
+		{"a close came too late: the exchange's own", func(w *world) {
+			stored(w, 0, 8)
+			w.live.rows[minutes(btc)] = []market.Kline{kline(m(7), "4", market.StateClosed), kline(m(8), "4", market.StateOpen)}
+			w.upstream = func(market.Series, market.Span, int) ([]market.Kline, error) {
+				return []market.Kline{kline(m(8), "5", market.StateSettled), kline(m(9), "5", market.StateOpen)}, nil
+			}
+		}, 200, "settled=9,closed=0,open=1,gap=0", nil, []market.Span{{From: m(8), To: m(10)}}},
 		{"the lane fails", func(w *world) { stored(w, 0, 9); w.live.err = errors.New("stopped") }, 503, "", nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -41,7 +41,7 @@ func (s *Server) price(w http.ResponseWriter, r *http.Request, params url.Values
 		writeJSON(w, http.StatusOK, row)
 		return nil
 	}
-	listed, err := s.listed.get(r.Context(), s.opt.Prices)
+	listed, err := s.list(r)
 	if err != nil {
 		return fmt.Errorf("prices: %w", err)
 	}
@@ -57,7 +57,7 @@ func (s *Server) price(w http.ResponseWriter, r *http.Request, params url.Values
 // prices answers for all symbols: with the exchange's list, in which ours stand for what is carried. What is not carried is in it
 // only where something may be passed on.
 func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
-	listed, err := s.listed.get(r.Context(), s.opt.Prices)
+	listed, err := s.list(r)
 	if err != nil {
 		return fmt.Errorf("prices: %w", err)
 	}
@@ -80,6 +80,13 @@ func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, append(body, ']'))
 	return nil
+}
+
+// list is the exchange's prices of all symbols.
+func (s *Server) list(r *http.Request) ([]listedPrice, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	defer cancel()
+	return s.listed.get(ctx, s.opt.Prices)
 }
 
 // ownPrice adds the price of a symbol's last trade, where one has come since klined began: when there was one before only the
@@ -105,25 +112,62 @@ type listedPrice struct {
 
 // priceList keeps the exchange's prices of all symbols.
 type priceList struct {
-	mu   sync.Mutex // held while asking: one question for all who wait
-	at   time.Time
-	rows []listedPrice
+	mu     sync.Mutex
+	at     time.Time
+	rows   []listedPrice
+	asking *priceQuestion // nil while none is under way
 }
 
-// get is the list, some seconds old at most; an older one where the exchange does not answer now.
+// priceQuestion is one question for the list, for all who wait. What it brings is there once done is closed.
+type priceQuestion struct {
+	done chan struct{}
+	rows []listedPrice
+	err  error
+}
+
+// get is the list, some seconds old at most; an older one where the exchange does not answer now. It waits until ctx ends; the
+// question goes on.
 func (l *priceList) get(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]listedPrice, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.rows != nil && time.Since(l.at) < listFor {
+		defer l.mu.Unlock()
 		return l.rows, nil
 	}
-	rows, err := askPrices(context.WithoutCancel(ctx), ask)
-	if err == nil {
-		l.rows, l.at = rows, time.Now()
-	} else if l.rows == nil || time.Since(l.at) >= listAtMost {
+	q := l.asking
+	if q == nil {
+		q = &priceQuestion{done: make(chan struct{})}
+		l.asking = q
+		go l.ask(context.WithoutCancel(ctx), q, ask)
+	}
+	l.mu.Unlock()
+	var err error
+	select {
+	case <-q.done:
+		if q.err == nil {
+			return q.rows, nil
+		}
+		err = q.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rows == nil || time.Since(l.at) >= listAtMost {
 		return nil, err
 	}
 	return l.rows, nil
+}
+
+// ask has the exchange answer q.
+func (l *priceList) ask(ctx context.Context, q *priceQuestion, ask func(context.Context) ([]byte, error)) {
+	defer close(q.done)
+	q.rows, q.err = askPrices(ctx, ask)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asking = nil
+	if q.err == nil {
+		l.rows, l.at = q.rows, time.Now()
+	}
 }
 
 func askPrices(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]listedPrice, error) {

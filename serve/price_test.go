@@ -3,6 +3,8 @@ package serve
 import (
 	"context"
 	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +111,48 @@ func TestPriceList(t *testing.T) {
 				t.Errorf("%s: %v", body, rows)
 			}
 		}
+	})
+}
+
+// TestPriceListSilent: while the exchange does not answer, who waits for its list waits no longer than a usual client does,
+// however many they are, and one question is asked; an old list serves all of them.
+func TestPriceListSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		var silent atomic.Bool
+		silent.Store(true)
+		w := newWorld(t, stdClock{}, func(o *Options) {
+			o.Prices = func(context.Context) ([]byte, error) {
+				asked.Add(1)
+				if silent.Load() {
+					time.Sleep(20 * time.Second)
+					return nil, errDown
+				}
+				return []byte(`[{"symbol":"BTCUSDT","price":"1"}]`), nil
+			}
+		})
+		ask := func(status int, within time.Duration) {
+			t.Helper()
+			began, before := time.Now(), asked.Load()
+			var asking sync.WaitGroup
+			for range 5 {
+				asking.Go(func() {
+					if rec := w.get("/fapi/v1/ticker/price"); rec.Code != status || time.Since(began) != within {
+						t.Errorf("%d after %s, want %d after %s", rec.Code, time.Since(began), status, within)
+					}
+				})
+			}
+			asking.Wait()
+			if n := asked.Load() - before; n != 1 {
+				t.Errorf("asked %d times, want once", n)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		ask(503, answerWithin)
+		silent.Store(false)
+		ask(200, 0)
+		silent.Store(true)
+		ask(200, answerWithin)
 	})
 }
 

@@ -153,11 +153,11 @@ func (s *Server) getOnly(next http.Handler) http.Handler {
 				return
 			}
 			if s.opt.Forward != nil && isExchangePath(r) && (hasKey(r) || isSigned(r)) {
-				writeError(w, signedNotForwarded())
+				s.refuse(w, signedNotForwarded())
 				return
 			}
 			if isExchangePath(r) { // which has one answer for what it has not and what it has for other methods
-				writeError(w, noSuchPath(r, http.StatusNotFound))
+				s.refuse(w, noSuchPath(r, http.StatusNotFound))
 				return
 			}
 			h.Set("Allow", "GET, HEAD, OPTIONS")
@@ -188,9 +188,15 @@ func (s *Server) counted(weight func(params url.Values) int, answer answerer) ht
 			if refused.status >= 500 {
 				s.log.Warn("cannot answer", "from", r.RemoteAddr, "path", r.URL.Path, "symbol", params.Get("symbol"), "error", err)
 			}
-			writeError(w, refused)
+			s.refuse(w, refused)
 		}
 	})
+}
+
+// refuse writes an error, and counts it.
+func (s *Server) refuse(w http.ResponseWriter, e *apiError) {
+	s.opt.Metrics.Refused.WithLabelValues(strconv.Itoa(e.status)).Inc()
+	writeError(w, e)
 }
 
 func one(url.Values) int { return 1 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"klined/market"
 )
@@ -18,6 +19,8 @@ const (
 	udfReach = 100_000
 	// udfWide is how many reads of more than maxLimit klines are under way at once; others wait for their turn.
 	udfWide = 2
+	// udfWithin bounds how long a request may wait: one of many pages takes longer than answerWithin, and a browser's waits.
+	udfWithin = 20 * time.Second
 )
 
 // udfQuery is what a history request asks for: the last klines before to, or those from one time up to another.
@@ -34,7 +37,7 @@ type udfQuery struct {
 //	{"s":"ok","t":[1789478160],"o":[76936.20],"h":[76965.50],"l":[76936.10],"c":[76965.40],"v":[20.680]}
 //	{"s":"no_data","nextTime":1789478100}
 func (s *Server) udfHistory(w http.ResponseWriter, r *http.Request, params url.Values) {
-	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	ctx, cancel := context.WithTimeout(r.Context(), udfWithin)
 	defer cancel()
 	q, err := s.parseUDF(params)
 	if err != nil {

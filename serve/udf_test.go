@@ -342,7 +342,7 @@ func TestUDFWide(t *testing.T) {
 			}
 		}
 		for what, end := range map[string]func(){
-			`"error"`:   func() { time.Sleep(answerWithin) },
+			`"error"`:   func() { time.Sleep(udfWithin) },
 			`"no_data"`: func() { close(store.free) },
 		} {
 			store.free = make(chan struct{})

@@ -3,14 +3,15 @@ package store
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"klined/market"
 )
 
-// roomFrom is how many klines may wait for the disk while whoever brings the past goes on: two fifths of what the outbox may hold.
-// The rest is for what is on its way then, a month of minutes from each who brings it, and for the present.
-const roomFrom = maxOutboxRows * 2 / 5
+// roomFrom is how many klines may wait for the disk while whoever brings the past goes on: two commits' worth, one under way and one
+// behind it. So the present never waits behind more of the past than that, and what each who brings it has in hand by then.
+const roomFrom = 2 * manyRows
 
 // Missing is the parts of span, in whole klines, that are not known to be complete.
 func (s *Store) Missing(series market.Series, span market.Span) []market.Span {
@@ -25,15 +26,22 @@ func (s *Store) Missing(series market.Series, span market.Span) []market.Span {
 // Room returns when the outbox has room for more of the past: Put and Fetched do not wait. Its error says why what waits
 // cannot be written.
 func (s *Store) Room(ctx context.Context) error {
-	for {
+	for first := true; ; first = false {
 		s.mu.Lock()
-		waiting := s.waiting()
+		waiting, err, next := s.waiting(), s.stats.writeErr, s.committing
 		s.mu.Unlock()
-		if waiting < roomFrom {
+		switch {
+		case waiting < roomFrom:
 			return nil
-		}
-		if err := s.Flush(ctx); err != nil {
+		case err != nil && !first:
 			return err
+		}
+		select {
+		case <-next:
+		case <-s.ended:
+			return fmt.Errorf("store %s: closed", s.opts.Dir)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stuckAfter is how long the writer may be at the disk before it is called stuck.
+// stuckAfter is how long the writer may wait for the disk to take something before it is called stuck.
 const stuckAfter = 10 * time.Second
 
 // stuckSays is how often it says so from then on.
@@ -23,38 +23,51 @@ const (
 // atDisk notes that the writer has begun a transaction; the function that it returns notes its end. What takes too long is
 // a state and in the log while it lasts, for nobody else waits for it: klines are served from memory.
 func (s *Store) atDisk() (done func()) {
-	began := time.Now()
-	var timer *time.Timer
-	stuck := func() {
-		s.mu.Lock()
-		defer s.unlock()
-		if !s.stats.atDisk.Equal(began) {
-			return
-		}
-		if !s.stats.stuck {
-			s.note(slog.LevelError, "the disk is stuck: klines are kept in memory until it goes again", "rows", s.waiting())
-		}
-		s.stats.stuck = true
-		s.alive.Fail(s.stats.state()) // it waits for the outside, which is no silence while it says so
-		timer.Reset(stuckSays)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stats.atDisk = began
-	timer = time.AfterFunc(stuckAfter, stuck)
+	s.stats.atDisk = time.Now()
+	overdue := time.AfterFunc(stuckAfter, s.overdue)
+	s.stats.overdue = overdue
 	return func() {
-		timer.Stop()
-		s.mu.Lock()
-		defer s.unlock()
-		if s.stats.stuck {
-			s.note(slog.LevelInfo, "the disk goes again", "after", time.Since(began).Round(time.Millisecond))
-		}
-		s.stats.atDisk, s.stats.stuck = time.Time{}, false
+		overdue.Stop()
+		s.goes(time.Time{})
 	}
 }
 
-// report tells the watchdog how the writer is: once a turn, and it turns every repairsEvery at least. What the disk refuses
-// makes no silence.
+// moved notes that the disk has taken a part of the transaction: it is slow, not stuck.
+func (s *Store) moved() {
+	s.goes(time.Now())
+	s.stats.overdue.Reset(stuckAfter)
+	s.report()
+}
+
+// goes notes that the disk has taken something, and since when the writer waits for it to take more: zero where it does not.
+func (s *Store) goes(since time.Time) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.stats.stuck {
+		s.note(slog.LevelInfo, "the disk goes again", "after", time.Since(s.stats.atDisk).Round(time.Millisecond))
+	}
+	s.stats.atDisk, s.stats.stuck = since, false
+}
+
+// overdue is called when the disk has taken nothing for too long.
+func (s *Store) overdue() {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.stats.atDisk.IsZero() || time.Since(s.stats.atDisk) < stuckAfter {
+		return
+	}
+	if !s.stats.stuck {
+		s.note(slog.LevelError, "the disk is stuck: klines are kept in memory until it goes again", "rows", s.waiting())
+	}
+	s.stats.stuck = true
+	s.alive.Fail(s.stats.state()) // it waits for the outside, which is no silence while it says so
+	s.stats.overdue.Reset(stuckSays)
+}
+
+// report tells the watchdog how the writer is: once a turn, and it turns every repairsEvery at least, and while a commit goes on. What
+// the disk refuses makes no silence.
 func (s *Store) report() {
 	s.mu.Lock()
 	state := s.stats.state()
@@ -70,7 +83,7 @@ func (s *Store) report() {
 func (st *stats) state() string {
 	switch {
 	case st.stuck:
-		return "stuck: has been at the disk for " + time.Since(st.atDisk).Round(time.Second).String()
+		return "stuck: has taken nothing for " + time.Since(st.atDisk).Round(time.Second).String()
 	case st.writeErr != nil:
 		return st.writeErr.Error()
 	}

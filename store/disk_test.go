@@ -82,7 +82,7 @@ func TestStuckDisk(t *testing.T) {
 		}
 		said("before its time", 0, 0, 0)
 		time.Sleep(time.Second)
-		if st := s.Status(); st.State != "stuck: has been at the disk for 11s" {
+		if st := s.Status(); st.State != "stuck: has taken nothing for 11s" {
 			t.Errorf("status %+v", st)
 		}
 		said("stuck", 1, 0, 0)

@@ -194,9 +194,7 @@ func overlay(rows, newer []market.Kline) []market.Kline {
 	for i := range newer {
 		at, found := len(rows), false
 		if at > 0 && rows[at-1].OpenTime >= newer[i].OpenTime {
-			at, found = slices.BinarySearchFunc(rows, newer[i].OpenTime, func(k market.Kline, open market.Time) int {
-				return int(min(max(k.OpenTime-open, -1), 1))
-			})
+			at, found = market.Search(rows, newer[i].OpenTime)
 		}
 		switch {
 		case !found:

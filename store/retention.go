@@ -1,12 +1,10 @@
 package store
 
 import (
-	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"klined/market"
@@ -119,7 +117,7 @@ func (s *Store) keeping(iv market.Interval, span market.Span, rows []market.Klin
 	if gone.Empty() {
 		return rows, missing
 	}
-	first, _ := slices.BinarySearchFunc(rows, gone.To, func(k market.Kline, open market.Time) int { return cmp.Compare(k.OpenTime, open) })
+	first, _ := market.Search(rows, gone.To)
 	return rows[first:], missing.add(gone)
 }
 

@@ -19,9 +19,10 @@ type stats struct {
 	dropped, lost uint64
 	lastCommit    time.Time
 	commitTook    time.Duration
-	writeErr      error     // of the last commit
-	atDisk        time.Time // since when the writer is there; zero while it is not
-	stuck         bool      // it is there for too long
+	writeErr      error       // of the last commit
+	atDisk        time.Time   // when the writer came there, or the disk last took something from it; zero while it is not there
+	overdue       *time.Timer // until that is too long ago; the writer's
+	stuck         bool        // it is
 }
 
 // committed notes how a commit went. Of errors in a row the first is logged, and the end of it.

@@ -55,21 +55,22 @@ type Store struct {
 	close func() error    // once
 	room  func(dir string) (free, size int64, err error)
 
-	saving   sync.Mutex // held by SaveSymbols
-	mu       sync.Mutex // guards what follows; never held during I/O
-	closed   bool
-	symbols  []market.Symbol
-	complete completeness
-	pending  *outbox                 // to be written with the next commit
-	inFlight *outbox                 // being written, read-only; nil between commits
-	window   *window                 // what clients ask for
-	maxRows  int                     // bound of pending and inFlight together
-	cutRows  int                     // how many rows one step of a cut deletes
-	logPages int                     // what of the log is copied back at once
-	differ   []differed              // to be written with the next commit; at most maxDiffer
-	dropped  map[market.Series]spans // by a full outbox since the last commit: the disk may have older versions of them
-	stats    stats
-	notes    []func() // log lines that wait for unlock
+	saving     sync.Mutex // held by SaveSymbols
+	mu         sync.Mutex // guards what follows; never held during I/O
+	closed     bool
+	symbols    []market.Symbol
+	complete   completeness
+	pending    *outbox                 // to be written with the next commit
+	inFlight   *outbox                 // being written, read-only; nil between commits
+	window     *window                 // what clients ask for
+	committing chan struct{}           // closed by the end of the next commit, and replaced
+	maxRows    int                     // bound of pending and inFlight together
+	cutRows    int                     // how many rows one step of a cut deletes
+	logPages   int                     // what of the log is copied back at once
+	differ     []differed              // to be written with the next commit; at most maxDiffer
+	dropped    map[market.Series]spans // by a full outbox since the last commit: the disk may have older versions of them
+	stats      stats
+	notes      []func() // log lines that wait for unlock
 }
 
 // Open opens the store in a directory and locks it against other processes. Where the process before ended without
@@ -79,7 +80,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, upserts: make(map[market.Interval]upserts), dropped: make(map[market.Series]spans),
 		wake: make(chan struct{}, 1), flush: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
-		room: room, pending: newOutbox(), window: newWindow(opts.Window), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
+		room: room, pending: newOutbox(), window: newWindow(opts.Window), committing: make(chan struct{}), maxRows: maxOutboxRows, cutRows: rowsPerCut, logPages: checkpointPages,
 	}
 	s.close = sync.OnceValue(s.shutDown)
 	s.alive = opts.Watchdog.Component("store", health.Own)

@@ -210,7 +210,7 @@ func (p part) find(open market.Time) (int, bool) {
 	if n := len(p); n == 0 || p[n-1].OpenTime < open {
 		return n, false
 	}
-	return slices.BinarySearchFunc(p, open, func(k market.Kline, open market.Time) int { return int(min(max(k.OpenTime-open, -1), 1)) })
+	return market.Search(p, open)
 }
 
 // trim drops the oldest parts where without them there are as many klines as are kept.

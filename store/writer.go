@@ -142,6 +142,8 @@ func (s *Store) commit() error {
 	s.mu.Lock()
 	defer s.unlock()
 	s.inFlight = nil
+	close(s.committing)
+	s.committing = make(chan struct{})
 	if err != nil {
 		batch.absorb(s.pending)
 		s.pending = batch
@@ -217,15 +219,15 @@ func (s *Store) writeRows(tx *sql.Tx, iv market.Interval, batch *outbox) (writte
 			}
 		}
 	}
-	if written, err = writeInOrder(tx, s.upserts[iv].fresh, fresh, true); err != nil {
+	if written, err = s.writeInOrder(tx, s.upserts[iv].fresh, fresh, true); err != nil {
 		return written, err
 	}
-	more, err := writeInOrder(tx, s.upserts[iv].any, others, false)
+	more, err := s.writeInOrder(tx, s.upserts[iv].any, others, false)
 	return written + more, err
 }
 
 // writeInOrder writes rows of one table in the order of its key.
-func writeInOrder(tx *sql.Tx, prepared rowStatements, rows []keyed, fresh bool) (written int64, err error) {
+func (s *Store) writeInOrder(tx *sql.Tx, prepared rowStatements, rows []keyed, fresh bool) (written int64, err error) {
 	slices.SortFunc(rows, func(a, b keyed) int {
 		return cmp.Or(cmp.Compare(a.OpenTime, b.OpenTime), cmp.Compare(a.symbol, b.symbol))
 	})
@@ -251,6 +253,7 @@ func writeInOrder(tx *sql.Tx, prepared rowStatements, rows []keyed, fresh bool) 
 			return written, err
 		}
 		written, rows = written+changed, rows[n:]
+		s.moved()
 	}
 	return written, nil
 }

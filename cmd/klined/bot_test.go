@@ -67,7 +67,12 @@ func TestBot(t *testing.T) {
 		m.until(boundary - 30*market.Second)
 		ask(boundary - 5*market.Minute) // what the store lacks is fetched
 		m.until(boundary)
+		closed, late, asked := m.metric(`klined_close_waits_total{result="closed"`), m.metric(`klined_close_waits_total{result="late"`), m.metric(`klined_rest_requests_total{endpoint="klines"`)
 		ask(boundary)
+		closed, late, asked = m.metric(`klined_close_waits_total{result="closed"`)-closed, m.metric(`klined_close_waits_total{result="late"`)-late, m.metric(`klined_rest_requests_total{endpoint="klines"`)-asked
+		if closed == 0 || late != 0 || asked != 0 {
+			t.Errorf("%v answers waited for the close, %v in vain, and the exchange was asked for klines %v times", closed, late, asked)
+		}
 		if held := m.windowed(); held < 3*len(symbols) {
 			t.Errorf("the window has %d series", held)
 		}

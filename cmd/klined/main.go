@@ -96,7 +96,7 @@ func newRootCommand(environ []string) *cobra.Command {
 			return &usageError{errors.New("which command?")}
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := settle(cmd, environ); err != nil {
+			if err := resolve(cmd, environ); err != nil {
 				return &usageError{err}
 			}
 			return nil

@@ -9,9 +9,9 @@ import (
 	"klined/store"
 )
 
-// publish adds the figures that are read when they are asked for: what was built, the components, and how the server stands.
+// registerFigures adds the figures that are read when they are asked for: what was built, the components, and how the server stands.
 // All parts are there.
-func (s *server) publish() {
+func (s *server) registerFigures() {
 	s.metrics.Built(version, commit())
 	s.metrics.Watched(s.dog)
 	s.metrics.Registry.MustRegister(standingFigures{s})

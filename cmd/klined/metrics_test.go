@@ -22,14 +22,15 @@ import (
 // shownElsewhere are the metrics, and values of labels, that the market of this test does not bring: what it takes is no fault
 // of an exchange, or takes too long. Each has a test that does.
 var shownElsewhere = map[string]struct{ file, test, says string }{
-	"klined_tape_left_out_total":          {"record_test.go", "TestRecordCounts", "TapeLeftOut"},
-	"klined_burnt_ids_total":              {"../../feed/burnt_test.go", "TestBurntIDs", "BurntIDs"},
-	"klined_unknown_symbol_total":         {"../../binance/decode_test.go", "TestDecodeUnknownSymbol", "UnknownSymbols"},
-	"klined_ws_slow_clients_total":        {"../../serve/push_test.go", "TestSlowClients", "WSSlowClients"},
-	"klined_unauthorized_total":           {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},
-	"klined_ws_refused_total":             {"../../serve/bounds_test.go", "TestTooManyClients", "klined_ws_refused_total"},
-	"klined_store_dropped_rows_total":     {"../../store/lost_test.go", "TestFullOutbox", "DroppedRows"},
-	`klined_settle_share{when="checked"}`: {"../../feed/tally_test.go", "TestSettleShares", "checked hour"},
+	"klined_tape_left_out_total":              {"record_test.go", "TestRecordCounts", "TapeLeftOut"},
+	"klined_burnt_ids_total":                  {"../../feed/burnt_test.go", "TestBurntIDs", "BurntIDs"},
+	"klined_unknown_symbol_total":             {"../../binance/decode_test.go", "TestDecodeUnknownSymbol", "UnknownSymbols"},
+	"klined_ws_slow_clients_total":            {"../../serve/push_test.go", "TestSlowClients", "WSSlowClients"},
+	"klined_unauthorized_total":               {"../../serve/token_test.go", "TestToken", "klined_unauthorized_total"},
+	"klined_ws_refused_total":                 {"../../serve/bounds_test.go", "TestTooManyClients", "klined_ws_refused_total"},
+	"klined_store_dropped_rows_total":         {"../../store/lost_test.go", "TestFullOutbox", "DroppedRows"},
+	`klined_close_waits_total{result="late"}`: {"../../feed/tail_test.go", "TestTailAfterStandstill", "klined_close_waits_total"},
+	`klined_settle_share{when="checked"}`:     {"../../feed/tally_test.go", "TestSettleShares", "checked hour"},
 }
 
 // TestMetrics: METRICS.md lists what a server publishes, with the labels and values that there are, and everything in it
@@ -188,6 +189,9 @@ func troubledMarket(t *testing.T) map[string]*seenMetric {
 			{140 * time.Second, func() {
 				m.request(t, m.judge.server, "GET", "/fapi/v1/depth?symbol=BTCUSDT", "", "")
 				m.request(t, m.judge.server, "GET", "/fapi/v1/klines?symbol=BTCUSDT&interval=1m", "", "")
+				m.request(t, m.judge.server, "GET", "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=0", "", "")
+				m.until(market.Interval(5*market.Second).Ceil(m.x.Now()) + 10)
+				m.request(t, m.judge.server, "GET", "/fapi/v1/klines?symbol=BTCUSDT&interval=5s", "", "")
 			}},
 			{190 * time.Second, func() {}},
 		} {

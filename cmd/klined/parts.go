@@ -12,6 +12,7 @@ import (
 	"klined/feed"
 	"klined/fixed"
 	"klined/health"
+	"klined/history"
 	"klined/market"
 	"klined/serve"
 	"klined/store"
@@ -255,21 +256,15 @@ type status struct {
 		Within float64     `json:"within_ms"`
 	} `json:"clock"`
 	feed.Status
-	RESTWeight int          `json:"rest_weight_used"`
-	Store      store.Status `json:"store"`
-	Backfill   *filled      `json:"backfill"` // nil before the first
-}
-
-// filled is how far the running backfill is, or the last one, in klines.
-type filled struct {
-	Total int64 `json:"total"` // that were missing
-	Done  int64 `json:"done"`
+	RESTWeight int            `json:"rest_weight_used"`
+	Store      store.Status   `json:"store"`
+	Backfill   history.Filled `json:"backfill"`
 }
 
 // status collects the parts' own.
 func (s *server) status() status {
 	st := status{Version: version, Uptime: time.Since(s.began).Seconds(), Source: s.o.Source.String(),
-		Status: s.feed.Status(), RESTWeight: s.budget.Used(), Store: s.store.Status()}
+		Status: s.feed.Status(), RESTWeight: s.budget.Used(), Store: s.store.Status(), Backfill: s.history.Filled()}
 	st.Symbols[feed.Ended] += len(s.endedBefore())
 	if s.relay != nil {
 		for _, c := range s.relay.Connections() {
@@ -280,9 +275,6 @@ func (s *server) status() status {
 	st.Clock.Now = s.clock.Now()
 	st.Clock.Offset = float64(s.clock.Offset().Microseconds()) / 1000
 	st.Clock.Within = float64(within.Microseconds()) / 1000
-	if p := s.history.Filling(); p != nil {
-		st.Backfill = &filled{p.Total.Load(), p.Done.Load()}
-	}
 	return st
 }
 

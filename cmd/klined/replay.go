@@ -30,7 +30,8 @@ Archive CSV does not name its symbol: --symbol does, or a file name like BTCUSDT
 symbols or intervals need --out, where each series becomes a file like BTCUSDT-1m.csv (1M is written 1mo, as in the
 archive: names that differ by case only are one name on some disks).
 
-Numbers are written with the symbol's digits from --exchange-info, else with the most digits seen in the input.`
+Numbers are written with the symbol's digits from --exchange-info, else with the most digits seen in the input, where 9.31E-6 has
+eight.`
 
 // replayOptions are the flags of replay.
 type replayOptions struct {

@@ -21,7 +21,7 @@ type book struct {
 	klines      map[market.Time]*market.Kline // of base, by open time
 	last        *market.Kline                 // the one that took the last trade; it ends before next
 	next        market.Time
-	seen        idRuns
+	seen        idSet
 	trades      int64
 	duplicates  int64
 	priceDigits int
@@ -161,53 +161,6 @@ func counted(n int64, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// idRun is the ids from … to, both included.
-type idRun struct{ from, to int64 }
-
-// idRuns is a set of ids: runs that rise and do not touch.
-type idRuns []idRun
-
-// add puts an id in; false where it is in already.
-func (s *idRuns) add(id int64) bool {
-	runs := *s
-	if n := len(runs); n > 0 && runs[n-1].to == id-1 { // the next one, as nearly always
-		runs[n-1].to = id
-		return true
-	}
-	i, _ := slices.BinarySearchFunc(runs, id, func(r idRun, id int64) int {
-		if r.to < id {
-			return -1
-		}
-		return 1
-	})
-	if i < len(runs) && runs[i].from <= id {
-		return false
-	}
-	before := i > 0 && runs[i-1].to == id-1
-	after := i < len(runs) && runs[i].from == id+1
-	switch {
-	case before && after:
-		runs[i-1].to = runs[i].to
-		*s = slices.Delete(runs, i, i+1)
-	case before:
-		runs[i-1].to = id
-	case after:
-		runs[i].from = id
-	default:
-		*s = slices.Insert(runs, i, idRun{id, id})
-	}
-	return true
-}
-
-// missing is the runs of ids between the first and the last one that are not in the set.
-func (s idRuns) missing() []idRun {
-	var runs []idRun
-	for i := 1; i < len(s); i++ {
-		runs = append(runs, idRun{s[i-1].to + 1, s[i].from - 1})
-	}
-	return runs
 }
 
 // baseOf is the longest interval that all of intervals are folds of: their greatest common divisor. Days divide

@@ -214,7 +214,7 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 	defer func() {
 		err = errors.Join(err, s.ends("clients", clientsWithin, func() error { s.serve.Close(); return nil }))
 	}()
-	s.publish()
+	s.registerFigures()
 
 	listening(listener.Addr())
 	return s.run(ctx, listener, carried)

@@ -14,10 +14,10 @@ import (
 // setting is a flag's value as text, and where it stands: what an error calls it.
 type setting struct{ text, from string }
 
-// settle gives every flag that the command line did not set its value from the environment (KLINED_LONG_NAME), else
+// resolve gives every flag that the command line did not set its value from the environment (KLINED_LONG_NAME), else
 // from the TOML file that --config names, where keys are the flags' names. Flag over environment over file over default.
 // A variable may be any command's: one environment serves all of them. The file is serve's, which alone has --config.
-func settle(cmd *cobra.Command, environ []string) error {
+func resolve(cmd *cobra.Command, environ []string) error {
 	if !settable(cmd) {
 		return nil
 	}

@@ -26,7 +26,7 @@ func settled(t *testing.T, args string, environ []string, text string) (*pflag.F
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cmd.Flags(), settle(cmd, environ)
+	return cmd.Flags(), resolve(cmd, environ)
 }
 
 // TestSettings: flag over environment over file over default, of whatever type.

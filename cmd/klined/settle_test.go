@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"klined/history"
 	"klined/market"
 	"klined/sim"
 )
@@ -132,7 +133,7 @@ func TestPastFilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		st := m.status()
-		if st.Backfill == nil || st.Backfill.Done == 0 || st.Backfill.Done != st.Backfill.Total {
+		if st.Backfill.State != history.FilledDone || st.Backfill.Done == 0 || st.Backfill.Done != st.Backfill.Total {
 			t.Errorf("%+v", st.Backfill)
 		}
 		m.fault(sim.Fault{Kind: sim.FaultREST500, Path: "/fapi", Seconds: 1e5})

@@ -41,6 +41,11 @@ func startCrowd(t *testing.T, start string, args ...string) *crowd {
 	server, addr := launch(t, serveAddress, append([]string{"serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "store"),
 		"--rest", "http://" + exchange, "--ws", "ws://" + exchange, "--archive", "http://" + exchange, "--rest-weight", "2400", "--backfill", "0"}, args...)...)
 	c := &crowd{t: t, server: server, judge: newJudge("http://"+addr, "http://"+exchange, network{})}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("klined serve said:\n%s", server.output())
+		}
+	})
 	c.ahead = offset(t, c.judge)
 	var err error
 	if c.symbols, err = c.judge.symbols(); err != nil {
@@ -74,23 +79,22 @@ func (c *crowd) stream(names []string, hear func([]byte)) {
 }
 
 // ask gets klines as they come over the wire; the body is packed.
-func (c *crowd) ask(client *http.Client, symbol string, iv market.Interval, limit int, start market.Time) (status int, body []byte, err error) {
+func (c *crowd) ask(client *http.Client, symbol string, iv market.Interval, limit int, start market.Time) (answer *http.Response, body []byte, err error) {
 	address := fmt.Sprintf("%s/fapi/v1/klines?symbol=%s&interval=%s&limit=%d", c.judge.server, url.QueryEscape(symbol), iv, limit)
 	if start > 0 {
 		address += fmt.Sprintf("&startTime=%d", start)
 	}
 	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, address, nil)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	request.Header.Set("Accept-Encoding", "gzip")
-	answer, err := client.Do(request)
-	if err != nil {
-		return 0, nil, err
+	if answer, err = client.Do(request); err != nil {
+		return nil, nil, err
 	}
 	defer answer.Body.Close()
 	body, err = io.ReadAll(answer.Body)
-	return answer.StatusCode, body, err
+	return answer, body, err
 }
 
 // memory is a figure of the process's /proc/…/status, in MiB.
@@ -127,11 +131,11 @@ func TestSoakMemory(t *testing.T) {
 			client := &http.Client{}
 			defer client.CloseIdleConnections()
 			for i := n; time.Now().Before(end); i += 8 {
-				status, _, err := c.ask(client, c.symbols[i%len(c.symbols)], market.ExchangeIntervals()[i/len(c.symbols)%4], 1500, 0)
+				answer, _, err := c.ask(client, c.symbols[i%len(c.symbols)], market.ExchangeIntervals()[i/len(c.symbols)%4], 1500, 0)
 				switch {
-				case err == nil && status == http.StatusOK:
+				case err == nil && answer.StatusCode == http.StatusOK:
 					answers.Add(1)
-				case err == nil && status == http.StatusTooManyRequests:
+				case err == nil && answer.StatusCode == http.StatusTooManyRequests:
 					refused.Add(1)
 				default:
 					failed.Add(1)
@@ -169,6 +173,7 @@ type asked struct {
 	iv             market.Interval
 	sent, answered time.Time
 	status         int
+	state          string // of its klines
 	body           []byte
 	err            error
 }
@@ -291,8 +296,10 @@ func (c *crowd) burst(pairs []string, ivs []market.Interval, limit int, boundary
 				a := all[i]
 				start := a.iv.OpenAt(a.iv.Ordinal(boundary) - int64(limit) + 1)
 				a.sent = time.Now()
-				a.status, a.body, a.err = c.ask(client, a.symbol, a.iv, limit, start)
-				a.answered = time.Now()
+				answer, body, err := c.ask(client, a.symbol, a.iv, limit, start)
+				if a.answered, a.body, a.err = time.Now(), body, err; err == nil {
+					a.status, a.state = answer.StatusCode, answer.Header.Get("X-Klined-State")
+				}
 			}
 		})
 	}
@@ -338,6 +345,9 @@ func (c *crowd) whole(a *asked, limit int, boundary market.Time) {
 	if err != nil || len(rows) < 2 || len(rows) > limit { // fewer than asked where the symbol is younger
 		c.t.Errorf("%s %s: status %d, %d rows, %v", a.symbol, a.iv, a.status, len(rows), err)
 		return
+	}
+	if !strings.Contains(a.state, ",open=1,") {
+		c.t.Errorf("%s %s: all but the last row must have closed: %s", a.symbol, a.iv, a.state)
 	}
 	for i, row := range rows {
 		if open := a.iv.OpenAt(a.iv.Ordinal(boundary) - int64(len(rows)-1-i)); string(row[0]) != strconv.FormatInt(int64(open), 10) {

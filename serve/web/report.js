@@ -56,8 +56,11 @@ function tiles(seen) {
     ["Store", bytes(store.file_bytes), `${count(store.rows)} klines written, ${count(store.outbox_rows)} wait; ${bytes(store.free_bytes)} free`, store.state !== "ok" || store.disk !== "ok"],
     ["Up", duration(1000 * status.uptime_seconds), `klined ${status.version}`],
   ];
-  if (status.backfill && status.backfill.done < status.backfill.total) {
-    list.push(["Backfill", `${Math.floor((100 * status.backfill.done) / status.backfill.total)} %`, `${count(status.backfill.done)} of ${count(status.backfill.total)} klines`]);
+  const past = status.backfill;
+  if (past.state === "running") {
+    list.push(["Backfill", `${Math.floor((100 * past.done) / past.total)} %`, `${count(past.done)} of ${count(past.total)} klines`]);
+  } else if (past.state === "failed") {
+    list.push(["Backfill", past.state, past.failed > 0 ? `${count(past.failed)} klines: ${past.error}` : past.error, true]);
   }
   return make("section", { class: "tiles", "aria-label": "Figures" }, ...list.map(([name, value, about, bad]) =>
     make("div", { class: "tile", "data-bad": Boolean(bad) }, make("h3", {}, name), make("p", { class: "figure" }, value), make("p", {}, about))));
