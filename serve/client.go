@@ -113,12 +113,12 @@ func keepShort(raw syscall.RawConn) {
 
 // enqueue queues f, which comes by s. A newer version of an open kline, and the close of it, takes the place of the one that
 // waits; nothing else is dropped: a client with too much waiting is closed. It returns whether it is for the caller now
-// to have c written to.
-func (c *client) enqueue(s *subscription, f *frame) (touched bool) {
+// to have c written to, and whether what waits has become enough for a write with f.
+func (c *client) enqueue(s *subscription, f *frame) (touched, full bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending {
-		return false
+		return false, false
 	}
 	if !c.replace(s, f) {
 		if f.kind == running {
@@ -132,11 +132,11 @@ func (c *client) enqueue(s *subscription, f *frame) (touched bool) {
 	}
 	if c.bytes > clientQueued {
 		c.slowLocked()
-		return false
+		return false, false
 	}
 	touched = !c.busy
 	c.busy = true
-	return touched
+	return touched, c.bytes >= writeAtOnce && c.bytes-len(f.data) < writeAtOnce
 }
 
 // replace puts f in the place of an older version that waits, if there is one.

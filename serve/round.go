@@ -6,9 +6,13 @@ import (
 	"syscall"
 )
 
-// handedFirst is how many bytes, counted for each client, a round queues before clients are written to. Each time it is four
-// times as much: the first byte leaves soon, and what comes later still shares its writes.
-const handedFirst = 1 << 20
+// How many bytes, counted for each client, a round queues before clients are written to, unless one of them has enough for a write
+// before. Each time it is four times as much. Who is handed over while more is to come takes a write more (bench/DESIGN.md): that is
+// saved at a tick, which is not in a hurry; the first byte of closes leaves soon.
+const (
+	handedFirst = 1 << 20
+	tickedFirst = 32 << 20
+)
 
 // round is what one drain, one tick or one fact brings. It is queued, and those whom it has touched are written to, once where
 // it is small.
@@ -16,7 +20,7 @@ type round struct {
 	hub     *hub
 	touched []*client // since hand
 	bytes   int       // queued since hand, for all clients
-	next    int       // how many they may be
+	next    int       // how many they may be: handedFirst, or tickedFirst
 }
 
 // round begins one.
@@ -31,12 +35,16 @@ func (h *hub) round() *round {
 
 // put queues f for c; s is the subscription that it comes by, nil for a frame of c's own.
 func (r *round) put(c *client, s *subscription, f *frame) {
-	if c.enqueue(s, f) {
+	touched, full := c.enqueue(s, f)
+	if touched {
 		r.touched = append(r.touched, c)
 	}
-	if r.bytes += len(f.data); r.bytes >= r.next {
-		r.hand()
+	switch r.bytes += len(f.data); {
+	case r.bytes >= r.next:
 		r.next *= 4
+		r.hand()
+	case full:
+		r.hand()
 	}
 }
 

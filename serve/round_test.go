@@ -31,6 +31,7 @@ func (c *writes) Write(p []byte) (int, error) {
 	c.got = append(c.got, len(p))
 	return len(p), nil
 }
+func (c *writes) RemoteAddr() net.Addr             { return nil }
 func (c *writes) Read([]byte) (int, error)         { <-c.done; return 0, net.ErrClosed }
 func (c *writes) SetReadDeadline(time.Time) error  { return nil }
 func (c *writes) SetWriteDeadline(time.Time) error { return nil }
@@ -186,20 +187,36 @@ func TestManyInOneRound(t *testing.T) {
 	})
 }
 
-// TestLongRound: those whom a round has brought enough are written to before it is over.
+// TestLongRound: a round does not wait for its end where a client has enough for a write, nor where all together have much.
 func TestLongRound(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, _ *pipes) {
-		c := &writes{done: make(chan struct{})}
-		defer close(c.done)
-		w.hub.start(c, bufio.NewReader(c), wanted{names: []string{"btcusdt@kline_1m"}})
-		synctest.Wait()
-		r := w.hub.round()
-		for minute := range handedFirst/250 + 1 {
-			w.hub.klinesOf(minutes(btc)).ended(r, &market.Update{Series: minutes(btc), Kline: closed(minute, "1")}, time.Time{})
-		}
-		if got := c.since(); len(got) == 0 {
-			t.Error("nothing has been written")
-		}
-		r.end()
-	})
+	for _, c := range []struct {
+		name          string
+		closes, first int  // of about 250 bytes; how many bytes a round queues first
+		written       bool // before the round is over
+	}{
+		{"short", 10, handedFirst, false},
+		{"enough for a write", writeAtOnce/250 + 1, tickedFirst, true},
+		{"much for all", 10, 2000, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world, _ *pipes) {
+				conn := &writes{done: make(chan struct{})}
+				defer close(conn.done)
+				w.hub.start(conn, bufio.NewReader(conn), wanted{names: []string{"btcusdt@kline_1m"}})
+				synctest.Wait()
+				r := w.hub.round()
+				r.next = c.first
+				for minute := range c.closes {
+					w.hub.klinesOf(minutes(btc)).ended(r, &market.Update{Series: minutes(btc), Kline: closed(minute, "1")}, time.Time{})
+				}
+				if got := conn.since(); (len(got) > 0) != c.written {
+					t.Errorf("writes of %v bytes", got)
+				}
+				r.end()
+				if got := conn.since(); len(got) == 0 && !c.written {
+					t.Error("nothing has been written")
+				}
+			})
+		})
+	}
 }
