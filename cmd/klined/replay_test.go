@@ -188,6 +188,10 @@ func TestReplay(t *testing.T) {
 		{"not in exchangeInfo", map[string]string{agg: agg1, "info": `{"symbol":"ETHUSDT"}`}, agg + " --exchange-info info",
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n", stderr: "BTCUSDT: not in info; written with the digits of the input\n"}},
 
+		{"odd in exchangeInfo", map[string]string{agg: agg1, "info": `{"symbols":[{"symbol":"BTCUSDT","pricePrecision":9},{"symbol":"ETHUSDT"}]}`}, agg + " --exchange-info info",
+			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n",
+				stderr: "BTCUSDT: odd in info (its prices and quantities are written with 9 and 0 decimals, want 0 to 8); written with the digits of the input\n"}},
+
 		{"unreadable rows", map[string]string{agg: aggHeader + "x,1\n" + agg1 + "2,1x3,1,4,4,60000,true\n2,1,1,4,4,60000,yes\n2,1,1,4,3,60000,true\n2,1,-1,4,4,60000,true\n" +
 			"9223372036854775808,1,1,4,4,60000,true\n" + agg2 + agg3}, agg, replayed{stdout: rows, stderr: agg + `: line 2: wrong number of columns, want 7: "x,1"` + "\n" +
 			agg + `: line 4: price "1x3": not a decimal number` + "\n" + agg + `: line 5: is_buyer_maker "yes": want true or false` + "\n" +
