@@ -42,13 +42,20 @@ func (l *lane) lost(from *carrier, lastFrame market.Time) {
 	if from.last.lag > l.f.graceNow() {
 		since = min(since, from.last.newest) // it lagged: what is younger has not come
 	}
+	unread := l.lagging != 0 && !slices.ContainsFunc(l.conns, l.overtaken) // what it had not brought yet, nobody will
+	if unread {
+		l.lagging = 0 // the blind time marks the same
+	}
 	if l.carriers() == 0 {
 		l.allBlind(since)
 		return
 	}
 	l.goBlind(since, func(slot engine.Slot) bool { // those that the other has not been shown to carry yet
-		return !slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.brings(slot) })
+		return unread || !slices.ContainsFunc(l.conns, func(c *carrier) bool { return c.brings(slot) })
 	})
+	if unread {
+		l.see()
+	}
 }
 
 // allBlind begins a blind time of all symbols: that the connections live need not be shown for what it marks anyway.

@@ -179,14 +179,18 @@ func (l *lane) overtakes(ended market.Time, now time.Time) bool {
 	return false
 }
 
-// caughtUp ends the mark of what closed ahead of the readers, once one of them is up to date: it has brought something
-// fresh, or has answered what it was asked then.
+// overtaken reports whether a connection is one of those that the clock overtook. One that has begun since proves nothing of
+// what had been sent before.
+func (l *lane) overtaken(c *carrier) bool { return c.carries && !c.since.After(l.lagSince) }
+
+// caughtUp ends the mark of what closed ahead of the readers, once one of those that were overtaken is up to date: it
+// has brought something fresh, or has answered what it was asked then.
 func (l *lane) caughtUp() {
 	if l.lagging == 0 {
 		return
 	}
 	for _, c := range l.conns {
-		if c.carries && (!c.pong.Before(l.lagSince) || c.last.at.After(l.lagSince) && c.last.lag <= l.f.graceNow()) {
+		if l.overtaken(c) && (!c.pong.Before(l.lagSince) || c.last.at.After(l.lagSince) && c.last.lag <= l.f.graceNow()) {
 			l.lagging = 0
 			l.markAll()
 			l.signal()

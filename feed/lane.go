@@ -155,9 +155,6 @@ func (l *lane) begin(from *carrier) {
 		l.unbroken = time.Now()
 	}
 	from.carry(l)
-	if l.lagging != 0 {
-		from.conn.Ping() // those that were asked may be gone
-	}
 	l.see()
 	began := l.from != 0
 	if !began {
