@@ -17,11 +17,26 @@ type blind struct {
 	from     market.Time // 0: there is none
 	to       market.Time // 0: no connection carries it yet
 	official bool        // its minutes are the exchange's; what is shorter keeps the mark until the next trade
+	given    int64       // the highest id that was dropped in it, at most holdTrades ahead: trades below it prove nothing
 	rest     int64       // a trade in order that REST has brought since: the connections' own copy of it proves the same
 }
 
 // open reports whether minutes may lack trades in it.
 func (b *blind) open() bool { return b.from != 0 && !b.official }
+
+// reopen lets a symbol be blind within the given time, too: until a connection carries it where that has no end.
+func (l *lane) reopen(s *symbol, within market.Span) {
+	l.forgetOfficial(s)
+	b := &s.blind
+	if b.from == 0 || within.From < b.from {
+		b.from = within.From
+	}
+	b.to, b.official, b.rest = within.To, false, 0
+}
+
+// span is where trades may lack once a connection carries it: of a minute that is official nobody knows from when on the price is
+// known.
+func (b *blind) span() market.Span { return market.Span{From: b.from, To: market.OneMinute.Ceil(b.to)} }
 
 // see ends it as far as it is known that trades come again; what was missed within it is not.
 func (b *blind) see(now market.Time) {
@@ -74,15 +89,13 @@ func (l *lane) goBlind(since market.Time, whom func(engine.Slot) bool) {
 			continue
 		}
 		lost = true
-		if s.blind.from == 0 {
-			s.blind.from = since
-			if !s.seen.at.IsZero() {
-				s.blind.from = min(since, s.seen.traded.Add(-tickerLag))
-			}
-			l.mark(engine.Slot(slot), s)
-			l.recall(engine.Slot(slot), s)
+		from := since
+		if !s.seen.at.IsZero() {
+			from = min(since, s.seen.traded.Add(-tickerLag))
 		}
-		s.blind.to, s.blind.official, s.blind.rest = 0, false, 0
+		l.reopen(s, market.Span{From: from})
+		l.mark(engine.Slot(slot), s)
+		l.recall(engine.Slot(slot), s)
 	}
 	if lost {
 		l.era++
@@ -103,8 +116,11 @@ func (l *lane) see() {
 // sighted ends a symbol's blind time with its next trade in order, received since: nothing was missed. Where REST was faster,
 // the connections' copy of that trade tells, for REST's tells nothing of what they bring. Where no trade
 // had ever come before, that cannot be known, and the time stays marked until its minutes are official, unless it is
-// the very first of the symbol.
+// the very first of the symbol. Below an id that was dropped no trade tells.
 func (l *lane) sighted(slot engine.Slot, s *symbol, t *market.Trade) {
+	if t.ID < s.blind.given {
+		return
+	}
 	since := s.blind.from
 	s.blind = blind{}
 	if s.next == 0 && t.ID > 1 {

@@ -364,6 +364,10 @@ func TestBounds(t *testing.T) {
 		if s := r.f.lanes[0].reason(17, &r.f.lanes[0].symbols[17]); held(r, 68) != 0 || !strings.Contains(s, "its next trade") {
 			t.Errorf("%d held, %q", held(r, 68), s)
 		}
+		bring(r, 68, 2, 1)
+		if s := r.f.lanes[0].reason(17, &r.f.lanes[0].symbols[17]); !strings.Contains(s, "its next trade") {
+			t.Errorf("though 10 was dropped, 2 ends it: %q", s)
+		}
 		bring(r, 60, 5000, 1)
 		if n := r.f.lanes[0].heldAll; n != share-4000+1 || held(r, 60) != 1 || held(r, 1) != 1 || r.f.Standing(56) != Whole {
 			t.Errorf("%d held", n)

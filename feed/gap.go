@@ -199,7 +199,7 @@ func (l *lane) mark(slot engine.Slot, s *symbol) {
 	if b := s.blind; b.open() {
 		spans = append(spans, market.Span{From: b.from, To: never})
 	} else if b.official {
-		spans = append(spans, market.Span{From: b.from, To: b.to})
+		spans = append(spans, b.span())
 	}
 	if s.doubt.first.Time != 0 {
 		spans = append(spans, market.Span{From: s.doubt.first.Time, To: never})
@@ -220,6 +220,9 @@ func (l *lane) forgetOfficial(s *symbol) {
 	}
 	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return old(g.official, g.span) })
 	s.debts = slices.DeleteFunc(s.debts, func(d debt) bool { return old(d.official, d.span) })
+	if b := &s.blind; old(b.official, b.span()) {
+		*b = blind{}
+	}
 }
 
 // joined widens spans to whole base klines, which is what carries the mark, and joins those that meet: many holes in one

@@ -31,7 +31,7 @@ type lane struct {
 	living      int                 // those that have not ended
 	conns       []*carrier          // its trade connections that are up
 	newest      market.Time         // time of the youngest trade that has come, as far as it had come by our clock, too
-	era         int                 // how often no connection was left that carried it
+	era         int                 // how often a loss has made symbols blind
 	unbroken    time.Time           // from then on one has carried it, until there is none
 	silent      market.Time         // none has brought anything younger, though it should have; 0: it has since
 	holes       []engine.Slot       // symbols with held trades

@@ -180,7 +180,7 @@ func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time
 	}
 	from := min(s.lastTime, at)
 	s.first, s.next, s.lastTime, s.edges = 0, latest+1, at, [2]edge{} // nothing lies shortly before it any more
-	s.relayFrom = 0
+	s.relayFrom, s.blind.given = 0, 0
 	for _, c := range l.conns {
 		c.runs[slot] = run{newest: latest}
 	}
@@ -199,14 +199,15 @@ func (l *lane) distrust(slot engine.Slot, s *symbol, id int64, within market.Spa
 	if l.f.source == market.SourceTrade {
 		l.unburn(slot, s, id)
 	}
-	b := &s.blind
-	if s.from == 0 || b.from != 0 && b.to == 0 {
-		return // nothing is ours yet, or all is marked from before until a connection carries it
+	if s.from == 0 {
+		return // nothing is ours yet
 	}
-	if b.from == 0 || within.From < b.from {
-		b.from = within.From
+	if b := &s.blind; b.from == 0 || b.to != 0 { // else all is marked from before until a connection carries it
+		l.reopen(s, within)
 	}
-	b.to, b.official, b.rest = within.To, false, 0
+	if s.next != 0 && id <= s.next+holdTrades {
+		s.blind.given = max(s.blind.given, id)
+	}
 	l.mark(slot, s)
 	l.signal()
 }

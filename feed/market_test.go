@@ -306,6 +306,7 @@ func (y *player) lie(random *rand.Rand, c int) {
 	switch random.IntN(3) {
 	case 0:
 		t.Time += market.Hour
+		t.ID = max(t.ID, min(t.ID+int64(random.IntN(3)), y.trades[id][len(y.trades[id])-1].ID))
 		y.ahead[t.SymbolID] = y.now
 	case 1:
 		t.ID += 1_000_000 + int64(random.IntN(3))

@@ -167,7 +167,7 @@ func (l *lane) endOfficial(slot engine.Slot, s *symbol) {
 		d := &s.debts[i]
 		end(&d.record, &d.official, d.span)
 	}
-	if b := &s.blind; b.to != 0 && !b.official && l.settledAll(slot, market.Span{From: b.from, To: b.to}) {
+	if b := &s.blind; b.to != 0 && !b.official && l.settledAll(slot, b.span()) {
 		if b.official = true; l.engine.Base() == market.OneMinute {
 			*b = blind{}
 		}

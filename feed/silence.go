@@ -213,10 +213,7 @@ func (l *lane) missed(slot engine.Slot, s *symbol) {
 	if b.from != 0 && b.from <= from && b.to == 0 {
 		return
 	}
-	if b.from == 0 || from < b.from {
-		b.from = from
-	}
-	b.to, b.official, b.rest = 0, false, 0
+	l.reopen(s, market.Span{From: from})
 	s.opening = s.unopened()
 	l.mark(slot, s)
 	l.recall(slot, s)
