@@ -170,7 +170,11 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if err != nil {
 		return nil, err
 	}
-	return join(nil, rows, last), nil
+	rows = join(nil, rows, last)
+	if open := unclosed(iv, rows, running); !open.Empty() {
+		return nil, errIncomplete(iv, open)
+	}
+	return rows, nil
 }
 
 // gone reports whether err says that the exchange has forgotten a symbol that it had ended: what is here is all there is.
@@ -201,10 +205,11 @@ func lacking(iv market.Interval, rows []market.Kline, by market.Time) (span mark
 	return span
 }
 
-// unclosed is the span of the last kline, where it is over by a time and has not closed.
+// unclosed is the span of the last kline that is over by a time, where it has not closed.
 func unclosed(iv market.Interval, rows []market.Kline, by market.Time) (span market.Span) {
-	if n := len(rows); n > 0 && rows[n-1].OpenTime < by && rows[n-1].State == market.StateOpen {
-		span = market.Span{From: rows[n-1].OpenTime, To: iv.Next(rows[n-1].OpenTime)}
+	over, _ := market.Search(rows, by)
+	if over > 0 && rows[over-1].State == market.StateOpen {
+		span = market.Span{From: rows[over-1].OpenTime, To: iv.Next(rows[over-1].OpenTime)}
 	}
 	return span
 }

@@ -166,7 +166,8 @@ func TestContinuousKlines(t *testing.T) {
 		return "PERPETUAL"
 	}
 	for _, id := range []market.SymbolID{btc, moon} {
-		w.live.rows[minutes(id)] = run(market.OneMinute, at("12:01:00"), at("12:03:00"), market.StateOpen)
+		w.live.rows[minutes(id)] = append(run(market.OneMinute, at("12:01:00"), at("12:02:00"), market.StateClosed),
+			kline(at("12:02:00"), "1", market.StateOpen))
 	}
 	for query, want := range map[string]string{
 		"pair=btcusdt&contractType=PERPETUAL&interval=1m&limit=2":          "12:01–12:02 2",
