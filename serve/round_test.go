@@ -195,7 +195,7 @@ func TestLongRound(t *testing.T) {
 		written       bool // before the round is over
 	}{
 		{"short", 10, handedFirst, false},
-		{"enough for a write", writeAtOnce/250 + 1, handedFirst, true},
+		{"enough for a write", writeAtOnce/250 + 1, tickedFirst, true},
 		{"much for all", 10, 2000, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -195,10 +195,9 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, s.ends("store", storeWithin, s.store.Close))
-		if err == nil && !s.stopping.IsZero() {
-			logged(func() { s.log.Info("stopped", "took", time.Since(s.stopping).Round(time.Millisecond)) })
-		}
+		unstored := s.ends("store", storeWithin, s.store.Close)
+		s.tellStopped(err, unstored)
+		err = errors.Join(err, unstored)
 	}()
 	if err := s.openTape(); err != nil {
 		return err
