@@ -182,9 +182,9 @@ func TestRESTRealBodies(t *testing.T) {
 		"fapi_v1_exchangeInfo.20210721.json": 122, "fapi_v1_exchangeInfo.25symbols.json": 25,
 		"prod-2026-09/fapi_v1_exchangeInfo.symbols.BTCUSDT.json": 1,
 	} {
-		listings, err := ParseExchangeInfo(body(name))
-		if err != nil || len(listings) != want {
-			t.Errorf("%s: %d listings, %v; want %d", name, len(listings), err, want)
+		info, err := ParseExchangeInfo(body(name))
+		if err != nil || len(info.Listings) != want || len(info.Odd) != 0 {
+			t.Errorf("%s: %+v, %v; want %d", name, info, err, want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"klined/fixed"
 	"klined/market"
 )
 
@@ -139,14 +140,23 @@ func FuzzInfo(f *testing.F) {
 	f.Add([]byte(`{"symbols":[{"symbol":"A","pricePrecision":1000000000}]}`))
 	f.Add([]byte(`{"symbol":"A","quantityPrecision":-1}`))
 	f.Add([]byte(`{"symbols":[{}]}`))
+	f.Add([]byte(`{"symbols":[{"symbol":"A"},{"symbol":"B","pricePrecision":9},{"symbol":"C","status":7},null,8]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		listings, err := ParseExchangeInfo(body)
-		if err == nil && (len(listings) == 0 || !json.Valid(body)) {
-			t.Errorf("%q: %d symbols", body, len(listings))
+		info, err := ParseExchangeInfo(body)
+		if err != nil {
+			return
 		}
-		for _, l := range listings {
-			if l.Name == "" || len(l.Name) > maxSymbolName || l.PriceDigits < 0 || l.PriceDigits > maxDigits || l.QtyDigits < 0 || l.QtyDigits > maxDigits {
+		if len(info.Listings) == 0 || !json.Valid(body) {
+			t.Errorf("%q: %d symbols", body, len(info.Listings))
+		}
+		for _, l := range info.Listings {
+			if !isSymbolName(l.Name) || l.PriceDigits < 0 || l.PriceDigits > fixed.Digits || l.QtyDigits < 0 || l.QtyDigits > fixed.Digits {
 				t.Errorf("%q: %+v", body, l)
+			}
+		}
+		for _, o := range info.Odd {
+			if o.Why == nil || o.Name == "" || len(o.Name) > maxSymbolName || o.PriceDigits != 0 || o.QtyDigits != 0 {
+				t.Errorf("%q: %+v", body, o)
 			}
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"klined/fixed"
 	"klined/market"
@@ -15,6 +17,22 @@ import (
 type Info struct {
 	Raw      []byte // the body as received
 	Listings []Listing
+	Odd      []Odd // what it lists beside them
+}
+
+// Odd is a contract of the exchange that cannot be carried as it is listed: what could be read of it, without its digits.
+type Odd struct {
+	Listing       // where its name is none that a symbol may have: "row 17", from 0 on
+	Why     error // it cannot be carried
+}
+
+// Oddity is why a contract cannot be carried that the exchange lists; nil where it does not, or it can.
+func (i *Info) Oddity(name string) error {
+	at := slices.IndexFunc(i.Odd, func(o Odd) bool { return o.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return i.Odd[at].Why
 }
 
 // Listing is one contract of the exchange. Words that are not known here are kept as they came.
@@ -30,11 +48,8 @@ type Listing struct {
 	Delivery     market.Time // its last; of perpetuals far in the future until their end is announced
 }
 
-// What a symbol may be: the exchange's have 8 decimals and 20 letters at most; sums are kept with 16 decimals.
-const (
-	maxDigits     = 16
-	maxSymbolName = 64 // bytes
-)
+// maxSymbolName is how many bytes a symbol's name may have; the exchange's have 20 letters at most.
+const maxSymbolName = 64
 
 // Perpetual reports whether the contract has no delivery date.
 func (l Listing) Perpetual() bool {
@@ -60,15 +75,15 @@ func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, err
 	if err != nil {
 		return nil, err
 	}
-	listings, err := ParseExchangeInfo(body)
+	info, err := ParseExchangeInfo(body)
 	if err != nil {
 		return nil, fmt.Errorf("GET %s: %w", pathExchangeInfo, err)
 	}
-	if !slices.ContainsFunc(listings, func(l Listing) bool { return l.ContractType != "" }) {
+	if listings := info.Listings; !slices.ContainsFunc(listings, func(l Listing) bool { return l.ContractType != "" }) {
 		return nil, fmt.Errorf("GET %s: none of its %d symbols is a futures contract (%s, …): another market, whose klines would be wrong here; want %s",
 			pathExchangeInfo, len(listings), listings[0].Name, DefaultREST)
 	}
-	return &Info{Raw: body, Listings: listings}, nil
+	return info, nil
 }
 
 // ParseExchangeInfo reads the symbols of an exchangeInfo answer, or of one entry of it alone:
@@ -77,8 +92,40 @@ func (r *REST) ExchangeInfo(ctx context.Context, class market.Class) (*Info, err
 //	 "deliveryDate":4133404800000,
 //	 "onboardDate":1567965300000,"status":"TRADING","pricePrecision":2,"quantityPrecision":3,…,
 //	 "filters":[{"filterType":"PRICE_FILTER","minPrice":"556.80","maxPrice":"4529764","tickSize":"0.10"},…],…},…]}
-func ParseExchangeInfo(body []byte) ([]Listing, error) {
-	type entry struct {
+//
+// A row that is odd hurts no other one. It is an error if all are.
+func ParseExchangeInfo(body []byte) (*Info, error) {
+	var list struct {
+		Symbol  json.RawMessage   `json:"symbol"`
+		Symbols []json.RawMessage `json:"symbols"`
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return nil, fmt.Errorf("cannot read the exchange's symbols: %w", err)
+	}
+	rows := list.Symbols
+	if list.Symbol != nil {
+		rows = append(rows, body)
+	}
+	if len(rows) == 0 {
+		return nil, errors.New("no symbols in the exchange's answer")
+	}
+	info := &Info{Raw: body, Listings: make([]Listing, 0, len(rows))}
+	for i, row := range rows {
+		if listing, err := parseListing(row); err == nil {
+			info.Listings = append(info.Listings, listing)
+		} else {
+			info.Odd = append(info.Odd, oddOf(i, &listing, err))
+		}
+	}
+	if len(info.Listings) == 0 {
+		return nil, fmt.Errorf("none of the exchange's %d symbols can be carried; %s: %w", len(rows), info.Odd[0].Name, info.Odd[0].Why)
+	}
+	return info, nil
+}
+
+// parseListing reads one row; beside an error is what could be read.
+func parseListing(row []byte) (Listing, error) {
+	var e struct {
 		Symbol            string `json:"symbol"`
 		Pair              string `json:"pair"`
 		ContractType      string `json:"contractType"`
@@ -91,35 +138,38 @@ func ParseExchangeInfo(body []byte) ([]Listing, error) {
 			TickSize string `json:"tickSize"` // PRICE_FILTER alone has one
 		} `json:"filters"`
 	}
-	var info struct {
-		entry
-		Symbols []entry `json:"symbols"`
+	err := json.Unmarshal(row, &e) // goes on behind a value of another type
+	listing := Listing{
+		Name: e.Symbol, Pair: e.Pair, ContractType: e.ContractType, Status: e.Status,
+		PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision,
+		Onboard: market.Time(e.OnboardDate), Delivery: market.Time(e.DeliveryDate),
 	}
-	if err := json.Unmarshal(body, &info); err != nil {
-		return nil, fmt.Errorf("cannot read the exchange's symbols: %w", err)
-	}
-	if info.entry.Symbol != "" {
-		info.Symbols = append(info.Symbols, info.entry)
-	}
-	if len(info.Symbols) == 0 {
-		return nil, errors.New("no symbols in the exchange's answer")
-	}
-	listings := make([]Listing, 0, len(info.Symbols))
-	for i, e := range info.Symbols {
-		if e.Symbol == "" || len(e.Symbol) > maxSymbolName || min(e.PricePrecision, e.QuantityPrecision) < 0 || max(e.PricePrecision, e.QuantityPrecision) > maxDigits {
-			return nil, fmt.Errorf("symbol %d of the exchange: name %.64q, digits %d and %d", i, e.Symbol, e.PricePrecision, e.QuantityPrecision)
+	for _, f := range e.Filters {
+		if size, err := fixed.Parse(f.TickSize); err == nil { // a chart's grid is not worth a symbol
+			listing.Tick = max(listing.Tick, size)
 		}
-		var tick fixed.Value
-		for _, f := range e.Filters {
-			if size, err := fixed.Parse(f.TickSize); err == nil { // a chart's grid is not worth a start that fails
-				tick = max(tick, size)
-			}
-		}
-		listings = append(listings, Listing{
-			Name: e.Symbol, Pair: e.Pair, ContractType: e.ContractType, Status: e.Status,
-			PriceDigits: e.PricePrecision, QtyDigits: e.QuantityPrecision, Tick: tick,
-			Onboard: market.Time(e.OnboardDate), Delivery: market.Time(e.DeliveryDate),
-		})
 	}
-	return listings, nil
+	digits := []int{e.PricePrecision, e.QuantityPrecision}
+	switch {
+	case !isSymbolName(e.Symbol):
+		err = fmt.Errorf("the name %.64q is none that a symbol may have", e.Symbol)
+	case err == nil && (slices.Min(digits) < 0 || slices.Max(digits) > fixed.Digits):
+		err = fmt.Errorf("its prices and quantities are written with %d and %d decimals, want 0 to %d", e.PricePrecision, e.QuantityPrecision, fixed.Digits)
+	}
+	return listing, err
+}
+
+// isSymbolName reports whether streams, questions and logs can name a symbol so.
+func isSymbolName(name string) bool {
+	return name != "" && len(name) <= maxSymbolName && !strings.ContainsFunc(name, func(c rune) bool {
+		return unicode.IsSpace(c) || unicode.IsControl(c) || strings.ContainsRune(`@/"\`, c)
+	})
+}
+
+func oddOf(row int, listing *Listing, why error) Odd {
+	odd := Odd{*listing, why}
+	if odd.PriceDigits, odd.QtyDigits = 0, 0; !isSymbolName(odd.Name) {
+		odd.Name = fmt.Sprintf("row %d", row)
+	}
+	return odd
 }

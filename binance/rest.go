@@ -171,6 +171,8 @@ func (r *REST) once(ctx context.Context, endpoint string, weight int, query url.
 	body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	refusal := r.refused(answer, body)
 	r.budget.said(usedWeight(answer, path.Base(endpoint)), weight, asked)
+	r.log.Debug("asked the exchange", "path", endpoint, "symbol", query.Get("symbol"), "weight", weight, "status", answer.StatusCode,
+		"bytes", len(body), "took", time.Since(asked).Round(time.Microsecond))
 	switch {
 	case refusal != nil:
 		return nil, 0, refusal

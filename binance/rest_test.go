@@ -231,6 +231,43 @@ func TestExchangeInfo(t *testing.T) {
 	}
 }
 
+// TestOddListings: what cannot be carried as it is listed is left out and named, and hurts no other row.
+func TestOddListings(t *testing.T) {
+	for _, c := range []struct{ name, row, odd, why string }{
+		{"nothing odd", `{"symbol":"币安人生USDT","contractType":"PERPETUAL","pricePrecision":8,"quantityPrecision":0}`, "", ""},
+		{"decimals", `{"symbol":"BUSDT","contractType":"PERPETUAL","pricePrecision":9,"quantityPrecision":3}`, "BUSDT", "9 and 3 decimals, want 0 to 8"},
+		{"decimals of quantities", `{"symbol":"BUSDT","contractType":"PERPETUAL","pricePrecision":2,"quantityPrecision":9}`, "BUSDT", "2 and 9 decimals"},
+		{"decimals below none", `{"symbol":"BUSDT","contractType":"PERPETUAL","pricePrecision":-1}`, "BUSDT", "-1 and 0 decimals"},
+		{"a text for a number", `{"symbol":"BUSDT","pricePrecision":"2","contractType":"PERPETUAL"}`, "BUSDT", "pricePrecision"},
+		{"a number for a text", `{"symbol":"BUSDT","filters":[{"tickSize":0.1}],"contractType":"PERPETUAL"}`, "BUSDT", "tickSize"},
+		{"a long name", `{"symbol":"` + strings.Repeat("B", 65) + `","contractType":"PERPETUAL"}`, "row 1", `"` + strings.Repeat("B", 64) + `"`},
+		{"no name", `{"contractType":"PERPETUAL"}`, "row 1", `the name ""`},
+		{"a name that is two", `{"symbol":"A@B","contractType":"PERPETUAL"}`, "row 1", `the name "A@B"`},
+		{"a name on two lines", `{"symbol":"A\nB","contractType":"PERPETUAL"}`, "row 1", `the name "A\nB"`},
+		{"no row", `7`, "row 1", "the name"},
+		{"nothing", `null`, "row 1", "the name"},
+	} {
+		body := `{"symbols":[{"symbol":"AUSDT","contractType":"PERPETUAL","pricePrecision":2},` + c.row + `,{"symbol":"CUSDT","contractType":"PERPETUAL"}]}`
+		info, err := says(body).ExchangeInfo(t.Context(), market.ClassStart)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if n := len(info.Listings); c.odd == "" && (n != 3 || len(info.Odd) != 0) || c.odd != "" && (n != 2 || len(info.Odd) != 1 || info.Listings[1].Name != "CUSDT") {
+			t.Errorf("%s: %+v", c.name, info)
+			continue
+		}
+		if c.odd == "" {
+			continue
+		}
+		if odd := info.Odd[0]; odd.Name != c.odd || odd.Why == nil || !strings.Contains(odd.Why.Error(), c.why) || info.Oddity(c.odd) != odd.Why || info.Oddity("CUSDT") != nil {
+			t.Errorf("%s: %+v", c.name, odd)
+		} else if odd.Name == "BUSDT" && !odd.Perpetual() {
+			t.Errorf("%s: what can be read is not: %+v", c.name, odd)
+		}
+	}
+}
+
 // TestRESTRunsByTheAnswersTime: a kline runs as long as it does at the exchange, wherever our clock is.
 func TestRESTRunsByTheAnswersTime(t *testing.T) {
 	row := `[1791382980000,"1","1","1","1","0",1791383039999,"0",0,"0","0","0"]`

@@ -224,6 +224,7 @@ func (h *healer) ask(ctx context.Context, w *want) {
 	if first := h.release(w.id, err, healed); first && err != nil && ctx.Err() == nil {
 		h.f.log.Warn("cannot heal by trades", "symbol", h.f.name(w.id), "error", err)
 	}
+	h.f.log.Debug("asked for missed trades", "symbol", h.f.name(w.id), "spans", len(w.spans), "came", healed)
 }
 
 // askLatest asks for the newest id.

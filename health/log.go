@@ -12,7 +12,7 @@ const Target = "target"
 
 // Targets are the parts that log.
 func Targets() []string {
-	return []string{"feed", "decode", "engine", "store", "serve", "history", "clock", "tape", "life"}
+	return []string{"feed", "decode", "store", "serve", "history", "clock", "tape", "life"}
 }
 
 // LogOptions say what is logged, and how.

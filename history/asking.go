@@ -207,6 +207,7 @@ func (a *asking) ask(ctx context.Context, d *debtor) (got answer) {
 		return got
 	}
 	rows = slices.DeleteFunc(rows, func(k market.Kline) bool { return k.OpenTime < owed.From || k.OpenTime >= owed.To })
+	h.log.Debug("fetched official klines", "for", a.class, "symbol", h.name(owed.Symbol), "interval", owed.Interval, "from", owed.From, "to", owed.To, "klines", len(rows))
 	got.upTo = owed.To
 	if len(rows) == 0 {
 		got.err = a.nothing(ctx, owed)

@@ -183,6 +183,7 @@ func (h *hub) tick() {
 		due, h.dirty = h.dirty, due[:0]
 		h.dirtyMu.Unlock()
 		r := h.round()
+		r.next = tickedFirst
 		for _, t := range due {
 			t.pushWaiting(r)
 		}

@@ -15,6 +15,7 @@ import (
 // read is the reader goroutine: it takes control messages until the connection is over, and cleans up after it.
 func (c *client) read(names []string) {
 	defer c.hub.running.Done()
+	c.hub.server.log.Debug("client came", "from", c.conn.RemoteAddr(), "streams", len(names))
 	c.pongBy = time.Now().Add(pongWithin)
 	c.expect()
 	c.begin(names)
@@ -31,6 +32,7 @@ func (c *client) read(names []string) {
 	c.emptyLocked()
 	c.mu.Unlock()
 	c.hub.forget(c)
+	c.hub.server.log.Debug("client went", "from", c.conn.RemoteAddr(), "after", time.Since(c.born).Round(time.Millisecond))
 }
 
 // receive takes frames until one ends the connection, or it fails; the writer then knows. It reports whether a close

@@ -6,10 +6,13 @@ import (
 	"syscall"
 )
 
-// handedFirst is how many bytes, counted for each client, a round queues before clients are written to, unless one of them has
-// enough for a write before. Each time it is four times as much. A frame is queued in a tenth of the time that it takes to be
-// written (bench/DESIGN.md): who is handed over while more is to come takes a write more.
-const handedFirst = 32 << 20
+// How many bytes, counted for each client, a round queues before clients are written to, unless one of them has enough for a write
+// before. Each time it is four times as much. Who is handed over while more is to come takes a write more (bench/DESIGN.md): that is
+// saved at a tick, which is not in a hurry; the first byte of closes leaves soon.
+const (
+	handedFirst = 1 << 20
+	tickedFirst = 32 << 20
+)
 
 // round is what one drain, one tick or one fact brings. It is queued, and those whom it has touched are written to, once where
 // it is small.
@@ -17,7 +20,7 @@ type round struct {
 	hub     *hub
 	touched []*client // since hand
 	bytes   int       // queued since hand, for all clients
-	next    int       // how many they may be
+	next    int       // how many they may be: handedFirst, or tickedFirst
 }
 
 // round begins one.

@@ -31,6 +31,7 @@ func (c *writes) Write(p []byte) (int, error) {
 	c.got = append(c.got, len(p))
 	return len(p), nil
 }
+func (c *writes) RemoteAddr() net.Addr             { return nil }
 func (c *writes) Read([]byte) (int, error)         { <-c.done; return 0, net.ErrClosed }
 func (c *writes) SetReadDeadline(time.Time) error  { return nil }
 func (c *writes) SetWriteDeadline(time.Time) error { return nil }
@@ -194,7 +195,7 @@ func TestLongRound(t *testing.T) {
 		written       bool // before the round is over
 	}{
 		{"short", 10, handedFirst, false},
-		{"enough for a write", writeAtOnce/250 + 1, handedFirst, true},
+		{"enough for a write", writeAtOnce/250 + 1, tickedFirst, true},
 		{"much for all", 10, 2000, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -82,6 +82,7 @@ type sink struct {
 }
 
 func (s *sink) Write(p []byte) (int, error)      { s.bytes.Add(int64(len(p))); return len(p), nil }
+func (s *sink) RemoteAddr() net.Addr             { return nil }
 func (s *sink) Read([]byte) (int, error)         { <-s.done; return 0, net.ErrClosed }
 func (s *sink) SetReadDeadline(time.Time) error  { return nil }
 func (s *sink) SetWriteDeadline(time.Time) error { return nil }

@@ -38,6 +38,9 @@ func (s *Store) committed(rows int64, began time.Time, took time.Duration, err e
 	if err == nil {
 		st.rows += uint64(rows)
 		st.lastCommit, st.commitTook = began.Add(took), took
+		if rows > 0 {
+			s.note(slog.LevelDebug, "committed", "rows", rows, "took", took.Round(time.Microsecond))
+		}
 	}
 }
 

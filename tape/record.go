@@ -72,6 +72,7 @@ type Recorder struct {
 	reel   reel
 	owed   int       // frames left out that no mark on a tape has told of
 	untold int       // and no line of log
+	cause  string    // of the last of these
 	told   time.Time // when the last such line was written
 	failed error     // why the last write failed, nil where it did not
 	retry  time.Time // not before then
@@ -165,7 +166,7 @@ func (r *Recorder) run() {
 		case <-tick.C:
 			r.flush()
 		case <-r.quit:
-			r.retry = time.Time{} // a last try
+			r.retry, r.told = time.Time{}, time.Time{} // a last try, and a last line
 			r.flush()
 			if err := r.reel.end(); r.failed == nil {
 				r.failed = err
@@ -184,25 +185,32 @@ func (r *Recorder) flush() {
 	r.spare = lines
 	now := time.Now()
 	if now.Before(r.retry) {
-		r.leaveOut(lost + frames)
+		r.leaveOut(lost+frames, r.failed.Error())
 	} else {
-		r.leaveOut(lost)
+		r.leaveOut(lost, tooSlow)
 		r.report(now, r.write(now, lines), frames)
 	}
 	if r.o.State != nil {
 		r.o.State(r.failed)
 	}
 	if r.untold > 0 && now.Sub(r.told) >= tellEvery {
-		r.o.Log.Warn("frames are left out of the tape", "frames", r.untold, "failed", r.failed)
+		r.o.Log.Warn("frames are left out of the tape", "frames", r.untold, "cause", r.cause)
 		r.told, r.untold = now, 0
 	}
 }
 
+// tooSlow is why frames find no room in the queue.
+const tooSlow = "the disk is slower than frames come"
+
 // leaveOut counts frames that are on no tape.
-func (r *Recorder) leaveOut(frames int) {
+func (r *Recorder) leaveOut(frames int, cause string) {
+	if frames == 0 {
+		return
+	}
 	r.owed += frames
 	r.untold += frames
-	if r.o.LeftOut != nil && frames > 0 {
+	r.cause = cause
+	if r.o.LeftOut != nil {
 		r.o.LeftOut(frames)
 	}
 }
@@ -232,7 +240,7 @@ func (r *Recorder) write(now time.Time, lines []byte) error {
 func (r *Recorder) report(now time.Time, err error, frames int) {
 	switch {
 	case err != nil:
-		r.leaveOut(frames)
+		r.leaveOut(frames, err.Error())
 		r.retry = now.Add(retryEvery)
 		if r.failed == nil {
 			r.o.Log.Error("cannot record; frames are left out of the tape until the disk takes them again", "error", err, "again_every", retryEvery)

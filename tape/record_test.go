@@ -226,7 +226,7 @@ func TestRecordLeavesOut(t *testing.T) {
 		if len(got)+int(left) != 75 || left < 30 || h.leftOut != int(left) {
 			t.Errorf("%d frames on tape, which says that %d were left out; told: %+v", len(got), left, h)
 		}
-		if strings.Count(said, "frames are left out") != 2 {
+		if strings.Count(said, "frames are left out") != 2 || strings.Count(said, tooSlow) != 2 {
 			t.Errorf("the log says\n%s", said)
 		}
 	})
@@ -259,7 +259,8 @@ func TestRecordSurvivesItsDisk(t *testing.T) {
 		if len(got) != 2 || left != 5 || !strings.HasSuffix(got[1], "[3]") || h.failed != nil {
 			t.Errorf("%q, %d left out; %+v", got, left, h)
 		}
-		if strings.Count(said, "cannot record") != 1 || strings.Count(said, "recording again") != 1 {
+		if strings.Count(said, "cannot record") != 1 || strings.Count(said, "recording again") != 1 || strings.Contains(said, "nil") ||
+			strings.Count(said, "left out of the tape\" target=tape frames=4 cause=\"write ") != 1 {
 			t.Errorf("the log says\n%s", said)
 		}
 	})

@@ -63,10 +63,14 @@ func backfill(ctx context.Context, o *pastOptions, archive string, n network, st
 			err = e
 		}
 	}()
-	_, ids, err := p.list(ctx, choosePast)
+	info, ids, err := p.list(ctx, choosePast)
 	if err != nil {
 		return err
 	}
+	var refused, kept refusals
+	noteOdd(info, p.symbols, o.symbols, &refused, &kept)
+	refused.tell(p.log, cannotCarry)
+	kept.tell(p.log, listedOddly)
 	h := p.fetcher(p.store, archived{binance.NewArchive(binance.ArchiveOptions{Base: archive, HTTP: n.download(), Symbols: p.symbols,
 		Metrics: p.metrics, Log: p.log})})
 	_, ranges, err := o.ranges(ids, p.clock.Now())

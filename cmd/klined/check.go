@@ -142,11 +142,11 @@ func (s *server) checkExchange(c *checks, files *http.Client) {
 		if !answers {
 			return "", errNotAsked
 		}
-		info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
+		info, err := s.exchangeInfo(ctx)
 		if err != nil {
 			return "", explained(s.o.REST, err)
 		}
-		listed, err := s.chooseLiving(info.Listings, s.o.Symbols)
+		listed, err := s.chooseLiving(info, s.o.Symbols)
 		if err == nil {
 			err = checkCapacity(len(listed), s.o.Lanes, s.o.Capacity)
 		}

@@ -84,7 +84,8 @@ type lister struct {
 	lacking int                           // symbols that are carried and were not in the last answer
 	unsaved bool                          // the registry has symbols, or digits, that are not durable
 	refused refusals
-	failing string // why the exchange did not answer; empty where it did
+	odd     refusals // they are registered, and go on with the digits they had
+	failing string   // why the exchange did not answer; empty where it did
 }
 
 // begin takes in the first answer, and which symbols the lanes are to carry: all others that are registered and have ended stay
@@ -107,6 +108,8 @@ func (l *lister) begin(info *binance.Info, carried []market.SymbolID) {
 	}
 	l.contracts.Store(&contracts)
 	l.known, l.asked = len(all), time.Now()
+	l.noteOdd(info)
+	l.tell()
 	l.plan(info)
 }
 

@@ -13,9 +13,43 @@ import (
 func (s *server) buildLister(info *binance.Info, carried []market.SymbolID) {
 	s.lister = &lister{named: s.o.Symbols, symbols: s.symbols, save: s.saveSymbols, add: s.carry, end: s.letGo, clock: s.clock,
 		traded: func(id market.SymbolID) market.Time { _, at, _ := s.feed.Last(id); return at },
-		ask:    func(ctx context.Context) (*binance.Info, error) { return s.rest.ExchangeInfo(ctx, market.ClassStart) },
-		listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log}
+		ask:    s.exchangeInfo, listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log}
 	s.lister.begin(info, carried)
+}
+
+// exchangeInfo asks what the exchange lists.
+func (s *server) exchangeInfo(ctx context.Context) (*binance.Info, error) {
+	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
+	if err == nil {
+		keepKnown(info, s.symbols)
+	}
+	return info, err
+}
+
+// keepKnown lists registered symbols that are odd, with the digits they have had: they have neither ended nor vanished.
+func keepKnown(info *binance.Info, symbols *market.Symbols) {
+	for _, odd := range info.Odd {
+		if sym, registered := symbols.ByName(odd.Name); registered {
+			odd.PriceDigits, odd.QtyDigits = sym.PriceDigits, sym.QtyDigits
+			info.Listings = append(info.Listings, odd.Listing)
+		}
+	}
+}
+
+// noteOdd notes the perpetuals, or of them the named ones, whose rows are odd: they are not carried, or, where they are registered, as keepKnown has it.
+func noteOdd(info *binance.Info, symbols *market.Symbols, names []string, refused, kept *refusals) {
+	for i := range info.Odd {
+		odd := &info.Odd[i]
+		perpetual := odd.Perpetual() || odd.ContractType == ""
+		if !perpetual || !odd.Live() || names != nil && !slices.Contains(names, odd.Name) {
+			continue
+		}
+		if _, registered := symbols.ByName(odd.Name); registered {
+			kept.add(odd.Name, odd.Why)
+		} else {
+			refused.add(odd.Name, odd.Why)
+		}
+	}
 }
 
 // saveSymbols makes symbols durable. Where the exchange writes one with fewer digits than before, the store goes on with as
@@ -80,8 +114,8 @@ func (s *server) endedBefore() (ids []market.SymbolID) {
 }
 
 // chooseLiving is choose, but that a named symbol that earlier runs carried may have ended since: it is in the registry.
-func (s *server) chooseLiving(listings []binance.Listing, names []string) ([]binance.Listing, error) {
-	listed := byName(listings)
+func (s *server) chooseLiving(info *binance.Info, names []string) ([]binance.Listing, error) {
+	listed := byName(info.Listings)
 	living := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		_, registered := s.symbols.ByName(name)
 		ended := registered && (listed[name] == nil || !listed[name].Live())
@@ -90,5 +124,5 @@ func (s *server) chooseLiving(listings []binance.Listing, names []string) ([]bin
 		}
 		return ended
 	})
-	return choose(listings, living)
+	return choose(info, living)
 }

@@ -14,7 +14,7 @@ import (
 // take does what follows from an answer: what has ended is let go of, what is new is carried.
 func (l *lister) take(info *binance.Info) {
 	l.info.Store(info)
-	l.refused.begin()
+	l.noteOdd(info)
 	listed, added := byName(info.Listings), false
 	lacking := l.lacking
 	l.lacking = 0
@@ -33,8 +33,21 @@ func (l *lister) take(info *binance.Info) {
 		l.listed()
 	}
 	l.answered(listed)
-	l.refused.tell(l.log)
+	l.tell()
 	l.plan(info)
+}
+
+// noteOdd begins to note what is not carried, and what goes on as it was, with what is odd in an answer.
+func (l *lister) noteOdd(info *binance.Info) {
+	l.refused.begin()
+	l.odd.begin()
+	noteOdd(info, l.symbols, l.named, &l.refused, &l.odd)
+}
+
+// tell logs both.
+func (l *lister) tell() {
+	l.refused.tell(l.log, cannotCarry)
+	l.odd.tell(l.log, listedOddly)
 }
 
 // carry has a perpetual carried that trades, or will, and reports whether it was not before.
@@ -159,13 +172,19 @@ func (l *lister) plan(info *binance.Info) {
 	}
 }
 
-// refusals are the symbols that are to be carried and cannot be, of one answer after the other.
+// refusals are the symbols that are to be carried and cannot be, or not as they are listed, of one answer after the other.
 type refusals struct {
 	names  []string
 	why    error  // of the first
 	told   string // what was logged last,
 	toldAt time.Time
 }
+
+// What is logged of refusals.
+const (
+	cannotCarry = "cannot carry what the exchange lists"
+	listedOddly = "the exchange lists known symbols oddly: they go on with the digits they had"
+)
 
 // refusalsTold is how often the same refusals are logged.
 const refusalsTold = 10 * time.Minute
@@ -188,15 +207,15 @@ func (r *refusals) reason() string {
 	}
 }
 
-// tell logs what is not carried, when it changes and once in a while.
-func (r *refusals) tell(log *slog.Logger) {
+// tell logs them, when they change and once in a while.
+func (r *refusals) tell(log *slog.Logger, msg string) {
 	why := r.reason()
 	if why == r.told && (why == "" || time.Since(r.toldAt) < refusalsTold) {
 		return
 	}
 	r.told, r.toldAt = why, time.Now()
 	if why != "" {
-		log.Error("cannot carry what the exchange lists", "symbols", r.names[:min(len(r.names), 10)], "count", len(r.names), "error", r.why)
+		log.Error(msg, "symbols", r.names[:min(len(r.names), 10)], "count", len(r.names), "error", r.why)
 	}
 }
 

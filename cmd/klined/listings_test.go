@@ -26,7 +26,8 @@ type listed struct {
 	t *testing.T
 	*lister
 	exchange []binance.Listing
-	err      error // of the next questions
+	oddly    []binance.Odd // what it lists beside them
+	err      error         // of the next questions
 	asks     int
 	told     []string // what the parts were told
 	full     error    // of what is added
@@ -56,7 +57,9 @@ func startLister(t *testing.T, named ...string) *listed {
 		ask: func(context.Context) (*binance.Info, error) {
 			x.pass()
 			x.asks++
-			return &binance.Info{Raw: []byte(fmt.Sprint(x.asks)), Listings: slices.Clone(x.exchange)}, x.err
+			info := &binance.Info{Raw: []byte(fmt.Sprint(x.asks)), Listings: slices.Clone(x.exchange), Odd: x.oddly}
+			keepKnown(info, symbols)
+			return info, x.err
 		},
 		save: func(all []market.Symbol) error { x.saves++; x.saved = slices.Clone(all); return x.unsaved },
 		traded: func(id market.SymbolID) market.Time {

@@ -39,6 +39,13 @@ func startMarket(t *testing.T, so sim.Options, o serveOptions) *fakeMarket {
 // start is startMarket.
 func (m *fakeMarket) start(t *testing.T, so sim.Options, o serveOptions) {
 	t.Helper()
+	m.launch(t, so, o)
+	m.startServer()
+}
+
+// launch starts the exchange alone.
+func (m *fakeMarket) launch(t *testing.T, so sim.Options, o serveOptions) {
+	t.Helper()
 	m.t, m.net, m.options = t, newMemnet(), o
 	var err error
 	if m.x, err = sim.New(so); err != nil {
@@ -51,7 +58,6 @@ func (m *fakeMarket) start(t *testing.T, so sim.Options, o serveOptions) {
 	m.stopExchange = background(func(ctx context.Context) error { return simulate(ctx, m.x, listener) })
 	m.options.REST, m.options.WS = "http://"+listener.Addr().String(), "ws://"+listener.Addr().String()
 	m.options.Archive = m.options.REST
-	m.startServer()
 }
 
 // startServer starts a server with the market's options, a second time too.

@@ -40,12 +40,12 @@ func (s *server) askREST(client *http.Client) {
 }
 
 // list asks the exchange for its symbols, numbers those that choose picks and makes their ids durable.
-func (s *server) list(ctx context.Context, choose func([]binance.Listing, []string) ([]binance.Listing, error)) (*binance.Info, []market.SymbolID, error) {
-	info, err := s.rest.ExchangeInfo(ctx, market.ClassStart)
+func (s *server) list(ctx context.Context, choose func(*binance.Info, []string) ([]binance.Listing, error)) (*binance.Info, []market.SymbolID, error) {
+	info, err := s.exchangeInfo(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: cannot ask for the symbols: %w", s.o.REST, binance.Explain(s.o.REST, err))
 	}
-	listed, err := choose(info.Listings, s.o.Symbols)
+	listed, err := choose(info, s.o.Symbols)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,16 +65,16 @@ func (s *server) list(ctx context.Context, choose func([]binance.Listing, []stri
 }
 
 // choose picks the perpetuals that trade, or are about to: all, or the named ones.
-func choose(listings []binance.Listing, names []string) ([]binance.Listing, error) {
+func choose(info *binance.Info, names []string) ([]binance.Listing, error) {
 	var chosen []binance.Listing
-	for _, l := range listings {
+	for _, l := range info.Listings {
 		if l.Perpetual() && l.Live() && (names == nil || slices.Contains(names, l.Name)) {
 			chosen = append(chosen, l)
 		}
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(chosen, func(l binance.Listing) bool { return l.Name == name }) {
-			return nil, fmt.Errorf("symbol %s: the exchange lists no perpetual of that name that trades%s", name, nearest(name, listedNames(listings)))
+			return nil, notListed(info, name, "no perpetual of that name that trades")
 		}
 	}
 	if len(chosen) == 0 {
@@ -83,26 +83,30 @@ func choose(listings []binance.Listing, names []string) ([]binance.Listing, erro
 	return chosen, nil
 }
 
-func listedNames(listings []binance.Listing) (names []string) {
-	for _, l := range listings {
-		names = append(names, l.Name)
+// notListed is the error about a named symbol that cannot be chosen: what the exchange lacks, or what is odd.
+func notListed(info *binance.Info, name, lacks string) error {
+	if odd := info.Oddity(name); odd != nil {
+		return fmt.Errorf("symbol %s: cannot be carried as the exchange lists it: %w", name, odd)
 	}
-	return names
+	var names []string
+	for i := range info.Listings {
+		names = append(names, info.Listings[i].Name)
+	}
+	return fmt.Errorf("symbol %s: the exchange lists %s%s", name, lacks, nearest(name, names))
 }
 
 // choosePast picks contracts of the past: all perpetuals that trade, or the named ones, whether they trade or not.
-func choosePast(listings []binance.Listing, names []string) ([]binance.Listing, error) {
+func choosePast(info *binance.Info, names []string) ([]binance.Listing, error) {
 	if names == nil {
-		return choose(listings, nil)
+		return choose(info, nil)
 	}
 	var chosen []binance.Listing
-	all := listedNames(listings)
+	listed := byName(info.Listings)
 	for _, name := range names {
-		i := slices.Index(all, name)
-		if i < 0 {
-			return nil, fmt.Errorf("symbol %s: the exchange lists none of that name%s", name, nearest(name, all))
+		if listed[name] == nil {
+			return nil, notListed(info, name, "none of that name")
 		}
-		chosen = append(chosen, listings[i])
+		chosen = append(chosen, *listed[name])
 	}
 	return chosen, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"klined/health"
@@ -34,7 +35,10 @@ func (s *server) closeTape() error {
 	if s.tape == nil {
 		return nil
 	}
-	return s.tape.Close()
+	if err := s.tape.Close(); err != nil {
+		return fmt.Errorf("tape: the last frames are not on it: %w", err)
+	}
+	return nil
 }
 
 // record is what takes frames as they are received; nil where nobody records.

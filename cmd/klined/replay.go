@@ -22,7 +22,8 @@ gzip, zstd or zip with one file in it. Several files are read in order and taken
 klined serve --record wrote, for instance, where each trade came over two connections. - is what comes on stdin.
 
 Every kline that has trades is printed, the last one too. Trades that come twice count once, in whatever order they
-come. Ids that are missing, rows that cannot be read, lines without a frame and what a tape says it left out are reported on stderr. Where the input
+come. Ids that are missing, trades of quantity 0 (which add nothing), rows that cannot be read, lines without a frame and what a tape
+says it left out are reported on stderr. Where the input
 holds both aggTrades and trades of a symbol, the trades count, where they fill every kline that the aggTrades have and are at
 least 99 in 100 of those that these stand for; else the aggTrades.
 

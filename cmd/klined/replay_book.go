@@ -24,6 +24,7 @@ type book struct {
 	seen        idSet
 	trades      int64
 	duplicates  int64
+	empty       int64 // trades that take their id and add nothing
 	priceDigits int
 	qtyDigits   int
 }
@@ -39,6 +40,9 @@ func (b *book) take(t *market.Trade) {
 		return
 	}
 	b.trades++
+	if t.Qty == 0 {
+		b.empty++
+	}
 	if b.last == nil || t.Time < b.last.OpenTime || t.Time >= b.next {
 		b.turn(t.Time)
 	}
@@ -126,8 +130,16 @@ func reportBooks(books []*book, say func(format string, args ...any)) {
 	}
 }
 
-// report says what is missing. Ids of trades may be burnt: given by the exchange to none.
+// report says what adds nothing and what is missing. Trades that are none of the market (insurance fund, deleveraging, …) are read as of
+// quantity 0. Ids of trades may be burnt: given by the exchange to none.
 func (b *book) report(say func(format string, args ...any)) {
+	why := "of quantity 0"
+	if b.source == market.SourceTrade {
+		why += " or none of the market"
+	}
+	if b.empty > 0 {
+		say("%s: %s left out: %s", b.symbol, counted(b.empty, b.source.String()), why)
+	}
 	runs := b.seen.missing()
 	if len(runs) == 0 {
 		return

@@ -266,17 +266,21 @@ func (in *replayInput) digits(ctx context.Context, books []*book) error {
 	if err != nil {
 		return err
 	}
-	listings, err := binance.ParseExchangeInfo(body)
+	info, err := binance.ParseExchangeInfo(body)
 	if err != nil {
 		return fmt.Errorf("%s: %w", in.o.exchangeInfo, err)
 	}
 	for _, b := range books {
-		i := slices.IndexFunc(listings, func(l binance.Listing) bool { return l.Name == b.symbol })
+		i := slices.IndexFunc(info.Listings, func(l binance.Listing) bool { return l.Name == b.symbol })
 		if i < 0 {
-			in.report("%s: not in %s; written with the digits of the input", b.symbol, in.o.exchangeInfo)
+			why := "not in " + in.o.exchangeInfo
+			if oddity := info.Oddity(b.symbol); oddity != nil {
+				why = fmt.Sprintf("odd in %s (%v)", in.o.exchangeInfo, oddity)
+			}
+			in.report("%s: %s; written with the digits of the input", b.symbol, why)
 			continue
 		}
-		b.priceDigits, b.qtyDigits = listings[i].PriceDigits, listings[i].QtyDigits
+		b.priceDigits, b.qtyDigits = info.Listings[i].PriceDigits, info.Listings[i].QtyDigits
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func TestReplayHoweverItComes(t *testing.T) {
 		{"zip, microseconds", "BTCUSDT-trades-2020-12.zip", zipped("BTCUSDT-trades-2020-12.csv", csv(header, micros)), pair.stderr},
 		{"zstd, backwards, no header", "BTCUSDT-trades-2020-12-09.csv.zst", zst(csv("", backwards)), pair.stderr},
 		{"in any order", "BTCUSDT-trades-2020-12-09.csv", csv(header, anyOrder), pair.stderr},
-		{"the missing id with quantity 0", "BTCUSDT-trades-2020-12.csv", csv(header+missing, trades), ""},
+		{"the missing id with quantity 0", "BTCUSDT-trades-2020-12.csv", csv(header+missing, trades), "BTCUSDT: 1 trade left out: of quantity 0 or none of the market\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), c.file)

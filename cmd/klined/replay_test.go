@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"klined/fixed"
 	"klined/market"
 )
 
@@ -145,7 +146,7 @@ func TestReplay(t *testing.T) {
 			replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n"}},
 		{"trade frames: other kinds only take their id", map[string]string{"x": tradeFrame("A", 1, "10.5", "2", "MARKET", 60000) +
 			tradeFrame("A", 2, "99", "9", "INSURANCE_FUND", 60001) + tradeFrame("A", 3, "0", "0", "NA", 60002) + tradeFrame("A", 4, "11", "1", "RPI", 60003)}, "x",
-			replayed{stdout: "60000,10.5,11.0,10.5,11.0,3,119999,32.0,2,3,32.0,0\n"}},
+			replayed{stdout: "60000,10.5,11.0,10.5,11.0,3,119999,32.0,2,3,32.0,0\n", stderr: "A: 2 trades left out: of quantity 0 or none of the market\n"}},
 		{"clocks, other frames, other lines", map[string]string{"x": "wss://host/stream\n1.5: " + one + "# note\n" +
 			`{"e":"bookTicker","u":1,"s":"BTCUSDT"}` + "\n" + `{"result":null,"id":1}` + "\n"}, "x",
 			replayed{stdout: "60000,10.50,10.50,10.50,10.50,2,119999,21.00,1,2,21.00,0\n", stderr: "x: 2 lines without a frame skipped\n"}},
@@ -186,6 +187,10 @@ func TestReplay(t *testing.T) {
 			agg + " --exchange-info info", replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21,3,2,21,0\n"}},
 		{"not in exchangeInfo", map[string]string{agg: agg1, "info": `{"symbol":"ETHUSDT"}`}, agg + " --exchange-info info",
 			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n", stderr: "BTCUSDT: not in info; written with the digits of the input\n"}},
+
+		{"odd in exchangeInfo", map[string]string{agg: agg1, "info": `{"symbols":[{"symbol":"BTCUSDT","pricePrecision":9},{"symbol":"ETHUSDT"}]}`}, agg + " --exchange-info info",
+			replayed{stdout: "60000,10.5,10.5,10.5,10.5,2,119999,21.0,3,2,21.0,0\n",
+				stderr: "BTCUSDT: odd in info (its prices and quantities are written with 9 and 0 decimals, want 0 to 8); written with the digits of the input\n"}},
 
 		{"unreadable rows", map[string]string{agg: aggHeader + "x,1\n" + agg1 + "2,1x3,1,4,4,60000,true\n2,1,1,4,4,60000,yes\n2,1,1,4,3,60000,true\n2,1,-1,4,4,60000,true\n" +
 			"9223372036854775808,1,1,4,4,60000,true\n" + agg2 + agg3}, agg, replayed{stdout: rows, stderr: agg + `: line 2: wrong number of columns, want 7: "x,1"` + "\n" +
@@ -372,7 +377,7 @@ func TestReplayReports(t *testing.T) {
 	of := func(symbol string, source market.Source, ids ...int64) *book {
 		b := newBook(bookKey{symbol, source}, market.OneMinute)
 		for _, id := range ids {
-			b.take(&market.Trade{ID: id})
+			b.take(&market.Trade{ID: id, Qty: fixed.Value(id % 9)})
 		}
 		return b
 	}
@@ -381,6 +386,7 @@ func TestReplayReports(t *testing.T) {
 		books []*book
 	}{
 		{"A: 1 duplicate dropped\nA: 1 id missing: 3\n", []*book{of("A", market.SourceAggTrade, 1, 2, 2, 4)}},
+		{"A: 2 aggTrades left out: of quantity 0\n", []*book{of("A", market.SourceAggTrade, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)}},
 		{"3 duplicates dropped, of 2 symbols\nB: 2 ids missing or burnt: 6-7\n", []*book{of("A", market.SourceTrade, 1, 1, 1), of("B", market.SourceTrade, 5, 8, 8)}},
 	} {
 		var got strings.Builder

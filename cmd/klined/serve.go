@@ -195,10 +195,9 @@ func runServe(ctx context.Context, o serveOptions, n network, log *slog.Logger, 
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, s.ends("store", storeWithin, s.store.Close))
-		if err == nil && !s.stopping.IsZero() {
-			logged(func() { s.log.Info("stopped", "took", time.Since(s.stopping).Round(time.Millisecond)) })
-		}
+		unstored := s.ends("store", storeWithin, s.store.Close)
+		s.tellStopped(err, unstored)
+		err = errors.Join(err, unstored)
 	}()
 	if err := s.openTape(); err != nil {
 		return err
@@ -345,14 +344,15 @@ const resyncEvery = health.Silence / 2
 // keepTime asks for the exchange's time again and again, and reports the clock's health.
 func (s *server) keepTime(ctx context.Context) {
 	c := s.dog.Component("clock", health.Outside)
+	log := s.log.With("target", "clock")
 	ask := func(ctx context.Context) (market.Time, error) {
 		t, err := s.rest.Time(ctx)
 		if err == nil {
 			c.Beat()
+			log.Debug("asked for the exchange's time", "it_is", t, "known_as", s.clock.Now())
 		}
 		return t, err
 	}
-	log := s.log.With("target", "clock")
 	s.clock.Run(ctx, ask, resyncEvery, clock.Events{
 		Failed: func(err error) {
 			c.Fail(err.Error())

@@ -40,6 +40,24 @@ func (s *server) ends(step string, most time.Duration, do func() error) error {
 	return fmt.Errorf("%s: not stopped within %s", step, most)
 }
 
+// tellStopped says how a stop has ended: whether all klines are on disk, and what else has failed.
+func (s *server) tellStopped(failed, unstored error) {
+	if s.stopping.IsZero() {
+		return // it had not begun to work
+	}
+	took := time.Since(s.stopping).Round(time.Millisecond)
+	logged(func() {
+		switch {
+		case unstored != nil:
+			s.log.Error("stopped: not all klines are stored; what the exchange has of them is fetched after the next start", "error", unstored, "took", took)
+		case failed != nil:
+			s.log.Warn("stopped: all klines are stored, but something else has failed", "error", failed, "took", took)
+		default:
+			s.log.Info("stopped", "took", took)
+		}
+	})
+}
+
 // stopHTTP waits for ctx to end and lets the requests under way end, for some time at most. WebSocket clients are the hub's.
 func stopHTTP(ctx context.Context, server *http.Server) error {
 	<-ctx.Done()

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -83,6 +85,30 @@ func TestHang(t *testing.T) {
 		v, err := m.judge.compare(symbols, o.Intervals, market.OneMinute.Ceil(start+market.Second), m.x.Now()-10*market.Second, false)
 		must(t, "of both processes", v, err)
 	})
+}
+
+// TestStopped: the last line says whether all klines are stored.
+func TestStopped(t *testing.T) {
+	full := errors.New("no space left on device")
+	for _, c := range []struct {
+		failed, unstored error
+		want             string
+	}{
+		{nil, nil, `level=INFO msg=stopped took=`},
+		{fmt.Errorf("tape: %w", full), nil, `level=WARN msg="stopped: all klines are stored, but something else has failed" error="tape: no space left on device" took=`},
+		{nil, full, `level=ERROR msg="stopped: not all klines are stored; what the exchange has of them is fetched after the next start" error="no space left on device" took=`},
+		{full, full, `level=ERROR msg="stopped: not all klines`},
+	} {
+		w := new(written)
+		s := server{log: slog.New(slog.NewTextHandler(w, nil))}
+		if s.tellStopped(c.failed, c.unstored); w.String() != "" {
+			t.Errorf("what had not begun says %s", w)
+		}
+		s.stopping = time.Now()
+		if s.tellStopped(c.failed, c.unstored); !strings.Contains(w.String(), c.want) {
+			t.Errorf("%s, want %s", w, c.want)
+		}
+	}
 }
 
 // TestStopUnread: a log that takes nothing, which is what a full pipe on stderr is, holds up neither the stop nor the process's last
