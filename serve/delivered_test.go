@@ -153,12 +153,12 @@ func (k *taker) run(n int, first string) {
 	say := func(id, method string) error {
 		return wsutil.WriteClientText(k.conn, []byte(`{"method":"`+method+`","params":["`+first+`"],"id":`+id+`}`))
 	}
-	_ = k.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	for k.err == nil && n > 0 {
 		if k.random.IntN(40) == 0 {
 			time.Sleep(time.Duration(k.random.IntN(3000)) * time.Microsecond)
 		}
 		var frame []byte
+		_ = k.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if frame, k.err = wsutil.ReadServerText(k.conn); k.err != nil {
 			return
 		}

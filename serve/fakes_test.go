@@ -198,7 +198,7 @@ func newWorld(t testing.TB, clock interface{ Now() market.Time }, with ...func(*
 // until waits for what other goroutines do in real time; waiting in vain fails the test. In a bubble synctest.Wait knows better.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(100 * time.Microsecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain until ", what)
 		}

@@ -61,7 +61,7 @@ func TestPageFiles(t *testing.T) {
 	types := map[string]string{
 		"web/style.css": "text/css; charset=utf-8", "web/panels.css": "text/css; charset=utf-8", "web/icon.svg": "image/svg+xml",
 	}
-	for _, script := range strings.Fields("app chart dom feed header kline picker report series status theme lightweight-charts") {
+	for _, script := range strings.Fields("app chart dom feed header kline names picker report series status theme lightweight-charts") {
 		types["web/"+script+".js"] = "text/javascript; charset=utf-8"
 	}
 	todo, seen := []string{""}, map[string]bool{}

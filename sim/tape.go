@@ -41,12 +41,13 @@ type tapeSymbol struct {
 const delaySample = 10_000
 
 // ReadTape reads files from begin to end: text, plain or packed, a frame a line behind the time of its receipt, as klined serve
-// --record writes it. Of a file that is cut, what there is counts; one that is damaged is refused.
-func ReadTape(files ...string) (*Tape, error) {
+// --record writes it. Of a file that is cut, what there is counts; one that is damaged is refused. reading, which may be nil, is told of
+// each file, and how many bytes it has, when it begins: it may take a minute.
+func ReadTape(reading func(name string, size int64), files ...string) (*Tape, error) {
 	t := &Tape{files: files, symbols: make(map[string]*tapeSymbol)}
 	var own []*tapeMinute
 	var delays []market.Time
-	r := tapeReader{files: files}
+	r := tapeReader{files: files, reading: reading}
 	defer r.close()
 	for {
 		f, received, err := r.next()
@@ -241,6 +242,7 @@ type tapeReader struct {
 	file    *os.File
 	frames  *tape.Reader
 	leftOut int64
+	reading func(name string, size int64) // nil: nobody is told
 }
 
 // next gives the next frame of a stream, and when it was received: 0 where the tape does not say. At the end the error is io.EOF.
@@ -280,6 +282,9 @@ func (r *tapeReader) open() error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
+	}
+	if info, err := f.Stat(); err == nil && r.reading != nil {
+		r.reading(name, info.Size())
 	}
 	lines, err := tape.NewLines(name, f)
 	if err != nil {

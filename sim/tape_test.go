@@ -57,9 +57,17 @@ func tapeOfFour() []string {
 }
 
 func TestTapeIsPlayed(t *testing.T) {
-	played, err := ReadTape(writeTape(t, tapeOfFour()...)...)
+	files, told := writeTape(t, tapeOfFour()...), ""
+	played, err := ReadTape(func(name string, size int64) { told += fmt.Sprintln(name, size) }, files...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	want := ""
+	for i, text := range tapeOfFour() {
+		want += fmt.Sprintln(files[i], len(text))
+	}
+	if told != want {
+		t.Errorf("told of\n%swant\n%s", told, want)
 	}
 	served(t, Options{Tape: played, Speed: 2}, func(t *testing.T, e *Exchange, v *visitor) {
 		s := v.dial("/market/stream")
@@ -110,7 +118,7 @@ func TestTapeInAnyOrder(t *testing.T) {
 	var first *Tape
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		played, err := ReadTape(writeTape(t, strings.Join(lines, ""))...)
+		played, err := ReadTape(nil, writeTape(t, strings.Join(lines, ""))...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,15 +149,15 @@ func TestTapeThatCannotBePlayed(t *testing.T) {
 		{"no text", "BZh9\x00", "cannot play: NAME: a bzip2 file; want text, plain or packed once (gzip, zip, zstd)"},
 	} {
 		name := writeTape(t, c.text)[0]
-		if _, err := ReadTape(name); err == nil || err.Error() != strings.ReplaceAll(c.want, "NAME", name) {
+		if _, err := ReadTape(nil, name); err == nil || err.Error() != strings.ReplaceAll(c.want, "NAME", name) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 	damaged := append(writeTape(t, tapeOfFour()...), writeTape(t, "\x28\xb5\x2f\xfd"+strings.Repeat("\xff", 100))...)
-	if _, err := ReadTape(damaged...); err == nil || !strings.HasPrefix(err.Error(), "cannot play: "+damaged[len(damaged)-1]+": line 1, byte 0: ") {
+	if _, err := ReadTape(nil, damaged...); err == nil || !strings.HasPrefix(err.Error(), "cannot play: "+damaged[len(damaged)-1]+": line 1, byte 0: ") {
 		t.Errorf("damaged: %v", err)
 	}
-	if _, err := ReadTape("none"); err == nil || err.Error() != "open none: no such file or directory" {
+	if _, err := ReadTape(nil, "none"); err == nil || err.Error() != "open none: no such file or directory" {
 		t.Error(err)
 	}
 }

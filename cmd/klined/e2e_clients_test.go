@@ -24,7 +24,7 @@ import (
 const clientsIn = "testdata/clients"
 
 // TestE2EClients plays the scenarios of unmodified clients of the exchange against the exchange and against klined, and
-// compares; and runs the recipes of README as they stand there. All of them wait for the same minute.
+// compares; and runs the recipes of README as they stand there. All of them wait for the end of a minute.
 func TestE2EClients(t *testing.T) {
 	t.Parallel()
 	program := goProgram(t, filepath.Join(clientsIn, "gobinance", "main.go"))
@@ -308,7 +308,7 @@ func printed(t *testing.T, cmd *exec.Cmd, want *regexp.Regexp) {
 		t.Fatal(err)
 	}
 	writer.Close()
-	late := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(4*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()

@@ -18,10 +18,11 @@ import (
 // screenshots names a folder into which TestE2EPage puts pictures of the page.
 const screenshots = "KLINED_SCREENSHOTS"
 
-// TestE2EPage uses the chart page in a real browser: it loads, searches among 800 symbols and finds one that is listed meanwhile,
-// switches, loads earlier klines, receives live ones, shows how the server stands, looks as it should in both themes and on a phone,
-// withstands a browser that keeps nothing and a server that closes and does not settle, shows a symbol that is in no list, keeps so many klines and no more,
-// and survives a restart of the server.
+// TestE2EPage uses the chart page in a real browser: it loads, searches among 800 symbols, in the forms of other programs too, and finds
+// one that is listed meanwhile, switches by key and by address, loads earlier klines, receives live ones, shows how the server stands,
+// looks as it should in both themes and on a phone, withstands a browser that keeps nothing and a server that closes and does not settle,
+// shows a symbol that is in no list, draws the last price where it is, keeps so many klines and no more, and survives a restart of the
+// server.
 func TestE2EPage(t *testing.T) {
 	t.Parallel()
 	node, chromium := browser(t)
@@ -62,14 +63,15 @@ func TestE2EPage(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		t.Logf("%5.1f s  %s", time.Since(began).Seconds(), lines.Text())
-		if lines.Text() != "restart" {
-			continue
+		switch lines.Text() {
+		case "stop":
+			if err := server.end(syscall.SIGINT); err != nil {
+				t.Errorf("stopped by SIGINT: %v\n%s", err, server.output())
+			}
+		case "start":
+			server, _ = serve("off")
+			fmt.Fprintln(in, "started")
 		}
-		if err := server.end(syscall.SIGINT); err != nil {
-			t.Errorf("stopped by SIGINT: %v\n%s", err, server.output())
-		}
-		server, _ = serve("off")
-		fmt.Fprintln(in, "restarted")
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s\nklined serve said:\n%s", err, strings.TrimSpace(stderr.String()), server.output())

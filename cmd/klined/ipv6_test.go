@@ -64,7 +64,7 @@ func TestIPv6(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 			if frame, err := ws.ReadFrame(conn); err != nil || !strings.Contains(string(frame.Payload), `"aggTrade"`) {
 				t.Errorf("%s: %q, %v", at, frame.Payload, err)
 			}

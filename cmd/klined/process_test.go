@@ -80,7 +80,7 @@ func launchIn(t *testing.T, env []string, address string, args ...string) (*proc
 		return p, addr
 	case <-p.done:
 		t.Fatalf("klined %s: %v\n%s", strings.Join(args, " "), p.err, p.output())
-	case <-time.After(30 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatalf("klined %s says no address\n%s", strings.Join(args, " "), p.output())
 	}
 	return nil, ""
@@ -133,15 +133,16 @@ func (p *process) output() string {
 	return p.out.String()
 }
 
-// end sends a signal and waits for the process to go.
+// end sends a signal and waits for the process to go, for a little longer than it gives itself.
 func (p *process) end(s syscall.Signal) error {
+	const within = allWithin + 3*time.Second
 	_ = p.cmd.Process.Signal(s)
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(within):
 		_ = p.cmd.Process.Kill()
 		<-p.done
-		p.t.Errorf("%v did not end within 20 s of %v\n%s", p.cmd.Args, s, p.output())
+		p.t.Errorf("%v did not end within %s of %v\n%s", p.cmd.Args, within, s, p.output())
 	}
 	return p.err
 }

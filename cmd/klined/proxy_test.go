@@ -77,14 +77,13 @@ func TestProxyFlag(t *testing.T) {
 func TestProxy(t *testing.T) {
 	exchange := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) }))
 	defer exchange.Close()
-	nobody := listen(t)
-	_ = nobody.Close()
+	const nobody = "127.0.0.1:1" // a port that no system gives to who asks for any
 	direct := new(net.Dialer)
 	toExchange := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return direct.DialContext(ctx, network, exchange.Listener.Addr().String())
 	}
 	astray := func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return direct.DialContext(ctx, network, nobody.Addr().String())
+		return direct.DialContext(ctx, network, nobody)
 	}
 	const head = "HTTP/1.1 "
 	for _, c := range []struct {
@@ -111,7 +110,7 @@ func TestProxy(t *testing.T) {
 		{"SOCKS where HTTP is meant", "http://PROXY", &testProxy{answer: "\x05\xff"}, "that is a SOCKS proxy; want socks5://"},
 		{"an answer without end", "http://PROXY", &testProxy{answer: head + "200 OK\r\nX: " + strings.Repeat("x", 2*maxConnectAnswer)}, "more than 65536 bytes"},
 		{"it hangs up", "http://PROXY", &testProxy{answer: head + "200 OK\r\n"}, "cannot read its answer: unexpected EOF"},
-		{"nobody there", "socks5://bot:secret@" + nobody.Addr().String(), &testProxy{}, "cannot reach the proxy socks5://bot:xxxxx@" + nobody.Addr().String() + ": connect: connection refused"},
+		{"nobody there", "socks5://bot:secret@" + nobody, &testProxy{}, "cannot reach the proxy socks5://bot:xxxxx@" + nobody + ": connect: connection refused"},
 	} {
 		l := listen(t)
 		go c.proxy.serve(l)

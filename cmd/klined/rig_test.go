@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +31,8 @@ type rig struct {
 
 // rigOptions say what a rig is like. What is zero has a default.
 type rigOptions struct {
-	start     string // of the exchange's clock
+	start     string      // of the exchange's clock
+	sees      market.Time // the server sees the minute from there on whole: where it starts too late for that, all begins again, earlier
 	source    market.Source
 	symbols   int     // 10
 	rate      float64 // 200 trades a second
@@ -72,7 +74,23 @@ func (o rigOptions) withDefaults(t *testing.T) rigOptions {
 func startRig(t *testing.T, o rigOptions) *rig {
 	t.Helper()
 	o = o.withDefaults(t)
-	_, addr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--straddle", "0", "--burn", "0", "--start", o.start,
+	for tries := 1; ; tries++ {
+		r, exchange := tryRig(t, o)
+		if o.sees == 0 || r.first <= o.sees {
+			return r
+		}
+		if tries == 3 {
+			t.Fatalf("the server sees the first whole minute from %s on, with the exchange's clock starting at %s: too late for the one from %s on", r.first, o.start, o.sees)
+		}
+		_, _ = exchange.end(syscall.SIGKILL), r.server.end(syscall.SIGKILL)
+		o.start, o.dir = at(t, o.start).Add(-30*time.Second).String(), filepath.Join(t.TempDir(), "store")
+	}
+}
+
+// tryRig is startRig, whatever the server sees first.
+func tryRig(t *testing.T, o rigOptions) (_ *rig, exchange *process) {
+	t.Helper()
+	exchange, addr := launch(t, simAddress, "sim", "--listen", "127.0.0.1:0", "--straddle", "0", "--burn", "0", "--start", o.start,
 		"--symbols", fmt.Sprint(o.symbols), "--rate", fmt.Sprint(o.rate), "--seed", fmt.Sprint(o.seed))
 	r := &rig{t: t, o: o, judge: newJudge("", "http://"+addr, network{})}
 	r.ahead = offset(t, r.judge)
@@ -81,19 +99,33 @@ func startRig(t *testing.T, o rigOptions) *rig {
 	if r.symbols, err = r.judge.symbols(); err != nil || len(r.symbols) != o.symbols {
 		t.Fatalf("%d symbols, %v", len(r.symbols), err)
 	}
-	r.first = r.soon()
-	return r
+	r.first = firstWhole(t, r.server, r.judge)
+	return r, exchange
 }
 
-// soon is the first boundary whose minute a server that starts now sees from its first trade on.
-func (r *rig) soon() market.Time { return market.OneMinute.Ceil(r.now() + 5*market.Second) }
-
-// mustSee ends the test where a server that has just started comes too late for a boundary.
-func (r *rig) mustSee(boundary market.Time) {
-	r.t.Helper()
-	if r.soon() > boundary {
-		r.t.Fatalf("it took until %s to start: too late for the minute from %s on", r.now(), boundary)
-	}
+// firstWhole is the boundary from which on a server that has just started sees every minute from its first trade on, by its own log.
+func firstWhole(t *testing.T, server *process, j *judge) (boundary market.Time) {
+	t.Helper()
+	began := regexp.MustCompile(`msg="stream began" .*lane=(\d+) .*first_boundary=(\S+)`)
+	poll(t, "all lanes bring trades", 90*time.Second, func() bool {
+		var st status
+		if err := j.own("/klined/v1/status", &st); err != nil {
+			t.Fatal(err)
+		}
+		missing := make(map[string]bool)
+		for _, c := range st.Connections {
+			if c.Lane != nil {
+				missing[fmt.Sprint(*c.Lane)] = true
+			}
+		}
+		lanes := len(missing)
+		for _, m := range began.FindAllStringSubmatch(server.output(), -1) {
+			boundary = max(boundary, at(t, m[2]))
+			delete(missing, m[1])
+		}
+		return lanes > 0 && len(missing) == 0
+	})
+	return boundary
 }
 
 // serveArgs is the command line of the server.
@@ -125,9 +157,15 @@ func (r *rig) until(at market.Time) { time.Sleep(at.Sub(r.now())) }
 // poll waits until ok, for so long at most.
 func (r *rig) poll(what string, within time.Duration, ok func() bool) {
 	r.t.Helper()
+	poll(r.t, what, within, ok)
+}
+
+// poll waits until ok, for so long at most.
+func poll(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
 	for by := time.Now().Add(within); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(by) {
-			r.t.Fatalf("%s: not within %s", what, within)
+			t.Fatalf("%s: not within %s", what, within)
 		}
 	}
 }

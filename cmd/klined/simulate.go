@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -63,13 +65,13 @@ func newSimCommand() *cobra.Command {
 			if err := o.parse(); err != nil {
 				return &usageError{err}
 			}
+			o.Log = (&serveOptions{LogFormat: "text"}).logger(cmd.ErrOrStderr())
 			if err := o.play(cmd.Flags(), files); err != nil {
 				return err
 			}
 			if err := o.readFaults(cmd.Context()); err != nil {
 				return err
 			}
-			o.Log = (&serveOptions{LogFormat: "text"}).logger(cmd.ErrOrStderr())
 			return runSim(cmd.Context(), o, network{}, cmd.OutOrStdout())
 		},
 	}
@@ -135,7 +137,9 @@ func (o *simOptions) play(f *pflag.FlagSet, more []string) error {
 		return &usageError{errors.New("--tape -: a tape is read twice, which stdin cannot be")}
 	}
 	var err error
-	o.Tape, err = sim.ReadTape(files...)
+	o.Tape, err = sim.ReadTape(func(name string, size int64) {
+		o.Log.Info("reading a tape", "file", name, "size", strings.ReplaceAll(humanize.Bytes(uint64(size)), " ", ""))
+	}, files...)
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 // serveTape lets a server run on an exchange that plays a tape: it builds the klines that replay made of it, minute by minute.
 func serveTape(t *testing.T, source market.Source, files []string, replayed string) {
 	synctest.Test(t, func(t *testing.T) {
-		played, err := sim.ReadTape(files...)
+		played, err := sim.ReadTape(nil, files...)
 		if err != nil {
 			t.Fatal(err)
 		}

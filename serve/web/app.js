@@ -4,6 +4,7 @@ import { Chart } from "./chart.js";
 import { duration, element, make, write } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Header } from "./header.js";
+import { bare } from "./names.js";
 import { makePicker } from "./picker.js";
 import { ask, Series } from "./series.js";
 import { Status } from "./status.js";
@@ -75,7 +76,7 @@ function change(interval) {
 /** Shows another series. */
 function go(symbol, interval) {
   wrong = "";
-  history.replaceState(null, "", `#${symbol}/${interval}`); // also in place of an address that names none of ours
+  history.replaceState(null, "", `${location.pathname}#${symbol}/${interval}`); // also in place of an address that names none of ours
   if (symbol === series.symbol && interval === series.interval) return;
   write(element("symbol-name"), symbol);
   element("chart").setAttribute("aria-label", `Klines and volume of ${symbol}, ${interval}`);
@@ -135,19 +136,24 @@ function tellNotice() {
   write(element("notice-text"), `Klines cannot be loaded: ${failure.text.replace(/\.$/, "")}.${again}`);
 }
 
+/** What the address names, as [symbol, interval]: #ETHUSDT/1h, or ?symbol=ETHUSDT&interval=1h as people guess it. */
+function named() {
+  const query = new URLSearchParams(location.search);
+  if (!location.hash) return [query.get("symbol") ?? "", query.get("interval") ?? ""];
+  try {
+    return decodeURIComponent(location.hash.slice(1)).split("/");
+  } catch {
+    return [""]; // not an address of ours
+  }
+}
+
 /** Shows the series that the address names, as far as it is served here, and says what is not. */
 async function goWanted() {
   stepped = -Infinity; // what follows on a way back or forth is a step of its own
-  const { hash } = location;
-  let named = "";
-  try {
-    named = decodeURIComponent(hash.slice(1));
-  } catch {
-    // not an address of ours
-  }
-  const [asked, length] = named.split("/");
+  const { href } = location;
+  const [asked, length] = named();
   const symbol = asked && (await find(asked));
-  if (hash !== location.hash) return; // somebody has gone elsewhere meanwhile
+  if (href !== location.href) return; // somebody has gone elsewhere meanwhile
   const interval = length?.replace(/[SHDW]$/, (letter) => letter.toLowerCase()); // 1M is a month
   const served = setup.intervals.includes(interval);
   const first = prices.has("BTCUSDT") ? "BTCUSDT" : setup.symbols[0][0];
@@ -160,11 +166,13 @@ async function goWanted() {
   tellNotice();
 }
 
-/** Finds a symbol by its name, in any case, as {name} or as {wrong}, why not. One that has ended is served, and is in no list; one that is
+/** Finds a symbol by its name, in any form, as {name} or as {wrong}, why not. One that has ended is served, and is in no list; one that is
  * listed since the page was loaded is in the list of by now. */
 async function find(text) {
   const upper = text.replace(/[a-z]/g, (letter) => letter.toUpperCase());
   if (prices.has(upper)) return { name: upper };
+  const known = [...prices.keys()].find((name) => bare(name) === bare(text));
+  if (known) return { name: known };
   try {
     const [{ name, pricescale, minmov }] = await Promise.all([ask(`udf/symbols?symbol=${encodeURIComponent(upper)}`), listSymbols()]);
     if (!prices.has(name)) prices.set(name, priceOf(pricescale, minmov));

@@ -2,7 +2,7 @@
 
 import { follows } from "./kline.js";
 
-const { createChart, CandlestickSeries, HistogramSeries, CrosshairMode } = LightweightCharts;
+const { createChart, CandlestickSeries, HistogramSeries, CrosshairMode, LineStyle } = LightweightCharts;
 
 const rightOffset = 6; // klines' widths kept free after the last
 const probe = document.createElement("span");
@@ -32,7 +32,8 @@ export class Chart {
   #volumes;
   #klines = []; // by time
   #colours = {};
-  #line; // the colour of the last price's line and label
+  #line; // of the last price, with its label on the axis
+  #lined = ""; // how it is drawn
   #on;
 
   /** onHover(kline | undefined) follows the crosshair; onEarlier() asks for klines before the first; onScroll(away) says
@@ -40,14 +41,15 @@ export class Chart {
   constructor(place, handlers) {
     this.#on = handlers;
     probe.hidden = true;
-    place.append(probe);
+    document.body.append(probe);
     this.#chart = createChart(place, {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Normal },
       localization: { locale: "en-GB", dateFormat: "yyyy-MM-dd" },
       timeScale: { rightOffset, barSpacing: innerWidth < 720 ? 6 : 8, minBarSpacing: 0.8 },
     });
-    this.#prices = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
+    this.#prices = this.#chart.addSeries(CandlestickSeries, { borderVisible: false, lastValueVisible: false, priceLineVisible: false });
+    this.#line = this.#prices.createPriceLine({ price: 0, lineWidth: 1, lineStyle: LineStyle.Dashed, lineVisible: false, axisLabelVisible: false });
     this.#prices.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
     this.#volumes = this.#chart.addSeries(HistogramSeries, {
       priceScaleId: "volume",
@@ -171,13 +173,16 @@ export class Chart {
     this.show(this.#klines);
   }
 
-  // The label's text is white: its ground is darker than the klines where they are bright.
+  // A line of our own: the series' label would tell the last kline in view, wherever its line is. The label's text is white: its ground is
+  // darker than the klines where they are bright.
   #paintLine() {
     const { gapLabel, downLabel, upLabel } = this.#colours;
     const { last } = this;
-    const priceLineColor = last?.gap ? gapLabel : last?.close < last?.open ? downLabel : upLabel;
-    if (priceLineColor !== this.#line) this.#prices.applyOptions({ priceLineColor });
-    this.#line = priceLineColor;
+    const visible = last !== undefined;
+    const color = last?.gap ? gapLabel : last?.close < last?.open ? downLabel : upLabel;
+    const lined = `${last?.close} ${color}`;
+    if (lined !== this.#lined) this.#line.applyOptions({ price: last?.close ?? 0, color, lineVisible: visible, axisLabelVisible: visible });
+    this.#lined = lined;
   }
 
   #find(time) {

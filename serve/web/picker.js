@@ -1,8 +1,7 @@
 // The list of symbols, with a search in it.
 
 import { count, element, make, write } from "./dom.js";
-
-const plain = (text) => text.normalize("NFKC").trim().toUpperCase();
+import { bare, plain } from "./names.js";
 
 // What is said where nothing is found, by how the asking for the symbols stands.
 const without = {
@@ -29,7 +28,7 @@ export function makePicker(names, learn, pick) {
   // Lines of symbols that are still there stay as they are.
   function renew() {
     const before = new Map(items.map((item) => [item.name, item]));
-    items = names().map((name) => before.get(name) ?? { name, key: plain(name), line: make("li", { id: `symbol-${name}`, role: "option", "data-name": name }, name) });
+    items = names().map((name) => before.get(name) ?? { name, plain: plain(name), bare: bare(name), line: make("li", { id: `symbol-${name}`, role: "option", "data-name": name }, name) });
     for (const item of items) item.line.toggleAttribute("data-current", item.name === current);
   }
 
@@ -45,13 +44,22 @@ export function makePicker(names, learn, pick) {
   }
 
   // Names that begin with what was typed come first, else as the exchange lists them.
+  function matching(form, text) {
+    const [begin, within] = [[], []];
+    for (const item of items) {
+      const at = item[form].indexOf(text);
+      if (at >= 0) (at === 0 ? begin : within).push(item);
+    }
+    return [...begin, ...within];
+  }
+
+  // What is typed is taken as it is, and only where no name has it, without what other programs write around names.
   function filter() {
     shown[chosen]?.line.setAttribute("aria-selected", "false");
     chosen = -1;
-    const text = plain(search.value);
-    const begin = items.filter(({ key }) => key.startsWith(text));
-    const within = items.filter(({ key }) => !key.startsWith(text) && key.includes(text));
-    shown = [...begin, ...within];
+    const [text, rest] = [plain, bare].map((form) => form(search.value));
+    shown = matching("plain", text);
+    if (shown.length === 0 && rest) shown = matching("bare", rest);
     list.replaceChildren(...shown.map(({ line }) => line));
     write(found, shown.length > 0 ? `${count(shown.length)} ${shown.length === 1 ? "symbol" : "symbols"}` : without[standing]);
     choose(text ? 0 : shown.findIndex(({ name }) => name === current));

@@ -1,19 +1,20 @@
 // Uses the chart page as a person would, in Chromium: node page.mjs ADDRESS EXCHANGE CHROMIUM [FOLDER for screenshots]. Each line of
-// stdout is a check that held, or "restart": then the server is started again, and a line on stdin says that it has been.
+// stdout is a check that held, or "stop" or "start": what the server is to do. A line on stdin says that it has been started.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
+import { lastPrice, prices } from './drawing.mjs'
 
 const { chromium } = createRequire(process.env.KLINED_NODE_MODULES + '/')('playwright-core')
 const [address, exchange, executablePath, folder] = process.argv.slice(2)
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+const browser = await chromium.launch({ executablePath, timeout: 180_000, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 // What may not happen, but while the server is being started again.
 const faults = []
 let restarting = false
 const fault = (text) => restarting || faults.push(text)
 const watch = (page) => {
-  page.setDefaultTimeout(60_000) // until the first whole minute, on a busy machine
+  page.setDefaultTimeout(180_000) // until the first whole minute, on a very busy machine
   page.on('console', (m) => (m.type() === 'error' || m.type() === 'warning') && fault(`console: ${m.text()}`))
   page.on('pageerror', (error) => fault(`error: ${error.stack}`))
   page.on('response', (r) => r.status() >= 400 && fault(`${r.status()} ${r.url()}`))
@@ -59,9 +60,10 @@ async function searches() {
   await page.keyboard.press('/')
   check('all symbols', (await text('found')) === '800 symbols', await text('found'))
   await shot('picker')
-  for (const [typed, want] of [['人生', '币安人生USDT'], ['币安', '币安人生USDT'], ['dOgE', 'DOGEUSDT'], ['ＥＴＨ', 'ETHUSDT'], ['nosuch', undefined]]) {
+  for (const [typed, want] of [['人生', '币安人生USDT'], ['币安', '币安人生USDT'], ['dOgE', 'DOGEUSDT'], ['ＥＴＨ', 'ETHUSDT'], ['nosuch', undefined],
+    ['ETH/USDT', 'ETHUSDT'], ['eth-usdt', 'ETHUSDT'], ['ETH/USDT:USDT', 'ETHUSDT'], ['eth_usdt', 'ETHUSDT'], ['Binance:ETHUSDT.P', 'ETHUSDT'], ['人生/usdt:usdt', '币安人生USDT'], ['/', undefined]]) {
     await page.locator('#search').fill(typed)
-    const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 5000 : 200 }).catch(() => undefined)
+    const chosen = await page.locator('#symbols [aria-selected=true]').textContent({ timeout: want ? 180_000 : 200 }).catch(() => undefined)
     check(`search ${typed}`, chosen === want, chosen)
   }
   const { height } = await page.locator('#picker').boundingBox()
@@ -124,6 +126,17 @@ async function switches() {
       return location.hash === `#${shown}` && shown.startsWith(`${document.getElementById('symbol-name').textContent}/`) && (notice.hidden ? '' : notice.innerText) === says
     }, [shown, says])
   }
+  for (const [asked, shown, says] of [
+    ['?symbol=ETH/USDT:USDT&interval=1h', 'ETHUSDT/1h', ''],
+    ['?symbol=NOPEUSDT&interval=1m', 'BTCUSDT/1m', 'NOPEUSDT is not carried here.'],
+  ]) {
+    await page.goto(`${address}/${asked}`)
+    await until(`${asked} becomes #${shown}`, ([shown, says]) => {
+      const notice = document.getElementById('notice')
+      return location.href === `${location.origin}/#${shown}` && document.title.includes(shown.split('/')[0]) && (notice.hidden ? '' : notice.innerText) === says
+    }, [shown, says])
+  }
+  await until('minutes again', () => document.getElementById('loaded').textContent.includes('1 open'))
   done('switches symbol and interval')
 }
 
@@ -338,53 +351,11 @@ async function unlisted() {
   done('shows a symbol that is in no list')
 }
 
-/** What is drawn, and cannot be read on the page: prices of any digits and step, and a view among holes. */
+/** What is drawn, and cannot be read on the page. */
 async function draws() {
-  const faults = await page.evaluate(async () => {
-    const { Chart, priceFormat } = await import(new URL('web/chart.js', document.baseURI))
-    const place = document.createElement('div')
-    place.style = 'position: fixed; inset: 0; visibility: hidden'
-    document.body.append(place)
-    const chart = LightweightCharts.createChart(place, { width: 400, height: 300 })
-    const series = chart.addSeries(LightweightCharts.CandlestickSeries)
-    const faults = []
-    for (let digits = 0; digits <= 8; digits++) {
-      for (const move of [1, 2, 3, 5, 7, 10, 20, 25, 30, 50, 100, 125, 250, 500, 1000, 2500, 5000, 10_000]) {
-        const text = (units) => {
-          const all = String(units).padStart(digits + 1, '0')
-          return digits === 0 ? all : `${all.slice(0, -digits)}.${all.slice(-digits)}`
-        }
-        series.applyOptions({ priceFormat: priceFormat({ digits, move }) })
-        series.setData([9, 10].map((steps, time) => ({ time, open: +text(steps * move), high: +text(12 * move), low: +text(8 * move), close: +text(steps * move) })))
-        chart.takeScreenshot() // draws the axis
-        const format = series.priceFormatter()
-        for (const steps of [1, 9, 999, 12_345, 98_765_432]) {
-          const [price, one] = [+text(steps * move), move / 10 ** digits]
-          for (const seen of [price, price + 0.4 * one, price - 0.4 * one]) {
-            if (format.format(seen) !== text(steps * move)) faults.push(`${digits} digits, ${move} a step: ${seen} as ${format.format(seen)}, want ${text(steps * move)}`)
-          }
-          const lines = format.formatTickmarks([+text(steps * move + 1)])
-          if (lines[0] !== text(steps * move + 1)) faults.push(`${digits} digits, ${move} a step: a line at ${text(steps * move + 1)} as ${lines[0]}`)
-        }
-      }
-    }
-    chart.remove()
-
-    const own = new Chart(place, { onHover() {}, onEarlier() {}, onScroll() {} })
-    const drawn = () => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)))
-    await drawn() // it has its size
-    const one = { open: 1, high: 1, low: 1, close: 1, volume: 1, text: {}, state: 'closed', gap: false, revision: 0 }
-    own.begin(Array.from({ length: 2000 }, (_, i) => ({ time: 2 * i, end: 2000 * i + 999, ...one })), { digits: 2, move: 1 }, true) // every other second
-    await drawn()
-    own.scroll(-15) // to some 2200 s before the end
-    await drawn()
-    if (own.trim(900)) faults.push('klines in view are forgotten')
-    if (!own.trim(1600) || own.klines.length !== 1600) faults.push('klines before the view are kept')
-    place.remove()
-    return faults
-  })
-  check('prices and klines in view', faults.length === 0, ...faults.slice(0, 5))
-  done('draws prices in their digits and steps')
+  const faults = [...await prices(page), ...await lastPrice(page)]
+  check('what is drawn', faults.length === 0, ...faults.slice(0, 5))
+  done('draws prices in their digits and steps, and the last one where it is')
 }
 
 /** A page that stays open for hours: seconds come and come, and the oldest leave. */
@@ -412,7 +383,7 @@ async function survives() {
   await page.getByRole('button', { name: '1m', exact: true }).click()
   await until('minutes', () => document.getElementById('loaded').textContent.includes('1 open') && /^\d\d:\d\d \w/.test(document.getElementById('closed').textContent))
   restarting = true
-  console.log('restart')
+  console.log('stop')
   await until('the last figures stay', () => {
     if (document.getElementById('connection').dataset.state !== 'offline') return false
     const body = document.getElementById('status-body')
@@ -421,7 +392,8 @@ async function survives() {
     return body.hasAttribute('data-stale') && body.querySelector('.tile') !== null
   })
   await page.keyboard.press('Escape')
-  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'))
+  const again = page.waitForRequest((r) => r.url().includes('limit=200') && !r.url().includes('startTime'), { timeout: 600_000 })
+  console.log('start')
   await lines.next()
   await until('live again', () => document.getElementById('connection').dataset.state === 'live')
   await again // what has become of the klines shown

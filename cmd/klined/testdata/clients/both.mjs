@@ -6,14 +6,9 @@ export const minute = 60_000
 
 // Notes is what a scenario finds. Each kind is compared in a way of its own.
 export class Notes {
-  // Klines that open before from are not compared: they may have closed on one side before it was listened to.
-  constructor(from) {
-    this.from = from
-  }
-
   same = {} // by name: what must be the same, key for key
   rows = {} // by name: klines by open time, the first value of each; the running one may differ
-  live = {} // by name: {running: how many updates of running klines came, closed: the closed ones, values by key}
+  live = {} // by name: {since: when the kline opened that came first, running: how many updates of running klines came, closed: the closed ones, values by key}
   facts = {} // by name: [id, event] of each event that is the exchange's own, passed on
   own = {} // by name, of klined alone: the open times of klines of 1s that closed, an interval that the exchange has not
 
@@ -30,7 +25,10 @@ export class Notes {
 // hear notes the klines of one stream, {x, t, …}. take them by the function it gives.
 export function hear(notes, name) {
   const heard = (notes.live[name] = { running: 0, closed: [] })
-  return (k) => k.t >= notes.from && (k.x ? heard.closed.push(k) : heard.running++)
+  return (k) => {
+    heard.since ??= k.t
+    k.x ? heard.closed.push(k) : heard.running++
+  }
 }
 
 // settledBase is the base address of streams, without its scheme, from which klined's klines are final when they are settled.
@@ -54,21 +52,41 @@ export function hearFacts(notes, name, id) {
   return (event) => facts.push([id(event), event])
 }
 
-// both plays scenario({host, isKlined, now, soon, notes}) against the exchange and against klined. now is the exchange's time;
-// soon is a promise of a good while after its minute has ended, or the next one where that ends too soon to be listening by then:
-// what closes with that minute has been pushed.
+// both plays scenario({host, isKlined, now, clock, notes}) against the exchange and against klined, and waits until all streams have brought
+// what is compared, for a few minutes at most. now is the exchange's time at the beginning, clock() what it is.
 export async function both(scenario) {
   const [exchange, klined] = process.argv.slice(2)
   const { serverTime: now } = await (await fetch(`http://${exchange}/fapi/v1/time`)).json()
-  const from = now + 10_000 - ((now + 10_000) % minute)
-  const soon = new Promise((done) => setTimeout(done, from + minute - now + 6000))
+  const began = performance.now()
+  const clock = () => now + performance.now() - began
   const play = async (host) => {
-    const notes = new Notes(from)
-    await scenario({ host, isKlined: host === klined, now, soon, notes })
+    const notes = new Notes()
+    await scenario({ host, isKlined: host === klined, now, clock, notes })
     return notes
   }
   const [a, b] = await Promise.all([play(exchange), play(klined)])
+  await within(3 * minute, () => have(a, b))
+  const live = [a, b].flatMap((notes) => Object.values(notes.live))
+  const first = firstOf(live)
+  for (const heard of live) heard.closed = heard.closed.filter((k) => k.t === first)
   process.stdout.write(JSON.stringify({ exchange: a, klined: b }) + '\n', () => process.exit(0)) // clients keep sockets and timers
+}
+
+// firstOf is when the first kline opened that all of the streams brought: whoever heard it run, or an earlier one, hears it close.
+const firstOf = (live) => Math.max(...live.map(({ since }) => since ?? 0))
+
+// have says whether all streams have brought what is compared: that kline's close, an event that both were given, two seconds.
+function have(a, b) {
+  const live = [a, b].flatMap((notes) => Object.values(notes.live))
+  const first = firstOf(live)
+  const both = (name) => b.facts[name].some(([id]) => a.facts[name].some(([of]) => of === id))
+  return live.every(({ running, closed }) => running > 0 && closed.some((k) => k.t === first)) && Object.keys(a.facts).every(both) &&
+    Object.values(b.own).every((opens) => opens.length > 1)
+}
+
+// within waits until ok, for so many milliseconds at most.
+export async function within(most, ok) {
+  for (const end = Date.now() + most; !ok() && Date.now() < end; ) await new Promise((done) => setTimeout(done, 50))
 }
 
 // windows are combinations of startTime, endTime and limit, by name, as the exchange calls them; a client that calls them

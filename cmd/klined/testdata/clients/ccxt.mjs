@@ -1,6 +1,6 @@
 // ccxt: see both.mjs.
 import ccxt from 'ccxt'
-import { both, contractRefusals, hearFacts, minute, refusals, shape, shapes, windows } from './both.mjs'
+import { both, contractRefusals, hear, hearFacts, hearOwn, minute, refusals, shape, shapes, windows, within } from './both.mjs'
 
 const show = (e) => ({ class: e.constructor.name, message: e.message })
 
@@ -18,13 +18,13 @@ async function connect(host) {
   return exchange
 }
 
-await both(async ({ host, isKlined, now, soon, notes }) => {
+await both(async ({ host, isKlined, now, clock, notes }) => {
   const exchange = await connect(host)
-  const watching = watch(exchange, isKlined, soon, notes)
+  const watching = watch(exchange, isKlined, notes)
   const { same, rows } = notes
   same.markets = await exchange.loadMarkets()
   same.ping = await exchange.fapiPublicGetPing()
-  same.time = Math.abs((await exchange.fetchTime()) - now) < 30 * 1000
+  same.time = Math.abs((await exchange.fetchTime()) - clock()) < 30 * 1000
   same.weight = Number.isInteger(Number(exchange.last_response_headers['X-Mbx-Used-Weight-1m']))
   for (const [name, w] of Object.entries(windows(now))) {
     rows[name] = await exchange.fetchOHLCV('BTC/USDT:USDT', '1m', w.startTime, w.limit, w.endTime ? { until: w.endTime } : {})
@@ -60,17 +60,23 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   await watching
 })
 
-// watch takes what watchOHLCV gives until soon: ccxt shows rows, and not whether they are closed; one is when a later one has
-// come.
-async function watch(exchange, isKlined, soon, notes) {
-  const live = (notes.live['kline 1m'] = { running: 0, closed: [] })
-  const rows = new Map()
-  const own = new Map()
+// watch takes what the watching functions give, and returns once the klines of several symbols have come, or some time has passed.
+// watchOHLCV shows rows, and not whether they are closed: one is when a later one has come.
+async function watch(exchange, isKlined, notes) {
+  const kline = ([t, o, h, l, c, v], x) => ({ t, o, h, l, c, v, x })
   const follow = async (timeframe, take) => {
-    for (;;) for (const row of await exchange.watchOHLCV('BTC/USDT:USDT', timeframe)) take(row)
+    let newest
+    for (;;) {
+      for (const row of await exchange.watchOHLCV('BTC/USDT:USDT', timeframe)) {
+        if (newest && row[0] < newest[0]) continue
+        if (newest && row[0] > newest[0]) take(kline(newest, true))
+        newest = row
+        take(kline(row, false))
+      }
+    }
   }
-  follow('1m', (row) => (live.running++, rows.set(row[0], row))).catch(() => {}) // ends when the client does
-  if (isKlined) follow('1s', (row) => own.set(row[0], row)).catch(() => {})
+  follow('1m', hear(notes, 'kline 1m')).catch(() => {}) // ends when the client does
+  if (isKlined) follow('1s', hearOwn(notes, 'kline 1s')).catch(() => {})
   const several = new Set()
   const followSeveral = async () => {
     for (;;) {
@@ -84,9 +90,6 @@ async function watch(exchange, isKlined, soon, notes) {
     for (;;) for (const t of await exchange.watchTrades('BTC/USDT:USDT')) trade(t)
   }
   trades().catch(() => {})
-  await soon
+  await within(minute, () => several.size > 1)
   notes.same['klines of several symbols'] = [...several].sort()
-  const last = Math.max(...rows.keys())
-  live.closed = [...rows.values()].filter(([t]) => t >= notes.from && t < last).map(([t, o, h, l, c, v]) => ({ t, o, h, l, c, v }))
-  if (isKlined) notes.own['kline 1s'] = [...own.keys()]
 }

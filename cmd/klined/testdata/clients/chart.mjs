@@ -5,14 +5,14 @@ import { createServer } from 'node:http'
 import { chromium } from 'playwright-core'
 
 const [file, klined, executablePath, library] = process.argv.slice(2)
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+const browser = await chromium.launch({ executablePath, timeout: 120_000, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 const end = async (status, why) => {
   console.log(why)
   await browser.close()
   process.exit(status)
 }
 const page = await browser.newPage()
-page.setDefaultTimeout(60_000)
+page.setDefaultTimeout(120_000)
 page.on('pageerror', (error) => end(1, error.stack))
 const shown = (what, condition, argument) => page.waitForFunction(condition, argument, { polling: 50 }).catch(() => end(1, `not shown: ${what}`))
 

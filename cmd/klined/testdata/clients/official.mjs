@@ -5,9 +5,9 @@ import { both, contractRefusals, hear, hearFacts, hearOwn, hearSettled, refusals
 const klinesTo = (take) => (e) => take(e.k)
 const show = (e) => ({ class: e.constructor.name, code: e.code, message: e.message })
 
-await both(async ({ host, isKlined, now, soon, notes }) => {
+await both(async ({ host, isKlined, now, clock, notes }) => {
   const client = new DerivativesTradingUsdsFutures({
-    configurationRestAPI: { basePath: `http://${host}`, retries: 0, timeout: 10_000 },
+    configurationRestAPI: { basePath: `http://${host}`, retries: 0, timeout: 60_000 },
     configurationWebsocketStreams: { wsURL: `ws://${host}` },
   })
   const patient = new DerivativesTradingUsdsFutures({ configurationWebsocketStreams: { wsURL: `ws://${settledBase(host, isKlined)}` } })
@@ -29,7 +29,7 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
     .on('message', klinesTo(hearSettled(notes, 'kline 1m, final when settled', isKlined)))
   same.exchangeInfo = { ...(await data(rest.exchangeInformation())), serverTime: 0 }
   same.ping = await data(rest.testConnectivity())
-  same.time = Math.abs((await data(rest.checkServerTime())).serverTime - now) < 30 * 1000
+  same.time = Math.abs((await data(rest.checkServerTime())).serverTime - clock()) < 30 * 1000
   same.weight = (await rest.testConnectivity()).rateLimits.map(({ count, ...limit }) => limit)
   const klines = (query) => data(rest.klineCandlestickData(query))
   for (const [name, w] of Object.entries(windows(now))) rows[name] = await klines({ symbol: 'BTCUSDT', interval: '1m', ...w })
@@ -42,5 +42,4 @@ await both(async ({ host, isKlined, now, soon, notes }) => {
   same.price = shape(await data(rest.symbolPriceTicker({ symbol: 'XRPUSDT' })))
   same.prices = (await data(rest.symbolPriceTickerV2())).map(shape)
   for (const [name, query] of Object.entries(refusals(now))) await notes.refused(name, show, () => klines(query))
-  await soon
 })

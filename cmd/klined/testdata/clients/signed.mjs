@@ -21,7 +21,7 @@ await both(async ({ host, notes: { same } }) => {
   same['binance, account'] = await two.getAccountInformationV3()
   same['binance, order'] = placed(await two.submitNewOrder(order))
   same['binance, listen key'] = await two.getFuturesUserDataListenKey()
-  const three = new DerivativesTradingUsdsFutures({ configurationRestAPI: { apiKey: 'key', apiSecret: 'secret', basePath: rest, retries: 0, timeout: 10_000 } }).restAPI
+  const three = new DerivativesTradingUsdsFutures({ configurationRestAPI: { apiKey: 'key', apiSecret: 'secret', basePath: rest, retries: 0, timeout: 60_000 } }).restAPI
   same['official, order'] = placed(await (await three.newOrder(order)).data())
   same['official, listen key'] = await (await three.startUserDataStream()).data()
 })

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +21,6 @@ const minute = 60_000 // ms
 
 // notes is what was found at one address: see Notes in ../both.mjs.
 type notes struct {
-	from int64 // ms: klines that open before are not compared
-
 	mu    sync.Mutex
 	Same  map[string]any      `json:"same"`
 	Rows  map[string][][]any  `json:"rows"`
@@ -30,27 +30,88 @@ type notes struct {
 
 // heard is the klines of one stream.
 type heard struct {
-	Running int   `json:"running"`
-	Closed  []any `json:"closed"`
+	Running int     `json:"running"`
+	Closed  []any   `json:"closed"`
+	since   int64   // when the kline opened that came first
+	opens   []int64 // when the closed ones did
 }
 
 func main() {
 	exchange, klined := os.Args[1], os.Args[2]
 	now, err := futures.NewClient("", "").SetApiEndpoint("http://" + exchange).NewServerTimeService().Do(context.Background())
 	must(err)
-	from := (now + 10_000) / minute * minute // by then both are listened to
-	soon := time.After(time.Duration(from+minute-now+4000) * time.Millisecond)
-	found := map[string]*notes{"exchange": listen(exchange, from), "klined": listen(klined, from)}
+	began := time.Now()
+	found := map[string]*notes{"exchange": listen(exchange), "klined": listen(klined)}
 	var asked sync.WaitGroup
 	for name, host := range map[string]string{"exchange": exchange, "klined": klined} {
-		asked.Go(func() { found[name].ask(host, now) })
+		asked.Go(func() { found[name].ask(host, now, began) })
 	}
 	asked.Wait()
-	<-soon
-	for _, n := range found {
-		n.mu.Lock() // for good: the process ends
+	a, b := found["exchange"], found["klined"]
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		a.mu.Lock()
+		b.mu.Lock()
+		if have(a, b) || time.Now().After(end) {
+			break // locked for good: the process ends
+		}
+		a.mu.Unlock()
+		b.mu.Unlock()
+	}
+	first := firstOf(a, b)
+	for h := range streams(a, b) {
+		h.Closed = h.closed(first)
 	}
 	must(json.NewEncoder(os.Stdout).Encode(found))
+}
+
+// streams are those of klines.
+func streams(of ...*notes) iter.Seq[*heard] {
+	return func(yield func(*heard) bool) {
+		for _, n := range of {
+			for _, h := range n.Live {
+				if !yield(h) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// firstOf is when the first kline opened that all of the streams brought: see ../both.mjs.
+func firstOf(of ...*notes) (first int64) {
+	for h := range streams(of...) {
+		first = max(first, h.since)
+	}
+	return first
+}
+
+// closed are the closed klines that opened then.
+func (h *heard) closed(open int64) []any {
+	of := []any{}
+	for i, k := range h.Closed {
+		if h.opens[i] == open {
+			of = append(of, k)
+		}
+	}
+	return of
+}
+
+// have says whether all streams have brought what is compared: that kline's close, an event that both were given.
+func have(a, b *notes) bool {
+	first := firstOf(a, b)
+	for h := range streams(a, b) {
+		if h.Running == 0 || len(h.closed(first)) == 0 {
+			return false
+		}
+	}
+	for name, facts := range a.Facts {
+		if !slices.ContainsFunc(facts, func(of [2]any) bool {
+			return slices.ContainsFunc(b.Facts[name], func(got [2]any) bool { return got[0] == of[0] })
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 func must(err error) {
@@ -61,8 +122,9 @@ func must(err error) {
 }
 
 // listen begins to take the streams. Their address is a variable of the package's: one address after the other.
-func listen(host string, from int64) *notes {
-	n := &notes{from: from, Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard), Facts: make(map[string][][2]any)}
+func listen(host string) *notes {
+	n := &notes{Same: make(map[string]any), Rows: make(map[string][][]any), Live: make(map[string]*heard),
+		Facts: map[string][][2]any{"aggTrade": {}, "miniTicker": {}, "miniTickers": {}}}
 	futures.BaseWsMainUrl = "ws://" + host + "/market/ws"
 	futures.BaseCombinedMainURL = "ws://" + host + "/market/stream?streams="
 	take := func(name string) futures.WsKlineHandler {
@@ -110,18 +172,18 @@ func (n *notes) fact(name string, id int64, event any) {
 func (n *notes) hear(h *heard, open int64, final bool, kline any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if open < n.from {
-		return
+	if h.since == 0 {
+		h.since = open
 	}
 	if final {
-		h.Closed = append(h.Closed, kline)
+		h.Closed, h.opens = append(h.Closed, kline), append(h.opens, open)
 	} else {
 		h.Running++
 	}
 }
 
-// ask asks REST for all that is compared.
-func (n *notes) ask(host string, now int64) {
+// ask asks REST for all that is compared. The exchange's clock showed now when it began.
+func (n *notes) ask(host string, now int64, began time.Time) {
 	ctx := context.Background()
 	client := futures.NewClient("", "").SetApiEndpoint("http://" + host)
 	info, err := client.NewExchangeInfoService().Do(ctx)
@@ -130,7 +192,8 @@ func (n *notes) ask(host string, now int64) {
 	n.Same["exchangeInfo"] = info
 	n.Same["ping"] = client.NewPingService().Do(ctx) == nil
 	at, err := client.NewServerTimeService().Do(ctx)
-	n.Same["time"] = err == nil && at-now < 30_000 && now-at < 30_000
+	off := at - now - time.Since(began).Milliseconds()
+	n.Same["time"] = err == nil && -30_000 < off && off < 30_000
 	btc := func() *futures.KlinesService { return client.NewKlinesService().Symbol("BTCUSDT").Interval("1m") }
 	open := now - now%minute
 	for name, s := range map[string]*futures.KlinesService{
