@@ -35,8 +35,8 @@ func (e *Engine) applyAcross(slot Slot, s *symbol, t *market.Trade) Applied {
 	}
 	if t.Time >= s.open {
 		if t.Qty != 0 {
-			s.exists(s.running)
 			s.running.State = market.StateOpen
+			e.exists(s, s.running)
 		}
 		s.running.Add(t)
 		e.touch(slot, s)
@@ -59,9 +59,9 @@ func (e *Engine) applyAcross(slot Slot, s *symbol, t *market.Trade) Applied {
 // late lets a trade revise the closed base kline k, and what is folded or carried from it.
 func (e *Engine) late(slot Slot, s *symbol, k *entry, t *market.Trade) {
 	wasAbsent := k.State == market.StateAbsent
-	s.exists(k)
 	k.Add(t)
 	k.State, k.upTo = market.StateClosed, k.end
+	e.exists(s, k)
 	if wasAbsent {
 		e.closed(s, 0, k)
 	} else {

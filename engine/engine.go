@@ -93,9 +93,10 @@ func (e *Engine) Add(id market.SymbolID) Slot {
 func (e *Engine) First(slot Slot, t market.Time) {
 	s := &e.symbols[slot]
 	s.fresh, s.first = false, t
+	e.narrow(s)
 	for u := 1; u < len(e.rungs); u++ {
-		k := e.at(s, u, t)
-		if k.OpenTime == e.rungs[u].interval.Open(t) && k.end != 0 && !k.complete() {
+		k := e.at(s, u, s.first)
+		if k.OpenTime == e.rungs[u].interval.Open(s.first) && k.end != 0 && !k.complete() {
 			e.refold(s, u, k)
 		}
 	}
@@ -156,10 +157,23 @@ func (e *Engine) touch(slot Slot, s *symbol) {
 }
 
 // exists notes that the symbol had a price in the kline k: it is the first, or not younger than the first.
-func (s *symbol) exists(k *entry) {
+func (e *Engine) exists(s *symbol, k *entry) {
 	s.priced = min(s.priced, k.OpenTime)
 	if s.fresh || k.end <= s.first {
 		s.fresh, s.first = false, k.OpenTime
+	}
+	e.narrow(s)
+}
+
+// narrow lets a symbol of which only the first minute is known begin with the first base kline of it that is there: none
+// before will come, but by a trade, which is the first then.
+func (e *Engine) narrow(s *symbol) {
+	end := market.OneMinute.Next(market.OneMinute.Open(s.first))
+	for open := s.first; open < end && end > e.reach(s, 0); open += market.Time(e.Base()) {
+		if k := e.at(s, 0, open); k.OpenTime == open && k.State != market.StateAbsent {
+			s.first = open
+			return
+		}
 	}
 }
 

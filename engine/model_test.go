@@ -107,6 +107,17 @@ func (m *model) exists(open, end market.Time) {
 	if m.fresh || end <= m.first {
 		m.fresh, m.first = false, open
 	}
+	m.narrow()
+}
+
+// narrow says that nothing is before the first trade in a first minute that may still change.
+func (m *model) narrow() {
+	for open := m.first; open < m.first-m.first%minute+minute; open += m.base {
+		if open >= m.reach() && m.sum(m.trades[open]).count > 0 {
+			m.first = open
+			return
+		}
+	}
 }
 
 // mark sets the marks of what is still in reach.

@@ -51,7 +51,7 @@ func (e *Engine) settle(s *symbol, r int, old *entry, k *market.Kline) Replaced 
 		return Equal
 	}
 	if r <= e.minute {
-		s.exists(old)
+		e.exists(s, old)
 	}
 	revision, last := old.Revision, old.LastTradeID
 	old.Kline = *k
@@ -106,7 +106,7 @@ func (e *Engine) Load(slot Slot, iv market.Interval, k *market.Kline) bool {
 func (e *Engine) put(s *symbol, r int, old *entry, k *market.Kline) {
 	complete := old.complete()
 	if r <= e.minute {
-		s.exists(old)
+		e.exists(s, old)
 	}
 	old.Kline, old.upTo = *k, old.end
 	if complete {

@@ -57,7 +57,7 @@ func (w *world) ahead(t *rapid.T) market.Time {
 
 // trade applies a trade at the given time. Once the exchange has said which kline is a symbol's first, none is earlier.
 func (w *world) trade(t *rapid.T, slot Slot, s *witness, at market.Time) {
-	if at < s.first && len(s.officials[market.OneMinute]) > 0 {
+	if at < market.OneMinute.Open(s.first) && len(s.officials[market.OneMinute]) > 0 {
 		return
 	}
 	id := w.nextID
@@ -92,7 +92,7 @@ func (m *model) all() (out []market.Trade) {
 // official replaces the kline of iv at open: equal to ours, or drawn. Where a longer one is official, what lies below is
 // not touched any more: which of the two holds then depends on their order.
 func (w *world) official(t *rapid.T, slot Slot, s *witness, iv market.Interval, open market.Time) {
-	if iv == market.OneMinute && open < s.from-market.Minute || open < s.first || s.overruled(iv, open) {
+	if iv == market.OneMinute && open < s.from-market.Minute || open < iv.Open(s.first) || s.overruled(iv, open) {
 		return
 	}
 	if s.fresh && iv > market.OneMinute || iv.Next(open) < s.from || iv == market.OneDay && open < market.OneDay.Open(s.from) {
@@ -189,6 +189,7 @@ func (w *world) deliver(t *rapid.T, slot Slot, s *witness) {
 	if s.young != 0 && s.young >= s.reachMinute() {
 		w.e.First(slot, s.young)
 		s.first, s.young = s.young, 0
+		s.narrow()
 		return
 	}
 	if len(s.owed) == 0 {

@@ -55,19 +55,6 @@ func (f *Feed) Tail(ctx context.Context, dst []market.Kline, series market.Serie
 	}
 }
 
-// Last is the symbol's newest kline of the shortest interval, whose close is its last price, and the time of its last trade
-// in order: 0 before it. false where no price is known yet.
-func (f *Feed) Last(id market.SymbolID) (k market.Kline, at market.Time, ok bool) {
-	l, slot := f.laneOf(id)
-	if l == nil {
-		return k, 0, false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k, ok = l.engine.Running(slot, l.engine.Base())
-	return k, l.symbols[slot].lastTime, ok
-}
-
 // wait is a read that waits until what ended at open has closed and was handed on.
 type wait struct {
 	slot   engine.Slot

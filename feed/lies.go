@@ -180,6 +180,7 @@ func (l *lane) restart(slot engine.Slot, s *symbol, latest int64, at market.Time
 	}
 	from := min(s.lastTime, at)
 	s.first, s.next, s.lastTime, s.edges = 0, latest+1, at, [2]edge{} // nothing lies shortly before it any more
+	s.price = market.Price{}                                          // what the latest cost is not known
 	s.relayFrom, s.blind.given = 0, 0
 	for _, c := range l.conns {
 		c.runs[slot] = run{newest: latest}

@@ -60,6 +60,7 @@ func (l *lane) replace(slot engine.Slot, iv market.Interval, k *market.Kline) en
 		cause = causeSettle
 	}
 	replaced := l.engine.Replace(slot, iv, k)
+	s.outdates(k)
 	l.count(cause)
 	l.endOfficial(slot, s)
 	l.becameWhole(slot, s)

@@ -44,6 +44,7 @@ var rewrite = flag.Bool("rewrite", false, "write what came into the scenario fil
 //	                        REST brings an official 1m kline
 //	ticks BTC PRICE VOLUME  a row of the venue's summary; set witness lets it come
 //	take BTC, leave BTC     somebody wants its trades as they come, or nobody any more: 3/A is 3 as A brought it
+//	last BTC                what it costs
 //	show                    standings, gaps, counters
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -212,6 +213,8 @@ func (s *scenario) do(words []string) error {
 		id, err := s.id(words[1])
 		s.f.WatchTrades(id, words[0] == "take")
 		return err
+	case "last":
+		return s.last(words[1])
 	case "show":
 		s.show()
 	default:
@@ -379,6 +382,25 @@ func (s *scenario) row(words []string) error {
 	synctest.Wait()
 	fmt.Fprintf(&s.out, "%s  %s %s is %s\n", clockText(bubbleClock{}.Now()), words[0], words[1],
 		[...]string{"doubted", "believed", "out of reach"}[belief])
+	return nil
+}
+
+// last says what a symbol costs.
+func (s *scenario) last(symbol string) error {
+	id, err := s.id(symbol)
+	if err != nil {
+		return err
+	}
+	last, sure := s.f.Last(id)
+	fmt.Fprintf(&s.out, "%s  %s", clockText(bubbleClock{}.Now()), symbol)
+	switch {
+	case last.Time == 0:
+		fmt.Fprintf(&s.out, " costs what only the venue knows\n")
+	case sure:
+		fmt.Fprintf(&s.out, " costs %s since %s\n", last.Value, clockText(last.Time))
+	default:
+		fmt.Fprintf(&s.out, " cost %s at %s, maybe another now\n", last.Value, clockText(last.Time))
+	}
 	return nil
 }
 

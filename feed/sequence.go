@@ -8,18 +8,19 @@ import (
 
 // sequence is the order of one symbol's trades. Its lane's mutex guards it.
 type sequence struct {
-	first     int64       // the lowest id passed on; 0 until the first trade
-	next      int64       // the id expected next; 0 until the first trade
-	firstTime market.Time // of the trade first
-	lastTime  market.Time // of the last trade passed on in order
-	held      []heldTrade // further than next, by id
-	hole      hole        // the ids below held[0]
-	gaps      []gap       // ids that were passed over and have not come, by id
-	debts     []debt      // minutes whose trades are not waited for by id any more, oldest first
-	doubt     doubt       // of what its ids say
-	passed    uint64      // trades passed on
-	begins    market.Time // of the first trade with a quantity; 0 until then
-	edges     [2]edge     // the youngest two minutes with trades
+	first     int64        // the lowest id passed on; 0 until the first trade
+	next      int64        // the id expected next; 0 until the first trade
+	firstTime market.Time  // of the trade first
+	lastTime  market.Time  // of the last trade passed on in order
+	price     market.Price // of the last such that has a quantity
+	held      []heldTrade  // further than next, by id
+	hole      hole         // the ids below held[0]
+	gaps      []gap        // ids that were passed over and have not come, by id
+	debts     []debt       // minutes whose trades are not waited for by id any more, oldest first
+	doubt     doubt        // of what its ids say
+	passed    uint64       // trades passed on
+	begins    market.Time  // of the first trade with a quantity; 0 until then
+	edges     [2]edge      // the youngest two minutes with trades
 }
 
 // inversion is by how much a trade may be younger than one with a higher id.
@@ -102,6 +103,9 @@ func (q *sequence) note(t *market.Trade) {
 	}
 	q.next = t.ID + 1
 	q.lastTime = t.Time
+	if t.Qty != 0 {
+		q.price = market.Price{Value: t.Price, Time: t.Time}
+	}
 	q.count(t)
 	if !alone {
 		q.widen(t)

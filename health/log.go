@@ -24,7 +24,7 @@ type LogOptions struct {
 
 // NewLog makes a log of lines that each have one target, the last that was given, and life where none was. Secrets
 // are masked. Of a message that comes again and again, at one level and about one component or conn, the first ten are logged in
-// every half minute, and of the others the last at its end, with how many were left out: suppressed. Errors are all logged.
+// every half minute, and of the others the last at its end, with how many were left out: suppressed. Errors, and debug's, are all logged.
 // Who ends a process calls Flush. Groups there are none: the attributes in one stand beside the others.
 func NewLog(w io.Writer, o LogOptions) *slog.Logger {
 	level := o.Level

@@ -108,7 +108,7 @@ func NewMetrics() *Metrics {
 		TapeBytes:   r.counter("klined_tape_bytes_total", "Bytes of tape written."),
 		TapeLeftOut: r.counter("klined_tape_left_out_total", "Frames that are on no tape, because the disk was too slow or failed."),
 
-		Refused:       r.counters("klined_refused_total", "Requests of clients for the exchange's REST that klined refused, by HTTP's status.", "status"),
+		Refused:       r.counters("klined_refused_total", "Requests of clients that klined refused itself, by HTTP's status.", "status"),
 		CloseDelay:    r.histogram("klined_close_delay_seconds", "Time from a kline's boundary until its close had been written to the first client that takes it.", 1e-3, 16),
 		FrameToPush:   r.histogram("klined_frame_to_push_seconds", "Time from a frame's receipt until the kline it changed was pushed; deferred pushes left out.", 2e-5, 16),
 		WSClients:     r.gauge("klined_ws_clients", "WebSocket clients that are connected."),

@@ -67,10 +67,10 @@ func (s *repeats) full(now time.Time) bool {
 	return len(s.seen) >= maxRepeats
 }
 
-// admit reports whether a line may be logged now: an error always. One that may not is logged, or counted, when its stretch of time
-// ends.
+// admit reports whether a line may be logged now: an error always, and what only who debugs asks for. One that may not is logged, or
+// counted, when its stretch of time ends.
 func (s *repeats) admit(h *logHandler, r *slog.Record) bool {
-	if r.Level >= slog.LevelError {
+	if r.Level >= slog.LevelError || r.Level < slog.LevelInfo {
 		return true
 	}
 	now := time.Now()

@@ -73,6 +73,12 @@ func (s Source) String() string {
 	return "aggTrade"
 }
 
+// Price is what a trade cost.
+type Price struct {
+	Value fixed.Value // in the quote asset
+	Time  Time        // of the trade; 0: none is known
+}
+
 // Ticker is a row of the venue's own summary of its symbols: a witness that a symbol trades. Such a row comes about once a
 // second for each symbol that has traded.
 type Ticker struct {

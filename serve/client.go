@@ -120,6 +120,7 @@ func (c *client) enqueue(s *subscription, f *frame) (touched, full bool) {
 	if c.ending {
 		return false, false
 	}
+	before := c.bytes
 	if !c.replace(s, f) {
 		if f.kind == running {
 			s.waits = c.first + uint64(len(c.queue))
@@ -136,7 +137,7 @@ func (c *client) enqueue(s *subscription, f *frame) (touched, full bool) {
 	}
 	touched = !c.busy
 	c.busy = true
-	return touched, c.bytes >= writeAtOnce && c.bytes-len(f.data) < writeAtOnce
+	return touched, before < writeAtOnce && c.bytes >= writeAtOnce
 }
 
 // replace puts f in the place of an older version that waits, if there is one.

@@ -76,7 +76,7 @@ func (s *Server) turnAway(w http.ResponseWriter, refused *apiError) {
 		h.Add("WWW-Authenticate", `Bearer realm="klined"`)
 		h.Add("WWW-Authenticate", `Basic realm="klined", charset="UTF-8"`)
 	}
-	writeError(w, refused)
+	s.refuse(w, refused)
 }
 
 // isProbe reports whether r only asks whether the process works: a service manager has no token.
@@ -107,7 +107,7 @@ func (s *Server) limits(r *http.Request) bool {
 	switch {
 	case r.URL.Path == "/udf/history": // 15,000 klines at most
 		s.weights.add(from, klinesWeight(maxLimit))
-	case r.URL.Path != pathOwnKlines && !isExchangePath(r):
+	case !isExchangePath(r) && (r.URL.Path != pathOwnKlines || r.Method != http.MethodGet && r.Method != http.MethodHead):
 		s.weights.add(from, 1)
 	}
 	return false

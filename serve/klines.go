@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"klined/market"
@@ -170,7 +169,11 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if err != nil {
 		return nil, err
 	}
-	return join(nil, rows, last), nil
+	rows = join(nil, rows, last)
+	if open := unclosed(iv, rows, running); !open.Empty() {
+		return nil, errIncomplete(iv, open)
+	}
+	return rows, nil
 }
 
 // gone reports whether err says that the exchange has forgotten a symbol that it had ended: what is here is all there is.
@@ -201,10 +204,11 @@ func lacking(iv market.Interval, rows []market.Kline, by market.Time) (span mark
 	return span
 }
 
-// unclosed is the span of the last kline, where it is over by a time and has not closed.
+// unclosed is the span of the last kline that is over by a time, where it has not closed.
 func unclosed(iv market.Interval, rows []market.Kline, by market.Time) (span market.Span) {
-	if n := len(rows); n > 0 && rows[n-1].OpenTime < by && rows[n-1].State == market.StateOpen {
-		span = market.Span{From: rows[n-1].OpenTime, To: iv.Next(rows[n-1].OpenTime)}
+	over, _ := market.Search(rows, by)
+	if over > 0 && rows[over-1].State == market.StateOpen {
+		span = market.Span{From: rows[over-1].OpenTime, To: iv.Next(rows[over-1].OpenTime)}
 	}
 	return span
 }
@@ -352,45 +356,4 @@ func (s *Server) upstream(ctx context.Context, series market.Series, span market
 		return nil, err
 	}
 	return market.FoldAll(series.Interval, minutes), nil
-}
-
-// firstOpen asks the exchange for the open time of the very first kline of series, of a minute or longer.
-func (s *Server) firstOpen(ctx context.Context, series market.Series, who string) (first market.Time, known bool, err error) {
-	if s.opt.Upstream == nil {
-		return 0, false, nil
-	}
-	asked := series
-	if !asked.Interval.OnExchange() {
-		asked.Interval = market.OneMinute
-	}
-	rows, err := s.opt.Upstream(ctx, who, asked, market.Span{From: 1}, 1)
-	if s.gone(series.Symbol, err) {
-		err = nil
-	}
-	if err != nil || len(rows) == 0 {
-		return 0, false, err
-	}
-	return series.Interval.Open(rows[0].OpenTime), true, nil
-}
-
-// firsts remembers the open time of a series' first kline, where a request began before it.
-type firsts struct {
-	mu   sync.Mutex
-	open map[market.Series]market.Time
-}
-
-func (f *firsts) get(series market.Series) (open market.Time, known bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	open, known = f.open[series]
-	return open, known
-}
-
-func (f *firsts) set(series market.Series, open market.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.open == nil {
-		f.open = make(map[market.Series]market.Time)
-	}
-	f.open[series] = open
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +34,9 @@ func (l *lateLive) Tail(ctx context.Context, dst []market.Kline, _ market.Series
 	return append(dst, kline(l.minute, "2", market.StateClosed), kline(l.minute+market.Minute, "3", market.StateOpen)), nil
 }
 
+// What the exchange may answer besides failing: that the minute is open there, too, or nothing.
+var errOpen, errNothing = errors.New("open"), errors.New("nothing")
+
 // TestLateClose: who asks at a boundary gets the closed kline, be it the lane's or the exchange's, or is refused, soon enough to
 // learn of it; never is a kline that is over and may lack trades passed off as it.
 func TestLateClose(t *testing.T) {
@@ -58,6 +62,8 @@ func TestLateClose(t *testing.T) {
 		{"a moment after the exchange was given up", 8500 * time.Millisecond, time.Hour, never, "", 200, ours, 8500 * time.Millisecond, 1},
 		{"never, and the exchange fails", 0, 0, never, "", 503, "", 3500 * time.Millisecond, 1},
 		{"never, and the exchange does not answer", 0, time.Hour, never, "", 503, "", 9 * time.Second, 1},
+		{"never, and the exchange has nothing", 0, 0, errNothing, "", 503, "", 3500 * time.Millisecond, 1},
+		{"never, and the exchange has not closed it either", 0, 0, errOpen, "", 503, "", 3500 * time.Millisecond, 1},
 		{"never, and the exchange may not be asked", 0, 0, &market.BudgetError{RetryAfter: 7 * time.Second}, "", 429, "", 3500 * time.Millisecond, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,14 +84,21 @@ func TestLateClose(t *testing.T) {
 						case <-ctx.Done():
 							return nil, ctx.Err()
 						}
-						for open := span.From; c.fails == nil && open < span.To; open += market.Minute {
+						switch c.fails {
+						case nil, errOpen:
+						case errNothing:
+							return nil, nil
+						default:
+							return nil, c.fails
+						}
+						for open := span.From; open < span.To; open += market.Minute {
 							state := market.StateSettled
-							if open == boundary {
+							if open == boundary || c.fails == errOpen {
 								state = market.StateOpen
 							}
 							rows = append(rows, kline(open, "9", state))
 						}
-						return rows, c.fails
+						return rows, nil
 					}
 				})
 				w.store.rows[minutes(btc)] = run(market.OneMinute, boundary-5*market.Minute, boundary-market.Minute, market.StateSettled)

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"klined/fixed"
 	"klined/market"
 )
 
@@ -37,8 +36,9 @@ func (s *Server) price(w http.ResponseWriter, r *http.Request, params url.Values
 	if !ok {
 		return invalidSymbol()
 	}
-	if row, known := s.ownPrice(nil, &sym); known {
-		writeJSON(w, http.StatusOK, row)
+	last, sure := s.opt.Last(sym.ID)
+	if sure {
+		writeJSON(w, http.StatusOK, appendPrice(nil, &sym, last))
 		return nil
 	}
 	listed, err := s.list(r)
@@ -46,12 +46,17 @@ func (s *Server) price(w http.ResponseWriter, r *http.Request, params url.Values
 		return fmt.Errorf("prices: %w", err)
 	}
 	for i := range listed {
-		if listed[i].symbol == sym.Name {
-			writeJSON(w, http.StatusOK, listed[i].row)
-			return nil
+		if listed[i].symbol != sym.Name {
+			continue
 		}
+		row := listed[i].row
+		if listed[i].before(last.Time) {
+			row = appendPrice(nil, &sym, last)
+		}
+		writeJSON(w, http.StatusOK, row)
+		return nil
 	}
-	return invalidSymbol() // it has never traded
+	return invalidSymbol() // it has never traded, or has ended
 }
 
 // prices answers for all symbols: with the exchange's list, in which ours stand for what is carried. What is not carried is in it
@@ -70,11 +75,9 @@ func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
 		if len(body) > 1 {
 			body = append(body, ',')
 		}
-		own := false
-		if carried {
-			body, own = s.ownPrice(body, &sym)
-		}
-		if !own {
+		if last, sure := s.last(&sym, carried); sure || listed[i].before(last.Time) {
+			body = appendPrice(body, &sym, last)
+		} else {
 			body = append(body, listed[i].row...)
 		}
 	}
@@ -82,21 +85,19 @@ func (s *Server) prices(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// last is Options.Last of a symbol that is carried.
+func (s *Server) last(sym *market.Symbol, carried bool) (p market.Price, sure bool) {
+	if !carried {
+		return p, false
+	}
+	return s.opt.Last(sym.ID)
+}
+
 // list is the exchange's prices of all symbols.
 func (s *Server) list(r *http.Request) ([]listedPrice, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	return s.listed.get(ctx, s.opt.Prices)
-}
-
-// ownPrice adds the price of a symbol's last trade, where one has come since klined began: when there was one before only the
-// exchange knows.
-func (s *Server) ownPrice(dst []byte, sym *market.Symbol) (_ []byte, known bool) {
-	last, at, known := s.opt.Last(sym.ID)
-	if !known || at == 0 {
-		return dst, false
-	}
-	return appendPrice(dst, sym, last.Close, at), true
 }
 
 const (
@@ -107,8 +108,12 @@ const (
 // listedPrice is one row of the exchange's list, as it came.
 type listedPrice struct {
 	symbol string
+	at     market.Time // when it was traded; 0 where the row does not say
 	row    []byte
 }
+
+// before reports whether a row is of a trade before the time.
+func (p *listedPrice) before(at market.Time) bool { return p.at != 0 && p.at < at }
 
 // priceList keeps the exchange's prices of all symbols.
 type priceList struct {
@@ -182,20 +187,21 @@ func askPrices(ctx context.Context, ask func(context.Context) ([]byte, error)) (
 	listed := make([]listedPrice, len(rows))
 	for i, row := range rows {
 		var named struct {
-			Symbol string `json:"symbol"`
+			Symbol string      `json:"symbol"`
+			Time   market.Time `json:"time"`
 		}
 		if err := json.Unmarshal(row, &named); err != nil {
 			return nil, fmt.Errorf("cannot read the exchange's prices: %w", err)
 		}
-		listed[i] = listedPrice{named.Symbol, row}
+		listed[i] = listedPrice{named.Symbol, named.Time, row}
 	}
 	return listed, nil
 }
 
 // appendPrice writes a symbol's price, and when it was traded.
-func appendPrice(dst []byte, sym *market.Symbol, price fixed.Value, at market.Time) []byte {
+func appendPrice(dst []byte, sym *market.Symbol, p market.Price) []byte {
 	name, _ := json.Marshal(sym.Name) // a string always marshals
 	dst = append(append(dst, `{"symbol":`...), name...)
-	dst = appendValue(append(dst, `,"price":`...), price, sym.PriceDigits)
-	return append(strconv.AppendInt(append(dst, `,"time":`...), int64(at), 10), '}')
+	dst = appendValue(append(dst, `,"price":`...), p.Value, sym.PriceDigits)
+	return append(strconv.AppendInt(append(dst, `,"time":`...), int64(p.Time), 10), '}')
 }

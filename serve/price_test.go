@@ -21,40 +21,51 @@ func TestPrice(t *testing.T) {
 		listedBTC = `{"symbol":"BTCUSDT","price":"1.00","time":2}`
 		invalid   = `{"code":-1121,"msg":"Invalid symbol."}`
 		down      = `{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}`
+		dateless  = `{"symbol":"BTCUSDT","price":"1.00"}`
+		newerBTC  = `{"symbol":"BTCUSDT","price":"1.00","time":1799064141235}`
 		all       = "[" + omgPrice + "," + listedBTC + `,{"symbol":"\u5e01安人生USDT"}]`
+		newer     = "[" + omgPrice + "," + newerBTC + `,{"symbol":"\u5e01安人生USDT"}]`
 	)
 	lane := map[market.SymbolID]market.Time{btc: at("12:02:21") + 234, moon: at("12:01:59") + 999}
 	prices := map[market.SymbolID]string{btc: "83091.7", moon: "0.1531"}
 	for _, c := range []struct {
 		name, query string
 		silent      market.SymbolID // what has not traded since klined began
+		unsure      bool            // of no symbol it is known whether it has traded since
 		forward     bool
 		listed      string // what the exchange lists; "" where it does not answer
 		body        string
 		weight      string
 	}{
-		{"one", "?symbol=btcusdt", ended, false, "", btcPrice, "1"},
-		{"one of a strange name", "?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT", ended, false, "", moonPrice, "1"},
-		{"one that has not traded", "?symbol=BTCUSDT", btc, false, all, listedBTC, "1"},
-		{"one that has never traded", "?symbol=BTCUSDT", btc, false, "[" + omgPrice + "]", invalid, "1"},
-		{"one that nobody knows of", "?symbol=BTCUSDT", btc, false, "", down, "1"},
-		{"twice", "?symbol=BTCUSDT&symbol=BTCUSDT", ended, true, all, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "1"},
-		{"not carried", "?symbol=OMGUSDT", ended, false, all, invalid, "1"},
-		{"not carried, passed on", "?symbol=OMGUSDT", ended, true, all, "GET /fapi/v2/ticker/price?symbol=OMGUSDT", "1"},
-		{"all", "", ended, false, all, "[" + btcPrice + "," + moonPrice + "]", "2"},
-		{"all, named by nothing", "?symbol=", ended, false, all, "[" + btcPrice + "," + moonPrice + "]", "2"},
-		{"all, one silent", "", btc, false, all, "[" + listedBTC + "," + moonPrice + "]", "2"},
-		{"all, one never traded", "", btc, false, "[" + omgPrice + "]", "[]", "2"},
-		{"all, and what else there is", "", ended, true, all, "[" + omgPrice + "," + btcPrice + "," + moonPrice + "]", "2"},
-		{"all, and what else there is, one silent", "", btc, true, all, "[" + omgPrice + "," + listedBTC + "," + moonPrice + "]", "2"},
-		{"all that nobody knows of", "", ended, false, "", down, "2"},
+		{"one", "?symbol=btcusdt", ended, false, false, "", btcPrice, "1"},
+		{"one of a strange name", "?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT", ended, false, false, "", moonPrice, "1"},
+		{"one that has not traded", "?symbol=BTCUSDT", btc, false, false, all, listedBTC, "1"},
+		{"one that has never traded", "?symbol=BTCUSDT", btc, false, false, "[" + omgPrice + "]", invalid, "1"},
+		{"one that may have traded since, and has", "?symbol=BTCUSDT", ended, true, false, newer, newerBTC, "1"},
+		{"one that may have, and has not", "?symbol=BTCUSDT", ended, true, false, all, btcPrice, "1"},
+		{"one that may have, the exchange does not say when", "?symbol=BTCUSDT", ended, true, false, "[" + dateless + "]", dateless, "1"},
+		{"one that may have, and has ended", "?symbol=BTCUSDT", ended, true, false, "[" + omgPrice + "]", invalid, "1"},
+		{"one that may have, and nobody knows", "?symbol=BTCUSDT", ended, true, false, "", down, "1"},
+		{"one that nobody knows of", "?symbol=BTCUSDT", btc, false, false, "", down, "1"},
+		{"twice", "?symbol=BTCUSDT&symbol=BTCUSDT", ended, false, true, all, `{"code":-1101,"msg":"Duplicate values for parameter 'symbol'."}`, "1"},
+		{"not carried", "?symbol=OMGUSDT", ended, false, false, all, invalid, "1"},
+		{"not carried, passed on", "?symbol=OMGUSDT", ended, false, true, all, "GET /fapi/v2/ticker/price?symbol=OMGUSDT", "1"},
+		{"all", "", ended, false, false, all, "[" + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, named by nothing", "?symbol=", ended, false, false, all, "[" + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, one silent", "", btc, false, false, all, "[" + listedBTC + "," + moonPrice + "]", "2"},
+		{"all, which may have traded since, one has", "", ended, true, false, newer, "[" + newerBTC + `,{"symbol":"\u5e01安人生USDT"}]`, "2"},
+		{"all, which may have, one has not", "", ended, true, false, all, "[" + btcPrice + `,{"symbol":"\u5e01安人生USDT"}]`, "2"},
+		{"all, one never traded", "", btc, false, false, "[" + omgPrice + "]", "[]", "2"},
+		{"all, and what else there is", "", ended, false, true, all, "[" + omgPrice + "," + btcPrice + "," + moonPrice + "]", "2"},
+		{"all, and what else there is, one silent", "", btc, false, true, all, "[" + omgPrice + "," + listedBTC + "," + moonPrice + "]", "2"},
+		{"all that nobody knows of", "", ended, false, false, "", down, "2"},
 	} {
 		w := newWorld(t, fixedClock(at("12:02:30")))
-		w.opt.Last = func(id market.SymbolID) (market.Kline, market.Time, bool) {
+		w.opt.Last = func(id market.SymbolID) (market.Price, bool) {
 			if id == c.silent || id == ended {
-				return market.EmptyKline(at("12:02:00"), fixed.MustParse("7")), 0, id != ended
+				return market.Price{}, false
 			}
-			return market.EmptyKline(at("12:02:00"), fixed.MustParse(prices[id])), lane[id], true
+			return market.Price{Value: fixed.MustParse(prices[id]), Time: lane[id]}, !c.unsure
 		}
 		if c.forward {
 			w.opt.Forward = &fakeForwarder{}
@@ -156,6 +167,39 @@ func TestPriceListSilent(t *testing.T) {
 	})
 }
 
+// TestPriceListOfWhoHasGone: who gives up leaves at once, however long the exchange takes, and no question behind; what the one
+// that was asked brings is whoever's who comes later.
+func TestPriceListOfWhoHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l priceList
+		var asked atomic.Int64
+		get := func(patience time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, err := l.get(ctx, func(context.Context) ([]byte, error) {
+				asked.Add(1)
+				time.Sleep(20 * time.Second)
+				return []byte(`[{"symbol":"A"}]`), nil
+			})
+			return err
+		}
+		began := time.Now()
+		var asking sync.WaitGroup
+		for range 20 {
+			asking.Go(func() {
+				if err := get(10 * time.Millisecond); err == nil || time.Since(began) != 10*time.Millisecond {
+					t.Errorf("%v after %s", err, time.Since(began))
+				}
+			})
+		}
+		asking.Wait()
+		time.Sleep(20 * time.Second)
+		if err := get(time.Millisecond); err != nil || asked.Load() != 1 {
+			t.Errorf("%v, asked %d times, want once", err, asked.Load())
+		}
+	})
+}
+
 func TestContinuousKlines(t *testing.T) {
 	const contract = `{"code":-4104,"msg":"Invalid contract type"}`
 	w := newWorld(t, fixedClock(at("12:02:30")))
@@ -166,7 +210,8 @@ func TestContinuousKlines(t *testing.T) {
 		return "PERPETUAL"
 	}
 	for _, id := range []market.SymbolID{btc, moon} {
-		w.live.rows[minutes(id)] = run(market.OneMinute, at("12:01:00"), at("12:03:00"), market.StateOpen)
+		w.live.rows[minutes(id)] = append(run(market.OneMinute, at("12:01:00"), at("12:02:00"), market.StateClosed),
+			kline(at("12:02:00"), "1", market.StateOpen))
 	}
 	for query, want := range map[string]string{
 		"pair=btcusdt&contractType=PERPETUAL&interval=1m&limit=2":          "12:01–12:02 2",

@@ -57,9 +57,9 @@ type Options struct {
 	Live      Live
 	Store     Store
 
-	// Last is the newest kline of the shortest interval, whose close is the last price, and the time of the last trade: 0
-	// where none has come yet, and the price is one of before. It does not wait. false where no price is known.
-	Last func(market.SymbolID) (running market.Kline, at market.Time, ok bool)
+	// Last is what the last trade that has come cost. sure says that, as far as is known, no other has taken place since. It does not
+	// wait.
+	Last func(market.SymbolID) (p market.Price, sure bool)
 
 	// Kept is since when klines of an interval are kept. nil: all are.
 	Kept func(market.Interval) market.Time
@@ -147,7 +147,7 @@ func New(opt Options) *Server {
 		opt.Ended = func(market.SymbolID) bool { return false }
 	}
 	if opt.Last == nil {
-		opt.Last = func(market.SymbolID) (market.Kline, market.Time, bool) { return market.Kline{}, 0, false }
+		opt.Last = func(market.SymbolID) (market.Price, bool) { return market.Price{}, false }
 	}
 	if opt.Tick == nil {
 		opt.Tick = func(market.SymbolID) fixed.Value { return 0 }

@@ -58,7 +58,7 @@ function tiles(seen) {
   ];
   const past = status.backfill;
   if (past.state === "running") {
-    list.push(["Backfill", `${Math.floor((100 * past.done) / past.total)} %`, `${count(past.done)} of ${count(past.total)} klines`]);
+    list.push(["Backfill", `${Math.floor((100 * past.done) / Math.max(1, past.total))} %`, `${count(past.done)} of ${count(past.total)} klines`]);
   } else if (past.state === "failed") {
     list.push(["Backfill", past.state, past.failed > 0 ? `${count(past.failed)} klines: ${past.error}` : past.error, true]);
   }
