@@ -89,6 +89,24 @@ func TestLogRepeats(t *testing.T) {
 	})
 }
 
+// TestLogAll: errors come as often as they are said, and so does what only who debugs asks for.
+func TestLogAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := logged(LogOptions{Level: slog.LevelDebug}, func(l *slog.Logger) {
+			for range 3 * repeatsFree {
+				l.Error("a")
+				l.Debug("b")
+			}
+		})
+		if n := strings.Count(got, "msg=a"); n != 3*repeatsFree {
+			t.Errorf("%d errors", n)
+		}
+		if n := strings.Count(got, "msg=b"); n != 3*repeatsFree {
+			t.Errorf("%d lines of debug", n)
+		}
+	})
+}
+
 // TestLogNews: what is said of another component, of another connection or more gravely is no repetition, and what is held when the
 // process ends is not lost.
 func TestLogNews(t *testing.T) {

@@ -54,7 +54,7 @@ type Metrics struct {
 	TapeLeftOut prometheus.Counter // frames
 
 	// serve
-	Refused       *prometheus.CounterVec // {status}: clients' requests of REST
+	Refused       *prometheus.CounterVec // {status}: clients' requests
 	CloseDelay    prometheus.Histogram   // close pushed − boundary
 	FrameToPush   prometheus.Histogram   // pushes that no push interval deferred
 	WSClients     prometheus.Gauge

@@ -169,11 +169,12 @@ func (s *Server) rows(ctx context.Context, sc *scratch, series market.Series, sp
 	if err != nil {
 		return nil, err
 	}
-	rows = join(nil, rows, last)
 	if open := unclosed(iv, rows, running); !open.Empty() {
-		return nil, errIncomplete(iv, open)
+		if _, given := market.Search(last, open.From); !given {
+			return nil, errIncomplete(iv, open)
+		}
 	}
-	return rows, nil
+	return join(nil, rows, last), nil
 }
 
 // gone reports whether err says that the exchange has forgotten a symbol that it had ended: what is here is all there is.

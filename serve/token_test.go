@@ -183,6 +183,7 @@ func TestWeightOfAnAddress(t *testing.T) {
 		{"charts weigh more", "", remote, remote, "http://klined/udf/history", weightPerMinute / 10, 429},
 		{"klines weigh what the exchange's do", "", remote, remote, "http://klined/klined/v1/klines?limit=1000", weightPerMinute / 5, 429},
 		{"klines, one less", "", remote, remote, "http://klined/klined/v1/klines?limit=1000", weightPerMinute/5 - 1, 200},
+		{"of klines too what is not for reading counts", "", remote, remote, "POST http://klined/klined/v1/klines", weightPerMinute, 429},
 		{"a network of IPv6 is one", "", "[2001:db8::1]:1", "[2001:db8::ffff:1]:1", question, weightPerMinute, 429},
 		{"another network is not", "", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", question, weightPerMinute, 200},
 		{"this machine", "", local, local, question, weightPerMinute, 200},
@@ -192,8 +193,12 @@ func TestWeightOfAnAddress(t *testing.T) {
 		w := newWorld(t, fixedClock(at("12:02:30")))
 		w.gate = newGate(c.token)
 		show := []string{"Authorization", "Bearer " + c.token}
+		method, asked, other := strings.Cut(c.ask, " ")
+		if !other {
+			method, asked = "GET", c.ask
+		}
 		for range c.n {
-			w.ask("GET", c.ask, c.from, show...)
+			w.ask(method, asked, c.from, show...)
 		}
 		rec := w.ask("GET", question, c.then, show...)
 		if rec.Code != c.status || c.status == 429 && (rec.Header().Get("Retry-After") != "30" || !strings.HasPrefix(rec.Body.String(), `{"code":-1003,`)) {

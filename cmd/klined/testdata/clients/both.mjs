@@ -66,6 +66,7 @@ export async function both(scenario) {
   }
   const [a, b] = await Promise.all([play(exchange), play(klined)])
   await within(3 * minute, () => have(a, b))
+  await new Promise((done) => setTimeout(done, 3000)) // in which a kline might close once more
   const live = [a, b].flatMap((notes) => Object.values(notes.live))
   const first = firstOf(live)
   for (const heard of live) heard.closed = heard.closed.filter((k) => k.t === first)

@@ -48,15 +48,16 @@ func main() {
 	}
 	asked.Wait()
 	a, b := found["exchange"], found["klined"]
-	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end, all := time.Now().Add(3*time.Minute), false; !all && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		a.mu.Lock()
 		b.mu.Lock()
-		if have(a, b) || time.Now().After(end) {
-			break // locked for good: the process ends
-		}
+		all = have(a, b)
 		a.mu.Unlock()
 		b.mu.Unlock()
 	}
+	time.Sleep(3 * time.Second) // in which a kline might close once more
+	a.mu.Lock()
+	b.mu.Lock() // for good: the process ends
 	first := firstOf(a, b)
 	for h := range streams(a, b) {
 		h.Closed = h.closed(first)
