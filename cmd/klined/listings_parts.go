@@ -12,7 +12,7 @@ import (
 // buildLister makes what follows the exchange's listings, from its first answer on.
 func (s *server) buildLister(info *binance.Info, carried []market.SymbolID) {
 	s.lister = &lister{named: s.o.Symbols, symbols: s.symbols, save: s.saveSymbols, add: s.carry, end: s.letGo, clock: s.clock,
-		traded: s.feed.Traded,
+		traded: func(id market.SymbolID) market.Time { return s.feed.Traded(id) }, // which is built later
 		ask:    s.exchangeInfo, listed: func() { s.serve.Listed() }, health: s.dog.Component("listings", health.Outside), log: s.log}
 	s.lister.begin(info, carried)
 }
