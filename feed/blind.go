@@ -114,16 +114,16 @@ func (l *lane) see() {
 }
 
 // sighted ends a symbol's blind time with its next trade in order, received since: nothing was missed. Where REST was faster,
-// the connections' copy of that trade tells, for REST's tells nothing of what they bring. Where no trade
+// the connections' copy of that trade tells, for REST's tells nothing of what they bring. Where it is alone, as none
 // had ever come before, that cannot be known, and the time stays marked until its minutes are official, unless it is
 // the very first of the symbol. Below an id that was dropped no trade tells.
-func (l *lane) sighted(slot engine.Slot, s *symbol, t *market.Trade) {
+func (l *lane) sighted(slot engine.Slot, s *symbol, t *market.Trade, alone bool) {
 	if t.ID < s.blind.given {
 		return
 	}
 	since := s.blind.from
 	s.blind = blind{}
-	if s.next == 0 && t.ID > 1 {
+	if alone && t.ID > 1 {
 		l.owe(slot, s, debt{span: market.Span{From: since, To: max(since, t.Time) + 1}, record: l.record(s, t.ID-1, t.ID-1)})
 	}
 	l.mark(slot, s)

@@ -218,7 +218,7 @@ func (l *lane) enter(from *carrier, slot engine.Slot, s *symbol, t *market.Trade
 	case isDuplicate:
 		l.counts.duplicates++
 		if from != nil && t.ID == s.blind.rest && t.ID == s.next-1 && t.Time == s.lastTime {
-			l.sighted(slot, s, t)
+			l.sighted(slot, s, t, false)
 		}
 		l.jump(from, slot, s, t.ID)
 	case isAhead:
@@ -245,16 +245,17 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	case s.doubt.first.Time != 0 && l.follows(s.doubt.first.ID, t.ID):
 		l.trustFirst(slot, s)
 	}
-	switch {
-	case s.blind.from == 0:
-	case era == l.era:
-		l.sighted(slot, s, t)
-	case era == noEra:
-		s.blind.rest = t.ID
-	}
+	alone := s.next == 0
 	s.note(t)
 	if l.apply(slot, s, t) == engine.TooLate {
 		l.tooLate(slot, s, t)
+	}
+	switch { // behind what it changes: no kline loses the mark without it
+	case s.blind.from == 0:
+	case era == l.era:
+		l.sighted(slot, s, t, alone)
+	case era == noEra:
+		s.blind.rest = t.ID
 	}
 	if s.relayed && payload != nil && t.ID >= s.relayFrom {
 		l.relays.add(s.id, payload)
