@@ -59,7 +59,9 @@ func (l *lane) lost(from *carrier, lastFrame market.Time) {
 	}
 	unread := l.lagging != 0 && !slices.ContainsFunc(l.conns, l.overtaken) // what it had not brought yet, nobody will
 	if unread {
-		l.lagging = 0 // the blind time marks the same
+		l.lagging = 0 // the blind time marks the same, or what is owed
+		l.oweEnded(since)
+		defer l.markAll()
 	}
 	if l.carriers() == 0 {
 		l.allBlind(since)
@@ -70,6 +72,16 @@ func (l *lane) lost(from *carrier, lastFrame market.Time) {
 	})
 	if unread {
 		l.see()
+	}
+}
+
+// oweEnded has the exchange asked for the last minutes of symbols that ended after a time: no trade of theirs is to come that would
+// show whether one was missed.
+func (l *lane) oweEnded(since market.Time) {
+	for slot := range l.symbols {
+		if s := &l.symbols[slot]; s.state == Ended && s.from != 0 && since < s.ended && l.heals(s) {
+			l.owe(engine.Slot(slot), s, debt{span: market.Span{From: since, To: s.ended}})
+		}
 	}
 }
 

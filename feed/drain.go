@@ -168,7 +168,7 @@ func (l *lane) overtakes(ended market.Time, now time.Time) bool {
 	if now.Sub(l.working) < patience {
 		return true
 	}
-	l.lagSince = now
+	l.lagSince = time.Now() // under the mutex, as is when a connection began
 	for _, c := range l.conns {
 		if c.carries {
 			l.lagging = max(l.lagging, c.last.newest)

@@ -245,16 +245,19 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	case s.doubt.first.Time != 0 && l.follows(s.doubt.first.ID, t.ID):
 		l.trustFirst(slot, s)
 	}
-	alone := s.next == 0
+	alone, shows := s.next == 0, s.blind.from != 0 && era == l.era
 	s.note(t)
+	if shows && l.opens(slot, t) { // ahead of what it closes: that is whole
+		l.sighted(slot, s, t, alone)
+		shows = false
+	}
 	if l.apply(slot, s, t) == engine.TooLate {
 		l.tooLate(slot, s, t)
 	}
 	switch { // behind what it changes: no kline loses the mark without it
-	case s.blind.from == 0:
-	case era == l.era:
+	case shows:
 		l.sighted(slot, s, t, alone)
-	case era == noEra:
+	case s.blind.from != 0 && era == noEra:
 		s.blind.rest = t.ID
 	}
 	if s.relayed && payload != nil && t.ID >= s.relayFrom {
@@ -263,6 +266,12 @@ func (l *lane) pass(slot engine.Slot, s *symbol, t *market.Trade, era int, paylo
 	if len(s.held) > 0 && s.held[0].ID > s.next {
 		l.underneath(slot, s, t)
 	}
+}
+
+// opens reports whether a trade begins a base kline, and so closes the one before.
+func (l *lane) opens(slot engine.Slot, t *market.Trade) bool {
+	boundary, begun := l.engine.Boundary(slot)
+	return begun && t.Time >= boundary
 }
 
 // apply hands a trade to the engine and counts what became of it.
