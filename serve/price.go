@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"klined/market"
 )
 
@@ -120,59 +122,49 @@ type priceList struct {
 	mu     sync.Mutex
 	at     time.Time
 	rows   []listedPrice
-	asking *priceQuestion // nil while none is under way
-}
-
-// priceQuestion is one question for the list, for all who wait. What it brings is there once done is closed.
-type priceQuestion struct {
-	done chan struct{}
-	rows []listedPrice
-	err  error
+	asking singleflight.Group // one question for all who wait
 }
 
 // get is the list, some seconds old at most; an older one where the exchange does not answer now. It waits until ctx ends; the
 // question goes on.
 func (l *priceList) get(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]listedPrice, error) {
-	l.mu.Lock()
-	if l.rows != nil && time.Since(l.at) < listFor {
-		defer l.mu.Unlock()
-		return l.rows, nil
+	if rows := l.younger(listFor); rows != nil {
+		return rows, nil
 	}
-	q := l.asking
-	if q == nil {
-		q = &priceQuestion{done: make(chan struct{})}
-		l.asking = q
-		go l.ask(context.WithoutCancel(ctx), q, ask)
-	}
-	l.mu.Unlock()
+	answered := l.asking.DoChan("", func() (any, error) { return nil, l.ask(context.WithoutCancel(ctx), ask) })
 	var err error
 	select {
-	case <-q.done:
-		if q.err == nil {
-			return q.rows, nil
-		}
-		err = q.err
+	case answer := <-answered:
+		err = answer.Err
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.rows == nil || time.Since(l.at) >= listAtMost {
-		return nil, err
+	if rows := l.younger(listAtMost); rows != nil {
+		return rows, nil
 	}
-	return l.rows, nil
+	return nil, err
 }
 
-// ask has the exchange answer q.
-func (l *priceList) ask(ctx context.Context, q *priceQuestion, ask func(context.Context) ([]byte, error)) {
-	defer close(q.done)
-	q.rows, q.err = askPrices(ctx, ask)
+// younger is the list where it is younger than that; nil where there is none.
+func (l *priceList) younger(than time.Duration) []listedPrice {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.asking = nil
-	if q.err == nil {
-		l.rows, l.at = q.rows, time.Now()
+	if time.Since(l.at) >= than {
+		return nil
 	}
+	return l.rows
+}
+
+// ask brings the list.
+func (l *priceList) ask(ctx context.Context, ask func(context.Context) ([]byte, error)) error {
+	rows, err := askPrices(ctx, ask)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows, l.at = rows, time.Now()
+	return nil
 }
 
 func askPrices(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]listedPrice, error) {
