@@ -15,7 +15,6 @@ import (
 // read is the reader goroutine: it takes control messages until the connection is over, and cleans up after it.
 func (c *client) read(names []string) {
 	defer c.hub.running.Done()
-	c.hub.server.log.Debug("client came", "from", c.conn.RemoteAddr(), "streams", len(names))
 	c.pongBy = time.Now().Add(pongWithin)
 	c.expect()
 	c.begin(names)

@@ -56,6 +56,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, want wanted) {
 		s.hub.left(want.who)
 		return
 	}
+	s.log.Debug("client came", "from", r.RemoteAddr, "streams", len(want.names)) // here, for a log's frames would grow the reader's stack
 	s.hub.start(conn, rw.Reader, want)
 }
 
