@@ -108,6 +108,22 @@ func TestQueueOfOneBehind(t *testing.T) {
 	}
 }
 
+// TestFullOnce: a queue is told to have enough for a write when it comes to have it, not with each frame that takes another's place there.
+func TestFullOnce(t *testing.T) {
+	c := &client{hub: &hub{}, first: 1}
+	c.enqueue(nil, &frame{data: make([]byte, writeAtOnce-100)})
+	s := &subscription{client: c}
+	for i := range 3 {
+		_, full := c.enqueue(s, &frame{data: make([]byte, 300), kind: running})
+		if full != (i == 0) {
+			t.Errorf("version %d: full %v", i, full)
+		}
+	}
+	if len(c.queue) != 2 {
+		t.Errorf("%d frames wait", len(c.queue))
+	}
+}
+
 // prompt is a connection whose socket takes every write at once.
 type prompt struct {
 	*writes

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"klined/market"
 )
@@ -203,6 +204,9 @@ func TestWeightOfAnAddress(t *testing.T) {
 		rec := w.ask("GET", question, c.then, show...)
 		if rec.Code != c.status || c.status == 429 && (rec.Header().Get("Retry-After") != "30" || !strings.HasPrefix(rec.Body.String(), `{"code":-1003,`)) {
 			t.Errorf("%s: %d %s, Retry-After %q", c.name, rec.Code, rec.Body, rec.Header().Get("Retry-After"))
+		}
+		if n := testutil.ToFloat64(w.opt.Metrics.Refused.WithLabelValues("429")); n != float64(index(c.status == 429)) {
+			t.Errorf("%s: klined_refused_total counts %v of status 429", c.name, n)
 		}
 		for name, want := range map[string]string{
 			"Date": "Mon, 04 Jan 2027 12:02:30 GMT", "X-MBX-USED-WEIGHT-1M": "2400", "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "X-MBX-USED-WEIGHT-1M, X-Klined-State, Retry-After",
